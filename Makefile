@@ -1,0 +1,35 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= runs/quickstart
+
+.PHONY: quickstart test test-all lint bench clean
+
+quickstart: $(VENV)/ready  ## set up, meta-train, export, evaluate, report
+	rm -rf $(OUT)
+	$(BIN)/python -m meta_train meta_train/configs/quickstart.toml --out $(OUT)/meta_train
+	$(BIN)/python -m eval $(OUT)/meta_train/quickstart.safetensors --suite quickstart --out $(OUT)/report
+
+test: $(VENV)/ready  ## everything but the slow tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/ready
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(VENV)/ready  ## figures measured side by side on this machine
+	$(BIN)/python -m benchmarks.meta_train_speed
+	$(BIN)/python -m benchmarks.step_time
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v >= (3, 11) else "learned-opt needs Python 3.11 or newer, got %d.%d; name one with: make PYTHON=python3.11" % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,73 @@
+"""Output folders: one run each, and a record of which."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from learned_opt._files import write_atomic
+
+
+class FolderError(RuntimeError):
+    """The output folder cannot be used for this run; the message says why and what to do."""
+
+
+def claim_folder(
+    folder: str | os.PathLike,
+    record: str,
+    facts: dict[str, Any],
+    *,
+    what: str,
+    resume: bool,
+) -> Path:
+    """Make a folder one run's own: create it and record the run's facts, or recognise them.
+
+    Args:
+      folder: where the run writes.
+      record: file name of the record, TOML.
+      facts: what identifies the run, as TOML types.
+      what: what a run is called, with its article, for messages.
+      resume: whether a folder that holds the same run is welcome.
+
+    Raises:
+      FolderError: a file, a folder with other files, with another run, or `resume` is off and
+        there is a run already. Nothing in the folder is touched.
+    """
+    folder = Path(folder)
+    path = folder / record
+    if folder.exists() and not folder.is_dir():
+        raise FolderError(f"--out must be a folder, got the file {folder}; choose another")
+    if path.exists():
+        differences = _differences(tomllib.loads(path.read_text()), facts)
+        if differences:
+            raise FolderError(
+                f"{folder} already holds another run ({'; '.join(differences)}); "
+                "use the same settings, or choose another folder with --out"
+            )
+        if not resume:
+            raise FolderError(
+                f"{folder} already holds this run; continue it with --resume, "
+                "or choose another folder with --out"
+            )
+        return folder
+    # A kill between creating the folder and the record leaves hidden temporary files only.
+    if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+        raise FolderError(
+            f"{folder} already holds files that are not {what}; choose another folder with --out"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, tomli_w.dumps(facts))
+    return folder
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[str]:
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        was, now = old.get(key), new.get(key)
+        if isinstance(was, dict) and isinstance(now, dict):
+            found += _differences(was, now, f"{where}{key}.")
+        elif was != now:
+            found.append(f"{where}{key} was {was!r}, is now {now!r}")
+    return found

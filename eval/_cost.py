@@ -1,0 +1,114 @@
+"""What a step costs: one task, jit with donated buffers, the same measurement for everyone."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from tasks import MLPFamily, inner_init, inner_step, load_dataset
+
+WARM_UP, ROUNDS, STEPS = 20, 5, 100
+
+NETWORKS = {"small": 32, "1M": 960}
+"""Name -> width of a 64-w-w-10 MLP on digits, batch 64."""
+
+
+class Cost(NamedTuple):
+    """Of one optimizer on one network.
+
+    `step`: microseconds of a whole training step, median of 5 rounds of 100; `spread`: their
+    interquartile range; `update`: microseconds of the optimizer alone; `state`: bytes of its
+    state over bytes of the parameters; `compile`: seconds, of the training step.
+    """
+
+    step: float
+    spread: float
+    update: float
+    state: float
+    compile: float
+
+
+def measure_costs(
+    optimizers: Mapping[str, optax.GradientTransformation],
+) -> dict[str, dict[str, Any]]:
+    """Network -> {"parameters": count, "costs": {optimizer: Cost}}.
+
+    Rounds of the optimizers alternate, so that a busy machine disturbs all alike.
+    """
+    results = {}
+    for network, width in NETWORKS.items():
+        family = MLPFamily(
+            load_dataset("digits"), max_width=width, max_depth=2, widths=(width, width)
+        )
+        task = family.task(width, 2)
+        params = task.init(jax.random.key(0))
+        timers = {
+            name: _Timer(family, task, optax.with_extra_args_support(tx))
+            for name, tx in optimizers.items()
+        }
+        for _ in range(ROUNDS):
+            for timer in timers.values():
+                timer.round()
+        results[network] = {
+            "parameters": sum(x.size for x in jax.tree.leaves(params)),
+            "costs": {name: timer.cost() for name, timer in timers.items()},
+        }
+    return results
+
+
+class _Timer:
+    def __init__(self, family: Any, task: Any, tx: optax.GradientTransformationExtraArgs) -> None:
+        key = jax.random.key(0)
+        self.state = inner_init(task, tx, key)
+        self.arguments = (family, key)
+        step = jax.jit(
+            lambda state, family, key: inner_step(family, tx, state, key)[0], donate_argnums=0
+        )
+        tick = time.perf_counter()
+        self.step = step.lower(self.state, *self.arguments).compile()
+        self.compile_seconds = time.perf_counter() - tick
+        grad = jax.grad(lambda p: task.loss(p, family.batch(key, "train"), key)[0])
+        self.grads = jax.jit(grad)(self.state.params)
+
+        def update(carry: Any, grads: Any) -> Any:
+            params, opt_state = carry
+            updates, opt_state = tx.update(grads, opt_state, params, value=jax.numpy.zeros(()))
+            return optax.apply_updates(params, updates), opt_state
+
+        carry = jax.tree.map(lambda x: x + 0, (self.state.params, self.state.opt_state))
+        compiled = jax.jit(update, donate_argnums=0).lower(carry, self.grads).compile()
+        self.update, self.carry = compiled, carry
+        sizes = [sum(x.nbytes for x in jax.tree.leaves(t)) for t in carry]
+        self.state_ratio = sizes[1] / sizes[0]
+        self.step_times: list[float] = []
+        self.update_times: list[float] = []
+        self._advance(WARM_UP)
+
+    def _advance(self, count: int) -> tuple[float, float]:
+        tick = time.perf_counter()
+        for _ in range(count):
+            self.state = self.step(self.state, *self.arguments)
+        jax.block_until_ready(self.state)
+        tock = time.perf_counter()
+        for _ in range(count):
+            self.carry = self.update(self.carry, self.grads)
+        jax.block_until_ready(self.carry)
+        return (tock - tick) / count, (time.perf_counter() - tock) / count
+
+    def round(self) -> None:
+        step, update = self._advance(STEPS)
+        self.step_times.append(1e6 * step)
+        self.update_times.append(1e6 * update)
+
+    def cost(self) -> Cost:
+        low, mid, high = np.percentile(self.step_times, [25, 50, 75])
+        return Cost(
+            step=float(mid),
+            spread=float(high - low),
+            update=float(np.median(self.update_times)),
+            state=self.state_ratio,
+            compile=self.compile_seconds,
+        )

@@ -1,0 +1,161 @@
+"""A meta-trained optimizer as one small file: theta, the optimizer's configuration, its card."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from ._base import LearnedOptimizer, Theta
+from ._files import write_atomic
+from ._nominal import Nominal
+
+OPTIMIZERS: tuple[type, ...] = (Nominal,)
+"""Every optimizer an artifact can hold: add a class here and `load` knows it."""
+
+FORMAT = 1
+ZOO = Path(__file__).resolve().parent.parent / "checkpoints" / "zoo"
+
+
+class ArtifactError(ValueError):
+    """The artifact does not exist, or the file is damaged or newer than this code."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A meta-trained optimizer.
+
+    Attributes:
+      optimizer: the update rule's family, e.g. `Nominal()`.
+      theta: its meta-parameters, a nested dict of float arrays.
+      card: provenance as JSON types: name, command, tasks, data, horizons, budget, code version.
+
+    Example:
+      >>> import jax, learned_opt, tempfile, pathlib
+      >>> optimizer = learned_opt.Nominal()
+      >>> theta = optimizer.init(jax.random.key(0))
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "mine.safetensors"
+      >>> learned_opt.Artifact(optimizer, theta, {"name": "mine"}).save(path)
+      >>> learned_opt.load(path).card["name"]
+      'mine'
+    """
+
+    optimizer: LearnedOptimizer
+    theta: Theta
+    card: dict[str, Any]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write one `.safetensors` file, atomically."""
+        tensors = _flatten(self.theta)
+        header = {
+            "format": str(FORMAT),
+            "optimizer": self.optimizer.name,
+            "config": _json(dataclasses.asdict(self.optimizer)),  # type: ignore[arg-type]
+            "card": _json(self.card),
+        }
+        header["sha256"] = _digest(header, tensors)
+        write_atomic(path, safetensors.numpy.save(tensors, metadata=header))
+
+    @property
+    def sha256(self) -> str:
+        """Content hash of theta and the optimizer's configuration (hex)."""
+        config = {
+            "optimizer": self.optimizer.name,
+            "config": _json(dataclasses.asdict(self.optimizer)),  # type: ignore[arg-type]
+        }
+        return _digest(config, _flatten(self.theta))
+
+
+def available() -> tuple[str, ...]:
+    """Names of the pretrained optimizers that ship with this package, sorted."""
+    return tuple(sorted(path.stem for path in ZOO.glob("*.safetensors")))
+
+
+def load(name_or_path: str | os.PathLike) -> Artifact:
+    """Load a pretrained optimizer by name (see `available`) or from a `.safetensors` file.
+
+    Raises:
+      ArtifactError: unknown name, missing, truncated, altered or newer file.
+    """
+    given = os.fspath(name_or_path)
+    looks_like_path = given.endswith(".safetensors") or os.sep in given
+    path = Path(given) if looks_like_path else ZOO / f"{given}.safetensors"
+    if not path.is_file():
+        if looks_like_path:
+            raise ArtifactError(f"no artifact at {path}: there is no such file")
+        close = difflib.get_close_matches(given, available(), n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        listed = ", ".join(available()) or "none"
+        raise ArtifactError(
+            f"no pretrained optimizer is named {given!r}; {hint}available: {listed}"
+        )
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            header = dict(file.metadata() or {})
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except Exception as error:  # safetensors raises several types on damage
+        raise ArtifactError(
+            f"{path} is not a readable artifact ({error}): it is truncated or damaged; "
+            "fetch or export it again"
+        ) from error
+    return _decode(path, header, tensors)
+
+
+def _decode(path: Path, header: dict[str, str], tensors: dict[str, np.ndarray]) -> Artifact:
+    version = header.get("format", "")
+    if version.isdecimal() and int(version) > FORMAT:
+        raise ArtifactError(
+            f"{path} has artifact format {version}, this code reads up to {FORMAT}: "
+            "upgrade learned-opt"
+        )
+    digest = header.pop("sha256", None)
+    if digest != _digest(header, tensors):
+        raise ArtifactError(
+            f"{path} does not match its own checksum: it was altered or damaged; "
+            "fetch or export it again"
+        )
+    known = {cls.name: cls for cls in OPTIMIZERS}
+    if header["optimizer"] not in known:
+        raise ArtifactError(
+            f"{path} holds an optimizer named {header['optimizer']!r}, this code knows "
+            f"{', '.join(known)}: upgrade learned-opt"
+        )
+    optimizer = known[header["optimizer"]](**json.loads(header["config"]))
+    return Artifact(optimizer, _unflatten(tensors), json.loads(header["card"]))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def _digest(header: dict[str, str], tensors: dict[str, np.ndarray]) -> str:
+    sha = hashlib.sha256(_json(header).encode())
+    for key in sorted(tensors):
+        x = tensors[key]
+        sha.update(f"{key}{x.shape}{x.dtype}".encode())
+        sha.update(np.ascontiguousarray(x).tobytes())
+    return sha.hexdigest()
+
+
+def _flatten(theta: Theta) -> dict[str, np.ndarray]:
+    leaves = jax.tree.leaves_with_path(theta)
+    return {".".join(k.key for k in path): np.array(x) for path, x in leaves}
+
+
+def _unflatten(tensors: dict[str, np.ndarray]) -> Theta:
+    theta: dict[str, Any] = {}
+    for key, value in tensors.items():
+        *parents, last = key.split(".")
+        node = theta
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = jnp.asarray(value)
+    return theta

@@ -1,0 +1,113 @@
+"""Gradient accumulators shared by per-parameter optimizers, and the directions made of them.
+
+Adam's moments: Kingma & Ba 2015. Factored second moment: Shazeer & Stern 2018 (Adafactor).
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ._pack import Pack
+
+MOMENTUM_DECAYS = (0.5, 0.9, 0.99)
+SECOND_DECAY = 0.999
+EPS = 1e-8
+
+
+class Accumulators(NamedTuple):
+    """Running averages over one pack of tensors, all float32.
+
+    `momenta`: three EMAs of g and `second`: EMA of g^2, each of the pack's shape; `rows`, `cols`:
+    for each tensor the EMA of g^2 averaged over its largest and its second largest axis (shape ()
+    below rank 2).
+    """
+
+    momenta: tuple[jax.Array, ...]
+    second: jax.Array
+    rows: tuple[jax.Array, ...]
+    cols: tuple[jax.Array, ...]
+
+
+def factored_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """The largest and the second largest axis of `shape`; None below rank 2."""
+    if len(shape) < 2:
+        return None
+    order = sorted(range(len(shape)), key=lambda axis: shape[axis])
+    return order[-1], order[-2]
+
+
+def init_accumulators(pack: Pack) -> Accumulators:
+    """All zeros."""
+    zeros = jnp.zeros(pack.shape, jnp.float32)
+    factors = [_mean_squares(jnp.zeros(shape, jnp.float32)) for shape in pack.shapes]
+    rows, cols = zip(*factors, strict=True)
+    return Accumulators(tuple(zeros for _ in MOMENTUM_DECAYS), zeros, rows, cols)
+
+
+def update_accumulators(pack: Pack, acc: Accumulators, g: jax.Array) -> Accumulators:
+    """m_k <- b_k m_k + (1 - b_k) g;  v <- b v + (1 - b) g^2;  rows and cols likewise."""
+    momenta = tuple(b * m + (1 - b) * g for b, m in zip(MOMENTUM_DECAYS, acc.momenta, strict=True))
+    rows, cols = zip(*(_mean_squares(part) for part in pack.split(g)), strict=True)
+    return Accumulators(
+        momenta,
+        _ema(acc.second, g * g),
+        tuple(_ema(old, new) for old, new in zip(acc.rows, rows, strict=True)),
+        tuple(_ema(old, new) for old, new in zip(acc.cols, cols, strict=True)),
+    )
+
+
+def directions(pack: Pack, acc: Accumulators, t: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+    """Bias-corrected, Adam-normalised directions after `t` >= 1 updates, and sqrt(v_hat).
+
+    d_k = m_hat_k / (sqrt(v_hat) + 1e-8) for the three momenta, then m_hat_{0.9} over the factored
+    estimate sqrt(row col / mean row) (equal to d_{0.9} below rank 2). Shapes: the pack's.
+    """
+    corrected = [m / (1 - b**t) for b, m in zip(MOMENTUM_DECAYS, acc.momenta, strict=True)]
+    correction = 1 - SECOND_DECAY**t
+    root = jnp.sqrt(acc.second / correction)
+    factored = pack.join(
+        [
+            _factored_root(part, row / correction, col / correction)
+            for part, row, col in zip(pack.split(root), acc.rows, acc.cols, strict=True)
+        ]
+    )
+    scaled = [m / (root + EPS) for m in corrected]
+    return [*scaled, corrected[1] / (factored + EPS)], root
+
+
+def _factored_root(root: jax.Array, row: jax.Array, col: jax.Array) -> jax.Array:
+    """sqrt(row col / mean row) for one tensor; `root` itself below rank 2."""
+    axes = factored_axes(root.shape)
+    if axes is None:
+        return root
+    largest, second = axes
+    row, col = jnp.expand_dims(row, largest), jnp.expand_dims(col, second)
+    # The mean of row over the second axis is the mean of g^2 over both: the common normaliser.
+    mean = jnp.mean(row, axis=second, keepdims=True)
+    return jnp.sqrt(row) * jnp.sqrt(col / jnp.maximum(mean, 1e-30))
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Fan-in and fan-out of a tensor in the (..., in, out) layout of Haiku and Flax."""
+    if len(shape) < 2:
+        return 1, max(1, math.prod(shape))
+    return math.prod(shape[:-1]), shape[-1]
+
+
+def rms(x: jax.Array) -> jax.Array:
+    """sqrt(mean x^2), a scalar."""
+    return jnp.sqrt(jnp.mean(x * x))
+
+
+def _ema(old: jax.Array, new: jax.Array) -> jax.Array:
+    return SECOND_DECAY * old + (1 - SECOND_DECAY) * new
+
+
+def _mean_squares(g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    axes = factored_axes(g.shape)
+    if axes is None:
+        return jnp.zeros(()), jnp.zeros(())
+    square = g * g
+    return jnp.mean(square, axis=axes[0]), jnp.mean(square, axis=axes[1])

@@ -1,0 +1,52 @@
+"""Skip a step whose gradient is not a number, and count it."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ._base import check_params
+
+LARGEST_GRADIENT = 1e18
+"""Beyond this a gradient's square overflows float32, so the step is treated like a NaN."""
+
+
+class GuardState(NamedTuple):
+    """`skipped`: steps refused so far (int32 scalar); `inner`: the optimizer's own state."""
+
+    skipped: jax.Array
+    inner: optax.OptState
+
+
+def skip_nonfinite(
+    inner: optax.GradientTransformationExtraArgs,
+) -> optax.GradientTransformationExtraArgs:
+    """Give a zero update and keep the state when any gradient is NaN, infinite or above 1e18.
+
+    Unlike `optax.apply_if_finite` it never gives in after a number of refusals, and it selects
+    instead of branching, so it fuses into the update under jit and vmap. It also checks `params`
+    once for all optimizers: ValueError for None, integer or empty leaves.
+    """
+
+    def init(params: optax.Params) -> GuardState:
+        check_params(params)
+        return GuardState(jnp.zeros((), jnp.int32), inner.init(params))
+
+    def update(
+        updates: optax.Updates,
+        state: optax.OptState,
+        params: optax.Params | None = None,
+        **extra_args,
+    ) -> tuple[optax.Updates, GuardState]:
+        assert isinstance(state, GuardState)
+        check_params(params)
+        ok = jnp.array(True)
+        for g in jax.tree.leaves(updates):
+            ok &= jnp.all(jnp.abs(g) < LARGEST_GRADIENT)
+        steps, after = inner.update(updates, state.inner, params, **extra_args)
+        steps = jax.tree.map(lambda u: jnp.where(ok, u, jnp.zeros_like(u)), steps)
+        after = jax.tree.map(lambda new, old: jnp.where(ok, new, old), after, state.inner)
+        return steps, GuardState(state.skipped + jnp.where(ok, 0, 1), after)
+
+    return optax.GradientTransformationExtraArgs(init, update)

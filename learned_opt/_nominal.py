@@ -1,0 +1,263 @@
+"""Nominal + correction: AdamW with a schedule, and what meta-training adds to it.
+
+Nominal terms for stability: Harrison, Metz, Sohl-Dickstein 2022, "A Closer Look at Learned
+Optimization". Per-tensor control of the step: Metz et al. 2022, "VeLO".
+"""
+
+import dataclasses
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ._base import Theta, check_num_steps
+from ._features import (
+    EPS,
+    Accumulators,
+    directions,
+    fans,
+    init_accumulators,
+    rms,
+    update_accumulators,
+)
+from ._guard import skip_nonfinite
+from ._pack import Pack, pack_leaves
+
+LOG_GAIN = 3.0
+"""Scalars stored as logarithms move this much faster under a common perturbation sigma."""
+
+NUM_FEATURES, NUM_TIMES, NUM_STATISTICS, NUM_DIRECTIONS = 8, 3, 12, 6
+ADAM = 2  # index of m_hat_{0.9} / sqrt(v_hat) among the directions
+TINY = 1e-12
+
+
+class NominalState(NamedTuple):
+    """`steps`: taken so far (int32 scalar); `accumulators`: one `Accumulators` a pack."""
+
+    steps: jax.Array
+    accumulators: tuple[Accumulators, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Nominal:
+    """The recommended learned optimizer: AdamW with warm-up and decay at initialisation.
+
+    For a tensor p with directions d_1..d_6 = (g, m_.5, m_.9, m_.99, factored m_.9) / sqrt(v) and
+    p / rms(p), at step t of T::
+
+        p <- p - a(t/T) [ exp(c_1) sum_k gate_k d_k + w exp(c_2) p ]
+
+    a: warm-up then power decay from `learning_rate`; w: `weight_decay`; gate_k = b_k +
+    MLP_k(features) per element; (c_1, c_2): a controller per tensor. At initialisation the gates
+    are one for m_.9 / sqrt(v) and zero elsewhere, and c = 0: exactly AdamW.
+
+    The features that the networks see are even in (p, g), so the rule commutes with a flip of
+    sign of any coordinate, and unchanged under g -> c g, so the scale of the loss does not matter.
+
+    Args:
+      hidden: width of the per-element MLP.
+      controller_hidden: width of the per-tensor controller.
+      learning_rate: step size a at its peak, at initialisation.
+      weight_decay: decoupled decay w in units of the step size, at initialisation.
+      warmup: fraction of the run with linearly growing step size.
+
+    Example:
+      >>> import jax, learned_opt
+      >>> optimizer = learned_opt.Nominal()
+      >>> theta = optimizer.init(jax.random.key(0))
+      >>> tx = optimizer.transform(theta, num_steps=100)
+    """
+
+    name: ClassVar[str] = "nominal"
+    hidden: int = 8
+    controller_hidden: int = 16
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.1
+    warmup: float = 0.05
+
+    def init(self, key: jax.Array) -> Theta:
+        """Random first layers, zero last layers: the update is AdamW's."""
+        key_gate, key_mix, key_control = jax.random.split(key, 3)
+        h, c = self.hidden, self.controller_hidden
+        adam = np.zeros(NUM_DIRECTIONS, np.float32)
+        adam[ADAM] = 1.0
+        return {
+            "log_lr": jnp.zeros(()),
+            "log_decay": jnp.zeros(()),
+            "log_power": jnp.zeros(()),
+            "gate": {
+                "w1": _glorot(key_gate, NUM_FEATURES + NUM_TIMES, h),
+                "b1": jnp.zeros(h),
+                "w2": _glorot(key_mix, h, h),
+                "b2": jnp.zeros(h),
+                "w3": jnp.zeros((h, NUM_DIRECTIONS)),
+                "b3": jnp.asarray(adam),
+            },
+            "controller": {
+                "w1": _glorot(key_control, NUM_STATISTICS, c),
+                "b1": jnp.zeros(c),
+                "w2": jnp.zeros((c, 2)),
+                "skip": jnp.zeros((NUM_STATISTICS, 2)),
+            },
+        }
+
+    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+        """a(s) = lr min(1, (t + 1) / (warmup T)) max(0, 1 - t/T)^power, t = 0, 1, ..."""
+        total = check_num_steps(num_steps)
+        peak = self.learning_rate * jnp.exp(LOG_GAIN * theta["log_lr"])
+        power = jnp.exp(theta["log_power"])
+
+        def step_size(count: Any) -> jax.Array:
+            t = jnp.asarray(count, jnp.float32)
+            ramp = jnp.minimum(1.0, (t + 1) / jnp.maximum(1.0, self.warmup * total))
+            return peak * ramp * jnp.maximum(0.0, 1 - t / total) ** power
+
+        return step_size
+
+    def transform(
+        self, theta: Theta, *, num_steps: Any = None
+    ) -> optax.GradientTransformationExtraArgs:
+        """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
+        total = check_num_steps(num_steps)
+        step_size = self.schedule(theta, num_steps=num_steps)
+
+        def init(params: optax.Params) -> NominalState:
+            packs = pack_leaves([jnp.shape(p) for p in jax.tree.leaves(params)])
+            return NominalState(
+                jnp.zeros((), jnp.int32), tuple(init_accumulators(pack) for pack in packs)
+            )
+
+        def update(
+            updates: optax.Updates,
+            state: optax.OptState,
+            params: optax.Params | None = None,
+            **extra_args,
+        ) -> tuple[optax.Updates, NominalState]:
+            del extra_args
+            assert isinstance(state, NominalState)
+            grads, treedef = jax.tree.flatten(updates)
+            weights = jax.tree.leaves(params)
+            t = state.steps.astype(jnp.float32)
+            times = jnp.stack([t / total, jnp.exp(-10 * t / total), jnp.log10(total) - 2.5])
+            decay = self.weight_decay * jnp.exp(LOG_GAIN * theta["log_decay"])
+            steps, accumulators = list(grads), []
+            packs = pack_leaves([g.shape for g in grads])
+            for pack, acc in zip(packs, state.accumulators, strict=True):
+                g = pack.join([grads[i] for i in pack.indices])
+                p = pack.join([weights[i] for i in pack.indices])
+                acc = update_accumulators(pack, acc, g)
+                step = step_size(state.steps) * _bracket(theta, pack, g, p, acc, t, times, decay)
+                # Without the barrier XLA copies the whole update into the slice of every tensor.
+                step = jax.lax.optimization_barrier(step)
+                for i, part in zip(pack.indices, pack.split(step), strict=True):
+                    steps[i] = part.astype(grads[i].dtype)
+                accumulators.append(acc)
+            return treedef.unflatten(steps), NominalState(state.steps + 1, tuple(accumulators))
+
+        return skip_nonfinite(optax.GradientTransformationExtraArgs(init, update))
+
+
+def _bracket(
+    theta: Theta,
+    pack: Pack,
+    g: jax.Array,
+    p: jax.Array,
+    acc: Accumulators,
+    t: jax.Array,
+    times: jax.Array,
+    decay: jax.Array,
+) -> jax.Array:
+    """The bracket of the equation in `Nominal`, for the tensors of one pack."""
+    momenta, root = directions(pack, acc, t + 1)
+    fast, slow, slowest = momenta[:3]
+    scales_p = [rms(part) for part in pack.split(p)]
+    scales_v = [rms(part) for part in pack.split(root)]
+    scale_p, scale_v = pack.spread(scales_p) + TINY, pack.spread(scales_v) + TINY
+    dirs = [g / (root + EPS), *momenta, p / scale_p]
+    features = [
+        _squash(jnp.abs(dirs[0])),
+        _squash(jnp.abs(fast)),
+        _squash(2 * jnp.abs(slow)),
+        _squash(4 * jnp.abs(slowest)),
+        _squash(4 * fast * slowest),
+        _squash(2 * slow * dirs[5]),
+        _squash(jnp.abs(dirs[5])),
+        root / (root + scale_v),
+    ]
+    parts = [pack.split(x) for x in (g, fast, slow, slowest, slow * dirs[5])]
+    statistics = [
+        _statistics(shape, scales_p[j], scales_v[j], [part[j] for part in parts], times)
+        for j, shape in enumerate(pack.shapes)
+    ]
+    control = jnp.exp(_controller(theta["controller"], jnp.stack(statistics)))
+    gates = _gates(theta["gate"], features, times)
+    mixed = sum(gate * d for gate, d in zip(gates, dirs, strict=True))
+    scale, shrink = list(control[:, 0]), list(decay * control[:, 1])
+    return pack.spread(scale) * mixed + pack.spread(shrink) * p
+
+
+def _statistics(
+    shape: tuple[int, ...],
+    scale_p: jax.Array,
+    scale_v: jax.Array,
+    parts: list[jax.Array],
+    times: jax.Array,
+) -> jax.Array:
+    """What the controller sees of one tensor, (NUM_STATISTICS,), about unit scale."""
+    g, fast, slow, slowest, alignment = parts
+    fan_in, fan_out = fans(shape)
+    static = [np.log(fan_in) / 2 - 2, np.log(fan_out) / 2 - 2, float(len(shape) >= 2)]
+    return jnp.stack(
+        [
+            *(jnp.asarray(x, jnp.float32) for x in static),
+            _log(scale_p) / 2 + 1,
+            _log(rms(fast)),
+            _log(rms(slow)) + 1,
+            _log(rms(slowest)) + 2,
+            _log((rms(g) + TINY) / (scale_v + TINY)),
+            4 * jnp.mean(alignment),
+            *times,
+        ]
+    )
+
+
+def _gates(net: Theta, features: list[jax.Array], times: jax.Array) -> list[jax.Array]:
+    """Per-element MLP written as scalar-times-array sums: XLA fuses it into one loop a tensor."""
+    bias = net["b1"] + times @ net["w1"][NUM_FEATURES:]
+    hidden = _layer(features, net["w1"], bias)
+    hidden = _layer(hidden, net["w2"], net["b2"])
+    return [
+        net["b3"][k] + sum(net["w3"][j, k] * x for j, x in enumerate(hidden))
+        for k in range(NUM_DIRECTIONS)
+    ]
+
+
+def _layer(inputs: list[jax.Array], w: jax.Array, b: jax.Array) -> list[jax.Array]:
+    return [
+        jax.nn.relu(b[k] + sum(w[j, k] * x for j, x in enumerate(inputs)))
+        for k in range(w.shape[1])
+    ]
+
+
+def _controller(net: Theta, x: jax.Array) -> jax.Array:
+    """(tensors, NUM_STATISTICS) -> (tensors, 2) log multipliers, at most 5 in size.
+
+    The linear skip extrapolates as a power law in the statistics.
+    """
+    hidden = jnp.tanh(x @ net["w1"] + net["b1"][None])
+    return jnp.clip(hidden @ net["w2"] + x @ net["skip"], -5.0, 5.0)
+
+
+def _squash(x: jax.Array) -> jax.Array:
+    """x / (1 + |x|): bounded in (-1, 1), no transcendental."""
+    return x / (1 + jnp.abs(x))
+
+
+def _log(x: jax.Array) -> jax.Array:
+    return jnp.log(x + 1e-4)
+
+
+def _glorot(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
+    return jax.random.normal(key, (fan_in, fan_out)) / np.sqrt(fan_in)

@@ -1,0 +1,95 @@
+"""The provenance card: where a theta comes from, enough to make it again."""
+
+import datetime
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from learned_opt import Artifact
+
+from ._config import Config
+from ._trainer import MetaTrainState
+
+
+def make_card(
+    config: Config, state: MetaTrainState, *, seconds: float, command: str
+) -> dict[str, Any]:
+    """Facts about a finished run, as JSON types."""
+    return {
+        "name": config.run.name,
+        "command": command,
+        "config": config.to_dict(),
+        "trained_on": {
+            "datasets": [config.family.data],
+            "networks": ["mlp"],
+            "horizon": list(config.estimator.horizon),
+            "widths": list(config.family.widths),
+            "batch_size": config.family.batch_size,
+        },
+        "budget": {
+            "outer_steps": int(state.step),
+            "inner_steps": int(state.inner_steps),
+            "seconds": round(seconds, 1),
+            "device": describe_device(),
+        },
+        "meta_valid_loss": round(float(state.best_score), 5),
+        "meta_parameters": sum(x.size for x in jax.tree.leaves(state.theta)),
+        "code": code_version(),
+        "jax": jax.__version__,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def describe_device() -> str:
+    """For example "2 x cpu (x86_64)"."""
+    devices = jax.devices()
+    kind = devices[0].device_kind if devices[0].platform != "cpu" else platform.machine()
+    return f"{len(devices)} x {devices[0].platform} ({kind})"
+
+
+def code_version() -> str:
+    """The commit of this checkout, with "+changes" if it has any; "unknown" outside one."""
+    root = Path(__file__).resolve().parent
+
+    def git(*args: str) -> str:
+        done = subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        dirty = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if dirty else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def card_markdown(artifact: Artifact) -> str:
+    """The card for people: one page of Markdown."""
+    card, budget, seen = artifact.card, artifact.card["budget"], artifact.card["trained_on"]
+    low, high = seen["horizon"]
+    return f"""# {card["name"]}
+
+A learned optimizer of the family `{artifact.optimizer.name}` with {card["meta_parameters"]}
+meta-parameters.
+
+```python
+tx = learned_opt.learned("{card["name"]}", num_steps=1000)
+```
+
+| | |
+|---|---|
+| made by | `{card["command"]}` |
+| learned from | {", ".join(seen["networks"])} on {", ".join(seen["datasets"])}, \
+{seen["widths"][0]:g} to {seen["widths"][1]:g} units wide, batch {seen["batch_size"]} |
+| horizons seen | {low} to {high} steps |
+| budget | {budget["outer_steps"]} outer steps, {budget["inner_steps"]:,} inner steps, \
+{budget["seconds"]:.0f} s on {budget["device"]} |
+| meta-validation loss | {card["meta_valid_loss"]} |
+| code | {card["code"]}, jax {card["jax"]}, {card["date"]} |
+| sha256 of theta and configuration | `{artifact.sha256}` |
+
+Outside these tasks, widths and horizons it has not been trained; the report of
+`python -m eval {card["name"]} --suite quickstart --out DIR` says how it does there.
+"""

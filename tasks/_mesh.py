@@ -1,0 +1,68 @@
+"""One SPMD program over however many devices there are."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, PartitionSpec
+
+AXIS = "lanes"
+
+
+def use_all_cores() -> None:
+    """Show JAX one CPU device a core. Call it before anything touches a device.
+
+    Training runs are independent, so one device a core is faster than one device whose kernels
+    are split over the cores. No effect on accelerators, or if XLA_FLAGS sets a device count.
+    """
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
+
+def compiler_options() -> dict[str, Any]:
+    """Options of `jax.jit` for programs that hold whole training runs.
+
+    On CPU, LLVM's default effort nearly doubles their compilation and does not make them faster
+    (`python -m benchmarks.compile`).
+    """
+    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else {}
+
+
+def device_mesh(lanes: int) -> Mesh:
+    """A one-axis mesh over the most devices that divide `lanes` evenly."""
+    size = max(n for n in range(1, jax.device_count() + 1) if lanes % n == 0)
+    return jax.make_mesh((size,), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def map_lanes(
+    mesh: Mesh, fn: Callable[..., Any], lanes: Any, *shared: Any, total: bool = False
+) -> Any:
+    """fn(lane, *shared) for every lane, vectorised on each device and spread over the devices.
+
+    Args:
+      mesh: see `device_mesh`.
+      fn: what one lane computes: a pytree of arrays.
+      lanes: tree of arrays with a common leading axis, one entry a lane.
+      *shared: trees given whole to every lane.
+      total: return the sum over lanes on every device, instead of the stack of results.
+
+    A lane knows nothing of its device, so results do not depend on their number (sums: by
+    rounding only).
+    """
+
+    def local(lanes: Any, *shared: Any) -> Any:
+        parts = jax.vmap(lambda lane: fn(lane, *shared))(lanes)
+        if not total:
+            return parts
+        return jax.lax.psum(jax.tree.map(lambda x: x.sum(0), parts), AXIS)
+
+    # check_vma=False: haiku scans with a constant initial carry fail its type check.
+    mapped = jax.shard_map(
+        local,
+        mesh=mesh,
+        in_specs=(PartitionSpec(AXIS), *(PartitionSpec() for _ in shared)),
+        out_specs=PartitionSpec() if total else PartitionSpec(AXIS),
+        check_vma=False,
+    )
+    return mapped(lanes, *shared)

@@ -1,0 +1,59 @@
+"""The arrows between rooms form a DAG, and using an optimizer loads nothing else."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ALLOWED = {
+    "learned_opt": set(),
+    "tasks": set(),
+    "checkpoints": {"learned_opt"},
+    "meta_train": {"learned_opt", "tasks", "checkpoints"},
+    "eval": {"learned_opt", "tasks", "checkpoints"},
+}
+
+
+def rooms_imported(text: str) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module or "")
+    return {name.split(".")[0] for name in names} & ALLOWED.keys()
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_rooms_import_only_what_they_may(room):
+    files = sorted((ROOT / room).rglob("*.py"))
+    assert files
+    for file in files:
+        extra = rooms_imported(file.read_text()) - ALLOWED[room] - {room}
+        assert not extra, f"{file.relative_to(ROOT)} imports {', '.join(extra)}"
+
+
+def test_the_parser_sees_every_form_of_import():
+    text = "import tasks._mlp\ndef f():\n    from eval._run import Runner\nfrom . import x\n"
+    assert rooms_imported(text) == {"tasks", "eval"}
+
+
+def test_learned_opt_loads_no_other_room_and_no_heavy_package():
+    code = (
+        "import sys, learned_opt; learned_opt.available();"
+        "print([m for m in ('tasks', 'eval', 'meta_train', 'checkpoints', 'orbax', 'haiku',"
+        " 'sklearn', 'matplotlib', 'tensorflow_datasets', 'evosax') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_module_is_over_400_lines():
+    for room in ALLOWED:
+        for file in (ROOT / room).rglob("*.py"):
+            assert len(file.read_text().splitlines()) <= 400, file
