@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -62,7 +63,8 @@ def measure_costs(
 class _Timer:
     def __init__(self, family: Any, task: Any, tx: optax.GradientTransformationExtraArgs) -> None:
         key = jax.random.key(0)
-        self.state = inner_init(task, tx, key)
+        # A copy: the state is donated, and it holds the task, which all timers share.
+        self.state = jax.tree.map(jnp.copy, inner_init(task, tx, key))
         self.arguments = (family, key)
         step = jax.jit(
             lambda state, family, key: inner_step(family, tx, state, key)[0], donate_argnums=0
@@ -75,10 +77,10 @@ class _Timer:
 
         def update(carry: Any, grads: Any) -> Any:
             params, opt_state = carry
-            updates, opt_state = tx.update(grads, opt_state, params, value=jax.numpy.zeros(()))
+            updates, opt_state = tx.update(grads, opt_state, params, value=jnp.zeros(()))
             return optax.apply_updates(params, updates), opt_state
 
-        carry = jax.tree.map(lambda x: x + 0, (self.state.params, self.state.opt_state))
+        carry = jax.tree.map(jnp.copy, (self.state.params, self.state.opt_state))
         compiled = jax.jit(update, donate_argnums=0).lower(carry, self.grads).compile()
         self.update, self.carry = compiled, carry
         sizes = [sum(x.nbytes for x in jax.tree.leaves(t)) for t in carry]

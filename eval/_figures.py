@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 COLOURS = {
     "learned": "#0072B2",
@@ -109,8 +110,13 @@ def _panel(axes: Axes, task: dict[str, Any]) -> None:
     axes.set_yscale("log")
     if np.isfinite(bottom):
         axes.set_ylim(0.8 * bottom, 1.3 * top)
-    axes.set_title(f"{task['name']}")
-    axes.text(0, 0.01, f" {task['leakage']}", transform=axes.transAxes, fontsize=8, color="#555555")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.minorticks_off()
+    axes.set_title(task["name"], pad=16)
+    axes.text(0, 1.02, task["leakage"], transform=axes.transAxes, fontsize=8.5, color="#555555")
     axes.set_xlabel("steps")
     axes.set_ylabel("validation loss")
     axes.grid(color="#eeeeee")

@@ -55,9 +55,9 @@ def _cards(report: dict[str, Any]) -> str:
         word = verdict(ratio)
         cards.append(
             f'<div class="card"><span class="tag {word}">{word}</span><b>{_ratio(ratio)}</b>'
-            "<span>of tuned AdamW's validation loss on "
+            "<p>of tuned AdamW's validation loss on "
             f"{html.escape(', '.join(group['tasks']))}"
-            f"<br>{html.escape(group['label'])}</span></div>"
+            f"<br>{html.escape(group['label'])}</p></div>"
         )
     return f'<div class="cards">{"".join(cards)}</div>'
 

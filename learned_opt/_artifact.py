@@ -22,6 +22,7 @@ OPTIMIZERS: tuple[type, ...] = (Nominal,)
 """Every optimizer an artifact can hold: add a class here and `load` knows it."""
 
 FORMAT = 1
+METADATA_KEY = "learned_opt"
 ZOO = Path(__file__).resolve().parent.parent / "checkpoints" / "zoo"
 
 
@@ -55,23 +56,20 @@ class Artifact:
     def save(self, path: str | os.PathLike) -> None:
         """Write one `.safetensors` file, atomically."""
         tensors = _flatten(self.theta)
-        header = {
-            "format": str(FORMAT),
-            "optimizer": self.optimizer.name,
-            "config": _json(dataclasses.asdict(self.optimizer)),  # type: ignore[arg-type]
-            "card": _json(self.card),
-        }
+        header = {"format": FORMAT, **self._rule(), "card": self.card}
         header["sha256"] = _digest(header, tensors)
-        write_atomic(path, safetensors.numpy.save(tensors, metadata=header))
+        # One entry: safetensors writes several in random order.
+        metadata = {METADATA_KEY: _json(header)}
+        write_atomic(path, safetensors.numpy.save(tensors, metadata=metadata))
 
     @property
     def sha256(self) -> str:
         """Content hash of theta and the optimizer's configuration (hex)."""
-        config = {
-            "optimizer": self.optimizer.name,
-            "config": _json(dataclasses.asdict(self.optimizer)),  # type: ignore[arg-type]
-        }
-        return _digest(config, _flatten(self.theta))
+        return _digest(self._rule(), _flatten(self.theta))
+
+    def _rule(self) -> dict[str, Any]:
+        config = dataclasses.asdict(self.optimizer)  # type: ignore[arg-type]
+        return {"optimizer": self.optimizer.name, "config": config}
 
 
 def available() -> tuple[str, ...]:
@@ -99,8 +97,9 @@ def load(name_or_path: str | os.PathLike) -> Artifact:
         )
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            header = dict(file.metadata() or {})
+            text = (file.metadata() or {}).get(METADATA_KEY, "{}")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        header = json.loads(text)
     except Exception as error:  # safetensors raises several types on damage
         raise ArtifactError(
             f"{path} is not a readable artifact ({error}): it is truncated or damaged; "
@@ -109,11 +108,15 @@ def load(name_or_path: str | os.PathLike) -> Artifact:
     return _decode(path, header, tensors)
 
 
-def _decode(path: Path, header: dict[str, str], tensors: dict[str, np.ndarray]) -> Artifact:
-    version = header.get("format", "")
-    if version.isdecimal() and int(version) > FORMAT:
+def _decode(path: Path, header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Artifact:
+    if "format" not in header:
         raise ArtifactError(
-            f"{path} has artifact format {version}, this code reads up to {FORMAT}: "
+            f"{path} is not a learned-opt artifact: its header has no format; "
+            "pass a file exported by python -m meta_train"
+        )
+    if isinstance(header["format"], int) and header["format"] > FORMAT:
+        raise ArtifactError(
+            f"{path} has artifact format {header['format']}, this code reads up to {FORMAT}: "
             "upgrade learned-opt"
         )
     digest = header.pop("sha256", None)
@@ -128,15 +131,21 @@ def _decode(path: Path, header: dict[str, str], tensors: dict[str, np.ndarray]) 
             f"{path} holds an optimizer named {header['optimizer']!r}, this code knows "
             f"{', '.join(known)}: upgrade learned-opt"
         )
-    optimizer = known[header["optimizer"]](**json.loads(header["config"]))
-    return Artifact(optimizer, _unflatten(tensors), json.loads(header["card"]))
+    try:
+        optimizer = known[header["optimizer"]](**header["config"])
+    except TypeError as error:
+        raise ArtifactError(
+            f"the configuration in {path} does not fit this code's {header['optimizer']} "
+            f"({error}): upgrade learned-opt"
+        ) from error
+    return Artifact(optimizer, _unflatten(tensors), header["card"])
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
-def _digest(header: dict[str, str], tensors: dict[str, np.ndarray]) -> str:
+def _digest(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
     sha = hashlib.sha256(_json(header).encode())
     for key in sorted(tensors):
         x = tensors[key]

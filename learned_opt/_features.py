@@ -40,10 +40,11 @@ def factored_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
 
 def init_accumulators(pack: Pack) -> Accumulators:
     """All zeros."""
-    zeros = jnp.zeros(pack.shape, jnp.float32)
+    # Every array a buffer of its own, so that a training step may donate the state.
+    zeros = [jnp.zeros(pack.shape, jnp.float32) for _ in range(len(MOMENTUM_DECAYS) + 1)]
     factors = [_mean_squares(jnp.zeros(shape, jnp.float32)) for shape in pack.shapes]
     rows, cols = zip(*factors, strict=True)
-    return Accumulators(tuple(zeros for _ in MOMENTUM_DECAYS), zeros, rows, cols)
+    return Accumulators(tuple(zeros[1:]), zeros[0], rows, cols)
 
 
 def update_accumulators(pack: Pack, acc: Accumulators, g: jax.Array) -> Accumulators:

@@ -77,7 +77,7 @@ class Outer:
 class Valid:
     """[valid] meta-validation that selects theta: `tasks` fixed runs of `horizon` steps."""
 
-    tasks: int = 16
+    tasks: int = 32
     horizon: int = 300
 
 

@@ -79,7 +79,8 @@ class _Conv3x3(hk.Module):
             for i in range(3)
             for j in range(3)
         ]  # fmt: skip
-        return jnp.concatenate(patches, -1) @ w.reshape(9 * inputs, self.channels) + b
+        out = jnp.concatenate(patches, -1) @ w.reshape(9 * inputs, self.channels)
+        return out + jnp.broadcast_to(b, out.shape)
 
 
 @functools.partial(

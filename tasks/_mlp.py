@@ -60,13 +60,13 @@ class MLPTask:
 
 
 def _network(task: MLPTask) -> hk.Transformed:
-    mask = (jnp.arange(task.max_width) < task.width).astype(jnp.float32)
+    mask = (jnp.arange(task.max_width, dtype=jnp.float32) < task.width).astype(jnp.float32)
 
     def forward(x: jax.Array) -> jax.Array:
         fan_in = jnp.asarray(float(task.features))
         for layer in range(task.max_depth):
             linear = hk.Linear(task.max_width, w_init=_masked_he(fan_in, mask, task.gain))
-            h = _activate(linear(x), task.activation) * mask
+            h = _activate(linear(x), task.activation) * mask[None]
             x = h if layer == 0 else jnp.where(layer < task.depth, h, x)
             fan_in = task.width
         every = jnp.ones(task.classes)
@@ -81,9 +81,9 @@ def _masked_he(
     """He-normal on the units that are on, zero elsewhere, so that a mask adds no weight norm."""
 
     def init(shape, dtype):
-        rows = (jnp.arange(shape[0]) < fan_in).astype(dtype)[:, None]
+        rows = (jnp.arange(shape[0], dtype=dtype) < fan_in).astype(dtype)[:, None]
         normal = jax.random.normal(hk.next_rng_key(), shape, dtype)
-        return gain * jnp.sqrt(2.0 / fan_in) * rows * columns * normal
+        return gain * jnp.sqrt(2.0 / fan_in) * rows * columns[None] * normal
 
     return init
 

@@ -126,6 +126,12 @@ def test_one_compilation_and_same_result_under_jit(tx):
     close(first, plain, rtol=1e-5)
 
 
+def test_state_can_be_donated(tx):
+    step = jax.jit(lambda g, s, p: tx.update(g, s, p)[1], donate_argnums=1)
+    state = step(GRADS, tx.init(PARAMS), PARAMS)
+    step(GRADS, state, PARAMS)
+
+
 def test_vmap_over_theta_and_num_steps_equals_a_loop(optimizer):
     thetas = jax.vmap(optimizer.init)(jax.random.split(jax.random.key(0), 3))
     horizons = jnp.array([10, 100, 1000])

@@ -1,0 +1,68 @@
+"""A training problem and an optimizer small enough to be solved by hand."""
+
+import dataclasses
+import functools
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from tasks import Batch
+
+CURVATURE = 1.0
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["start"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class Quadratic:
+    """loss(p) = p^2 / 2 + 1, from p = start; every split is the same."""
+
+    start: jax.Array
+
+    def init(self, key):
+        return {"p": self.start}
+
+    def loss(self, params, batch, key):
+        return 0.5 * params["p"] ** 2 + 1.0, {}
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["start"], meta_fields=["noisy"])
+@dataclasses.dataclass(frozen=True)
+class Quadratics:
+    """Every task starts at `start`, or with `noisy` at start + U(0, 1) drawn from its key."""
+
+    start: jax.Array
+    noisy: bool = False
+
+    def sample(self, key):
+        return Quadratic(self.start + (jax.random.uniform(key) if self.noisy else 0.0))
+
+    def batch(self, key, split):
+        return Batch(jnp.zeros((1, 1)), jnp.zeros(1, jnp.int32))
+
+    def full(self, split):
+        return self.batch(None, split)
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnedSGD:
+    """p <- p - lr g with theta = {"lr"}; `explode` makes the step NaN where lr > 0.4."""
+
+    name: ClassVar[str] = "sgd"
+    explode: bool = False
+
+    def init(self, key):
+        return {"lr": jnp.asarray(0.3)}
+
+    def schedule(self, theta, *, num_steps=None):
+        return lambda count: theta["lr"]
+
+    def transform(self, theta, *, num_steps=None):
+        def update(updates, state, params=None, **extra):
+            lr = theta["lr"]
+            if self.explode:
+                lr = jnp.where(lr > 0.4, jnp.nan, lr)
+            return jax.tree.map(lambda g: lr * g, updates), state
+
+        return optax.GradientTransformationExtraArgs(lambda params: (), update)

@@ -1,0 +1,137 @@
+"""Artifacts: exact round trips, and one sentence for every way a file can be wrong."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import learned_opt
+from learned_opt import Artifact, ArtifactError, Nominal, _artifact
+
+CARD = {"name": "test", "horizon": [1, 2], "nested": {"a": 1.5}}
+
+
+@pytest.fixture
+def artifact():
+    optimizer = Nominal(hidden=3, learning_rate=0.123)
+    return Artifact(optimizer, optimizer.init(jax.random.key(3)), CARD)
+
+
+@pytest.fixture
+def path(artifact, tmp_path):
+    artifact.save(tmp_path / "test.safetensors")
+    return tmp_path / "test.safetensors"
+
+
+def test_round_trip_is_exact(artifact, path):
+    again = learned_opt.load(path)
+    assert again.optimizer == artifact.optimizer
+    assert again.card == CARD
+    assert jax.tree.structure(again.theta) == jax.tree.structure(artifact.theta)
+    jax.tree.map(np.testing.assert_array_equal, again.theta, artifact.theta)
+    assert again.sha256 == artifact.sha256
+
+
+def test_equal_artifacts_give_equal_bytes(artifact, path, tmp_path):
+    artifact.save(tmp_path / "twin.safetensors")
+    assert (tmp_path / "twin.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_a_failed_save_leaves_the_old_file(artifact, path, monkeypatch):
+    before = path.read_bytes()
+    monkeypatch.setattr("pathlib.Path.replace", lambda *a: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        artifact.save(path)
+    assert path.read_bytes() == before
+
+
+def test_truncated_anywhere(path):
+    whole = path.read_bytes()
+    for size in [0, 4, 8, 100, len(whole) // 2, len(whole) - 1]:
+        path.write_bytes(whole[:size])
+        with pytest.raises(ArtifactError, match="truncated or damaged"):
+            learned_opt.load(path)
+
+
+def test_every_flipped_bit_is_refused_or_harmless(path, artifact):
+    """400 single-bit errors all over the file: never a wrong theta, configuration or card."""
+    whole, refused = path.read_bytes(), 0
+    rng = np.random.default_rng(0)
+    for position in rng.choice(len(whole), 400, replace=False):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            loaded = learned_opt.load(path)
+        except ArtifactError as error:
+            assert "\n" not in str(error)
+            refused += 1
+            continue
+        assert loaded.optimizer == artifact.optimizer
+        assert loaded.card == artifact.card
+        jax.tree.map(np.testing.assert_array_equal, loaded.theta, artifact.theta)
+    assert refused > 380
+
+
+def rewrite(path, **changes):
+    """The same file with other header fields and an honest checksum."""
+    with safetensors.safe_open(path, framework="np") as file:
+        header = json.loads(file.metadata()["learned_opt"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    del header["sha256"]
+    header |= changes
+    header["sha256"] = _artifact._digest(header, tensors)
+    path.write_bytes(safetensors.numpy.save(tensors, metadata={"learned_opt": json.dumps(header)}))
+
+
+def test_newer_format(path):
+    rewrite(path, format=2)
+    with pytest.raises(ArtifactError, match="format 2, this code reads up to 1: upgrade"):
+        learned_opt.load(path)
+
+
+def test_unknown_optimizer(path):
+    rewrite(path, optimizer="velo9000")
+    with pytest.raises(ArtifactError, match="'velo9000', this code knows nominal: upgrade"):
+        learned_opt.load(path)
+
+
+def test_configuration_from_newer_code(path):
+    rewrite(path, config={"hidden": 3, "depth": 9})
+    with pytest.raises(ArtifactError, match="does not fit this code's nominal"):
+        learned_opt.load(path)
+
+
+def test_a_safetensors_file_that_is_no_artifact(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(safetensors.numpy.save({"w": np.zeros(3, np.float32)}))
+    with pytest.raises(ArtifactError, match="not a learned-opt artifact"):
+        learned_opt.load(path)
+
+
+def test_unknown_name_lists_what_there_is():
+    with pytest.raises(ArtifactError, match=r"'quickstrt'; did you mean 'quickstart'\?") as error:
+        learned_opt.load("quickstrt")
+    assert all(name in str(error.value) for name in learned_opt.available())
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ArtifactError, match="there is no such file"):
+        learned_opt.load(tmp_path / "nowhere.safetensors")
+
+
+@pytest.mark.parametrize("name", learned_opt.available())
+def test_zoo_artifacts_load_with_their_cards(name):
+    artifact = learned_opt.load(name)
+    assert artifact.card["name"] == name
+    assert artifact.card["command"].startswith("python -m meta_train ")
+    assert artifact.card["budget"]["inner_steps"] > 0
+    card = (_artifact.ZOO / f"{name}.md").read_text()
+    assert artifact.sha256 in card
+    assert artifact.card["command"] in card
+
+
+def test_the_zoo_is_not_empty():
+    assert "quickstart" in learned_opt.available()
