@@ -56,8 +56,9 @@ class Curve(NamedTuple):
 
 def eval_steps(horizon: int) -> np.ndarray:
     """POINTS increasing steps from about horizon / 100 to horizon, log-spaced where they fit."""
-    raw = np.geomspace(max(1, horizon / 100), horizon, POINTS)
-    steps = np.maximum(np.round(raw).astype(int), np.arange(1, POINTS + 1))
+    steps = np.round(np.geomspace(max(1, horizon / 100), horizon, POINTS)).astype(int)
+    for i in range(1, POINTS):
+        steps[i] = max(steps[i], steps[i - 1] + 1)
     return np.minimum(steps, horizon)
 
 
@@ -125,7 +126,7 @@ class Runner:
 
             state, total = jax.lax.fori_loop(start, end, body, (state, jnp.zeros(())))
             valid, _ = full_loss(family, task, state.params, "outer_valid")
-            train = total / jnp.maximum(1, end - start)
+            train = total / jnp.maximum(1, end - start).astype(total.dtype)
             return (state, end), (train, valid)
 
         (state, _), (train, valid) = jax.lax.scan(segment, (state, jnp.zeros((), jnp.int32)), steps)

@@ -30,6 +30,13 @@ class Accumulators(NamedTuple):
     cols: tuple[jax.Array, ...]
 
 
+class Directions(NamedTuple):
+    """`steps`: candidate directions, about unit scale; `root`: sqrt(v_hat)."""
+
+    steps: list[jax.Array]
+    root: jax.Array
+
+
 def factored_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
     """The largest and the second largest axis of `shape`; None below rank 2."""
     if len(shape) < 2:
@@ -59,13 +66,13 @@ def update_accumulators(pack: Pack, acc: Accumulators, g: jax.Array) -> Accumula
     )
 
 
-def directions(pack: Pack, acc: Accumulators, t: jax.Array) -> tuple[list[jax.Array], jax.Array]:
-    """Bias-corrected, Adam-normalised directions after `t` >= 1 updates, and sqrt(v_hat).
+def directions(pack: Pack, acc: Accumulators, g: jax.Array, t: jax.Array) -> Directions:
+    """What a step can be made of, after `t` >= 1 updates of the accumulators, the last with g.
 
-    d_k = m_hat_k / (sqrt(v_hat) + 1e-8) for the three momenta, then m_hat_{0.9} over the factored
-    estimate sqrt(row col / mean row) (equal to d_{0.9} below rank 2). Shapes: the pack's.
+    d_0 = g / r, d_k = m_hat_k / r for the three momenta, with r = sqrt(v_hat) + 1e-8; then
+    m_hat_{0.9} over the factored estimate sqrt(row col / mean row) (equal to d_2 below rank 2).
+    Shapes: the pack's.
     """
-    corrected = [m / (1 - b**t) for b, m in zip(MOMENTUM_DECAYS, acc.momenta, strict=True)]
     correction = 1 - SECOND_DECAY**t
     root = jnp.sqrt(acc.second / correction)
     factored = pack.join(
@@ -74,8 +81,11 @@ def directions(pack: Pack, acc: Accumulators, t: jax.Array) -> tuple[list[jax.Ar
             for part, row, col in zip(pack.split(root), acc.rows, acc.cols, strict=True)
         ]
     )
-    scaled = [m / (root + EPS) for m in corrected]
-    return [*scaled, corrected[1] / (factored + EPS)], root
+    # One reciprocal and products: XLA keeps the result of a division in memory, not of a product.
+    inverse = 1 / (root + EPS)
+    scaled = [m * (inverse / (1 - b**t)) for b, m in zip(MOMENTUM_DECAYS, acc.momenta, strict=True)]
+    slow = acc.momenta[1] / (1 - MOMENTUM_DECAYS[1] ** t)
+    return Directions([g * inverse, *scaled, slow * (1 / (factored + EPS))], root)
 
 
 def _factored_root(root: jax.Array, row: jax.Array, col: jax.Array) -> jax.Array:

@@ -14,7 +14,7 @@ import optax
 
 from ._base import Theta, check_num_steps
 from ._features import (
-    EPS,
+    MOMENTUM_DECAYS,
     Accumulators,
     directions,
     fans,
@@ -170,25 +170,28 @@ def _bracket(
     decay: jax.Array,
 ) -> jax.Array:
     """The bracket of the equation in `Nominal`, for the tensors of one pack."""
-    momenta, root = directions(pack, acc, t + 1)
-    fast, slow, slowest = momenta[:3]
+    (newest, fast, slow, slowest, factored), root = directions(pack, acc, g, t + 1)
     scales_p = [rms(part) for part in pack.split(p)]
     scales_v = [rms(part) for part in pack.split(root)]
-    scale_p, scale_v = pack.spread(scales_p) + TINY, pack.spread(scales_v) + TINY
-    dirs = [g / (root + EPS), *momenta, p / scale_p]
+    relative_p = p * pack.spread([1 / (scale + TINY) for scale in scales_p])
+    relative_v = root * pack.spread([1 / (scale + TINY) for scale in scales_v])
+    dirs = [newest, fast, slow, slowest, factored, relative_p]
     features = [
-        _squash(jnp.abs(dirs[0])),
+        _squash(jnp.abs(newest)),
         _squash(jnp.abs(fast)),
         _squash(2 * jnp.abs(slow)),
         _squash(4 * jnp.abs(slowest)),
         _squash(4 * fast * slowest),
-        _squash(2 * slow * dirs[5]),
-        _squash(jnp.abs(dirs[5])),
-        root / (root + scale_v),
+        _squash(2 * slow * relative_p),
+        _squash(jnp.abs(relative_p)),
+        _squash(relative_v),
     ]
-    parts = [pack.split(x) for x in (g, fast, slow, slowest, slow * dirs[5])]
+    # Of arrays that are in memory anyway: statistics of `dirs` would make XLA store those too.
+    decays = (1 - b ** (t + 1) for b in MOMENTUM_DECAYS)
+    momenta = [m / decay for m, decay in zip(acc.momenta, decays, strict=True)]
+    parts = [pack.split(x) for x in (p, root, g, *momenta)]
     statistics = [
-        _statistics(shape, scales_p[j], scales_v[j], [part[j] for part in parts], times)
+        _statistics(shape, [part[j] for part in parts], times)
         for j, shape in enumerate(pack.shapes)
     ]
     control = jnp.exp(_controller(theta["controller"], jnp.stack(statistics)))
@@ -198,26 +201,27 @@ def _bracket(
     return pack.spread(scale) * mixed + pack.spread(shrink) * p
 
 
-def _statistics(
-    shape: tuple[int, ...],
-    scale_p: jax.Array,
-    scale_v: jax.Array,
-    parts: list[jax.Array],
-    times: jax.Array,
-) -> jax.Array:
-    """What the controller sees of one tensor, (NUM_STATISTICS,), about unit scale."""
-    g, fast, slow, slowest, alignment = parts
+def _statistics(shape: tuple[int, ...], parts: list[jax.Array], times: jax.Array) -> jax.Array:
+    """What the controller sees of one tensor, (NUM_STATISTICS,), about unit scale.
+
+    Logarithms of its fans, of rms(p), and of rms(g) and rms(m_hat) over rms(sqrt(v_hat)); the
+    cosine between m_hat_{0.9} and p; the time.
+    """
+    p, root, g, *momenta = parts
+    scale_p, scale_v = rms(p), rms(root) + TINY
+    scales = [rms(m) for m in momenta]
+    cosine = jnp.mean(momenta[1] * p) / (scales[1] * scale_p + TINY * scale_v)
     fan_in, fan_out = fans(shape)
     static = [np.log(fan_in) / 2 - 2, np.log(fan_out) / 2 - 2, float(len(shape) >= 2)]
     return jnp.stack(
         [
             *(jnp.asarray(x, jnp.float32) for x in static),
             _log(scale_p) / 2 + 1,
-            _log(rms(fast)),
-            _log(rms(slow)) + 1,
-            _log(rms(slowest)) + 2,
-            _log((rms(g) + TINY) / (scale_v + TINY)),
-            4 * jnp.mean(alignment),
+            _log(rms(g) / scale_v),
+            _log(scales[0] / scale_v),
+            _log(scales[1] / scale_v) + 1,
+            _log(scales[2] / scale_v) + 2,
+            4 * cosine,
             *times,
         ]
     )
@@ -251,8 +255,8 @@ def _controller(net: Theta, x: jax.Array) -> jax.Array:
 
 
 def _squash(x: jax.Array) -> jax.Array:
-    """x / (1 + |x|): bounded in (-1, 1), no transcendental."""
-    return x / (1 + jnp.abs(x))
+    """x / 2 clipped to [-1, 1]: bounded, and cheap enough for XLA to fuse."""
+    return jnp.clip(x / 2, -1.0, 1.0)
 
 
 def _log(x: jax.Array) -> jax.Array:

@@ -85,7 +85,7 @@ class FullES:
         task_key, noise_key, horizon_key, run_key = jax.random.split(key, 4)
         task = family.sample(task_key)
         share = jax.random.uniform(horizon_key, minval=0.6, maxval=1.0)
-        horizon = jnp.maximum(1, jnp.round(share * longest)).astype(jnp.int32)
+        horizon = jnp.maximum(1, jnp.round(share * longest.astype(share.dtype)).astype(jnp.int32))
         noise = perturbation(noise_key, theta, self.sigma)
 
         def run(sign: jax.Array) -> jax.Array:
@@ -102,7 +102,7 @@ class FullES:
         return MetaGrad(
             grad=jax.tree.map(lambda e: weight * e, noise),
             loss=losses.mean(),
-            inner_steps=2 * horizon,
+            inner_steps=2 * horizon.astype(jnp.float32),
             dropped=jnp.where(ok, 0.0, 1.0),
         )
 

@@ -19,9 +19,9 @@ class Objective:
     """Meta-loss of a run: valid log(V) + last log(L) + mean log(M), in log nats.
 
     V: loss on the whole inner validation split at the end; L: training loss averaged over the
-    last tenth of the steps; M: over all of them. Each is capped at 10 and raised by `floor`, which
-    keeps a memorised training set from outweighing everything else. Logarithms make the losses
-    of different tasks comparable (Metz et al. 2022, VeLO; Harrison et al. 2022).
+    last tenth of the steps (one at least); M: over all of them. Each is capped at 10 and raised
+    by `floor`, which keeps a memorised training set from outweighing everything else. Logarithms
+    make the losses of different tasks comparable (Metz et al. 2022, VeLO; Harrison et al. 2022).
     """
 
     valid: float = 1.0
@@ -63,6 +63,7 @@ def unroll(
     tx = optax.with_extra_args_support(optax.chain(direction, optax.scale(-1.0)))
     init_key, step_key = jax.random.split(key)
     state = inner_init(task, tx, init_key)
+    tail_steps = jnp.maximum(1, horizon // 10)
 
     def body(t: jax.Array, carry: tuple) -> tuple:
         state, total, tail = carry
@@ -70,13 +71,12 @@ def unroll(
         on = t < horizon
         params = jax.tree.map(lambda a, b: jnp.where(on, a, b), new.params, state.params)
         loss = jnp.where(on, capped(loss), 0.0)
-        late = t >= 0.9 * horizon
-        tail = tail + jnp.where(late, loss, 0.0)
+        tail = tail + jnp.where(t >= horizon - tail_steps, loss, 0.0)
         return InnerState(task, params, new.opt_state), total + loss, tail
 
     zero = jnp.zeros(())
     state, total, tail = jax.lax.fori_loop(0, max_steps, body, (state, zero, zero))
     valid, _ = full_loss(family, task, state.params, "inner_valid")
-    count = horizon.astype(jnp.float32)
-    tail_count = count - jnp.ceil(0.9 * count)
-    return objective(valid, tail / jnp.maximum(tail_count, 1.0), total / count)
+    return objective(
+        valid, tail / tail_steps.astype(tail.dtype), total / horizon.astype(total.dtype)
+    )

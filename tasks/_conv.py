@@ -41,19 +41,21 @@ class ConvTask:
 
 def _network(task: ConvTask) -> hk.Transformed:
     def forward(x: jax.Array) -> jax.Array:
+        x = x.transpose(3, 1, 2, 0)
         for layer, channels in enumerate(task.channels):
             stride = 1 if layer == 0 else 2
             x = jax.nn.silu(_Conv3x3(channels, stride)(x))
-        return hk.Linear(task.classes)(x.mean((1, 2)))
+        return hk.Linear(task.classes)(x.mean((1, 2)).T)
 
     return hk.transform(forward)
 
 
 class _Conv3x3(hk.Module):
-    """`hk.Conv2D(channels, 3, stride)`, computed as nine shifted copies times one matrix.
+    """`hk.Conv2D(channels, 3, stride)` on (channels, height, width, batch), as one product.
 
     With weights that differ from lane to lane, as under `vmap` over tasks, XLA's own convolution
-    becomes a grouped one, which on CPU is many times slower than this.
+    becomes a grouped one, many times slower on CPU. Nine shifted copies times one matrix are not,
+    and with the batch innermost the copies are of whole rows (`python -m benchmarks.conv`).
     """
 
     def __init__(self, channels: int, stride: int) -> None:
@@ -61,26 +63,27 @@ class _Conv3x3(hk.Module):
         self.channels, self.stride = channels, stride
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        *_, height, width, inputs = x.shape
+        inputs, height, width, batch = x.shape
         shape = (3, 3, inputs, self.channels)
         init = hk.initializers.TruncatedNormal(1.0 / math.sqrt(9 * inputs))
         w = hk.get_parameter("w", shape, x.dtype, init)
         b = hk.get_parameter("b", (self.channels,), x.dtype, jnp.zeros)
         # "SAME" padding, as XLA places it: the odd pixel goes after.
-        pads = [(0, 0)]
+        pads = []
         for size in (height, width):
             total = max((-(-size // self.stride) - 1) * self.stride + 3 - size, 0)
             pads.append((total // 2, total - total // 2))
-        padded = jnp.pad(x, [*pads, (0, 0)])
+        padded = jnp.pad(x, [(0, 0), *pads, (0, 0)])
         rows, columns = -(-height // self.stride), -(-width // self.stride)
-        patches = [
-            padded[:, i : i + rows * self.stride : self.stride]
-            [:, :, j : j + columns * self.stride : self.stride]
+        down, right = rows * self.stride, columns * self.stride
+        copies = [
+            padded[:, i : i + down : self.stride, j : j + right : self.stride]
             for i in range(3)
             for j in range(3)
-        ]  # fmt: skip
-        out = jnp.concatenate(patches, -1) @ w.reshape(9 * inputs, self.channels)
-        return out + jnp.broadcast_to(b, out.shape)
+        ]
+        patches = jnp.concatenate(copies).reshape(9 * inputs, rows * columns * batch)
+        out = w.reshape(9 * inputs, self.channels).T @ patches
+        return (out + b[:, None]).reshape(self.channels, rows, columns, batch)
 
 
 @functools.partial(

@@ -65,8 +65,7 @@ def test_every_flipped_bit_is_refused_or_harmless(path, artifact):
         path.write_bytes(damaged)
         try:
             loaded = learned_opt.load(path)
-        except ArtifactError as error:
-            assert "\n" not in str(error)
+        except ArtifactError:
             refused += 1
             continue
         assert loaded.optimizer == artifact.optimizer

@@ -1,7 +1,6 @@
 """Statistics on closed forms, the tuning protocol, runs, and the report."""
 
 import json
-import re
 
 import jax
 import numpy as np
@@ -49,9 +48,9 @@ def test_interquartile_mean():
 def test_speedup_of_known_times():
     ours, theirs = np.full((2, 6), 100.0), np.full((2, 6), 150.0)
     assert speedup(ours, theirs).mid == pytest.approx(1.5)
-    assert speedup(ours, np.full((2, 6), INF)).mid == 4.0
-    assert speedup(np.full((2, 6), INF), theirs).mid == 0.25
-    assert speedup(np.full((2, 6), INF), np.full((2, 6), INF)).mid == 1.0
+    assert speedup(ours, np.full((2, 6), INF)).mid == pytest.approx(4.0)
+    assert speedup(np.full((2, 6), INF), theirs).mid == pytest.approx(0.25)
+    assert speedup(np.full((2, 6), INF), np.full((2, 6), INF)).mid == pytest.approx(1.0)
 
 
 def test_bootstrap_interval_covers_the_truth_in_95_percent_of_experiments():
@@ -83,7 +82,7 @@ def test_eval_steps_end_at_the_horizon_and_increase():
     for horizon in (50, 300, 1000):
         steps = eval_steps(horizon)
         assert steps[-1] == horizon
-        assert (np.diff(steps) >= (1 if horizon >= 100 else 0)).all()
+        assert (np.diff(steps) >= 1).all()
 
 
 def test_warmup_cosine():
@@ -241,8 +240,6 @@ def test_baselines_are_optaxs_own(baseline):
     params = {"w": np.ones((2, 2), np.float32), "b": np.ones(2, np.float32)}
     grads = {"w": np.full((2, 2), 0.3, np.float32), "b": np.full(2, -0.2, np.float32)}
     mask = {"w": True, "b": False}
-    schedule = optax.warmup_cosine_decay_schedule(0.0, 1e-2, 1, 100)
-    del schedule
     unit = warmup_cosine(100)
     rate = (lambda count: 1e-2 * unit(count)) if baseline.cosine else 1e-2
     want = {
@@ -257,11 +254,12 @@ def test_baselines_are_optaxs_own(baseline):
         ),
     }[baseline.name]
     got = baseline.transform(Hyper(1e-2, 0.1), 100)
-    with jax.numpy_dtype_promotion("standard"):
+    after = []
+    with jax.numpy_dtype_promotion("standard"):  # optax's own code divides floats by integers
         for tx in (got, want):
             state, p = tx.init(params), params
             for _ in range(3):
                 updates, state = tx.update(grads, state, p)
                 p = optax.apply_updates(p, updates)
-            params_after = p if tx is got else params_after
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), params_after, p)
+            after.append(p)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), *after)

@@ -27,10 +27,10 @@ def meta_loss(lr, start=2.0, steps=STEPS):
     return np.log(0.5 * (start * (1 - lr) ** steps) ** 2 + 1)
 
 
-def smoothed_gradient(lr, sigma):
+def smoothed_gradient(lr, sigma, steps=STEPS):
     """d/d lr E[meta_loss(lr + sigma z)] = E[meta_loss(lr + sigma z) z] / sigma by quadrature."""
     z, w = np.polynomial.hermite_e.hermegauss(64)
-    return np.sum(w * meta_loss(lr + sigma * z) * z) / sigma / np.sqrt(2 * np.pi)
+    return np.sum(w * meta_loss(lr + sigma * z, steps=steps) * z) / sigma / np.sqrt(2 * np.pi)
 
 
 def run(objective, horizon, max_steps=None, family=FAMILY, optimizer=None, lr=0.3):
@@ -69,24 +69,16 @@ def test_losses_that_explode_or_are_not_numbers_count_as_the_cap():
 def test_full_es_is_unbiased_for_the_smoothed_gradient(sigma):
     """Mean of 200 estimates of 16 pairs within 3 standard errors; the errors are small."""
     es = FullES(LearnedSGD(), mesh(), FINAL, pairs=16, sigma=sigma, horizon=(STEPS, STEPS))
-    # Each pair draws its horizon below the maximum: pin it, for a closed form.
     keys = jax.random.split(jax.random.key(0), 200)
     theta = {"lr": jnp.asarray(0.3)}
     estimate = jax.jit(lambda key: es.estimate(FAMILY, theta, (), key)[0].grad["lr"])
     draws = np.array([estimate(key) for key in keys])
-    wants = []
-    for key in keys[:1]:
-        del key
-    share = np.linspace(0.6, 1.0, 4001)
-    horizons = np.round(share * STEPS)
-    for horizon in np.unique(horizons):
-        weight = np.mean(horizons == horizon)
-        z, w = np.polynomial.hermite_e.hermegauss(64)
-        values = meta_loss(0.3 + sigma * z, steps=horizon)
-        wants.append(weight * np.sum(w * values * z) / sigma / np.sqrt(2 * np.pi))
+    # A pair's horizon is round(5 u), u ~ U(0.6, 1): 3, 4, 5 with these chances.
+    chances = {3: 0.25, 4: 0.5, 5: 0.25}
+    want = sum(p * smoothed_gradient(0.3, sigma, steps) for steps, p in chances.items())
     error = draws.std() / np.sqrt(len(draws))
-    assert error < 0.05 * abs(sum(wants))
-    assert abs(draws.mean() - sum(wants)) < 3 * error
+    assert error < 0.05 * abs(want)
+    assert abs(draws.mean() - want) < 3 * error
 
 
 def test_quadrature_agrees_with_the_derivative_for_small_sigma():
@@ -142,14 +134,15 @@ def trainer(**changes):
     return Trainer(LearnedSGD(), es, optax.sgd(0.02), FINAL, mesh(), **settings)
 
 
-def test_meta_training_finds_the_step_size_that_solves_the_quadratic():
-    """lr = 1 solves it in one step; meta-training starts at 0.3."""
+def test_meta_training_finds_a_step_size_that_solves_the_quadratic():
+    """From lr = 0.3, meta-loss 0.055, to one that leaves under a thousandth."""
     t = trainer()
     state = t.init(FAMILY)
     before = t.validate(FAMILY, state.theta)
     state, metrics = jax.jit(lambda s: t.chunk(FAMILY, s, 150))(state)
     state, score = t.select(FAMILY, state)
-    assert abs(float(state.theta["lr"]) - 1.0) < 0.25
+    assert float(before) > 0.05
+    assert float(score) < 1e-3
     np.testing.assert_allclose(before, meta_loss(0.3), rtol=1e-5)
     np.testing.assert_allclose(score, meta_loss(float(state.theta["lr"])), atol=1e-5)
     assert int(state.step) == 150

@@ -76,7 +76,7 @@ def reference(config, theta, params, grads, total):
         return np.sqrt(np.mean(x**2))
 
     def squash(x):
-        return x / (1 + np.abs(x))
+        return np.clip(x / 2, -1, 1)
 
     for t, grad in enumerate(grads):
         s = t / total
@@ -106,7 +106,7 @@ def reference(config, theta, params, grads, total):
                 [
                     squash(np.abs(d0)), squash(np.abs(d1)), squash(2 * np.abs(d2)),
                     squash(4 * np.abs(d3)), squash(4 * d1 * d3), squash(2 * d2 * d5),
-                    squash(np.abs(d5)), root / (root + rms(root) + 1e-12),
+                    squash(np.abs(d5)), squash(root / (rms(root) + 1e-12)),
                 ],
                 -1,
             )  # fmt: skip
@@ -121,9 +121,11 @@ def reference(config, theta, params, grads, total):
             stats = np.array(
                 [
                     np.log(fan_in) / 2 - 2, np.log(fan_out) / 2 - 2, float(g.ndim >= 2),
-                    np.log(rms(w) + 1e-4) / 2 + 1, np.log(rms(d1) + 1e-4),
-                    np.log(rms(d2) + 1e-4) + 1, np.log(rms(d3) + 1e-4) + 2,
-                    np.log(rms(g) / rms(root) + 1e-4), 4 * np.mean(d2 * d5), *times,
+                    np.log(rms(w) + 1e-4) / 2 + 1, np.log(rms(g) / rms(root) + 1e-4),
+                    np.log(rms(hats[0]) / rms(root) + 1e-4),
+                    np.log(rms(hats[1]) / rms(root) + 1e-4) + 1,
+                    np.log(rms(hats[2]) / rms(root) + 1e-4) + 2,
+                    4 * np.mean(hats[1] * w) / (rms(hats[1]) * rms(w)), *times,
                 ]
             )  # fmt: skip
             net = theta["controller"]

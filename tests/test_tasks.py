@@ -92,21 +92,21 @@ def test_vmap_over_tasks_equals_a_loop(family):
         task = family.sample(key)
         return task.loss(task.init(key), family.batch(key, "train"), key)[0]
 
-    batched = jax.vmap(loss)(keys)
-    np.testing.assert_allclose(batched, [loss(key) for key in keys], rtol=1e-5)
+    batched, alone = jax.jit(jax.vmap(loss))(keys), jax.jit(loss)
+    np.testing.assert_allclose(batched, [alone(key) for key in keys], rtol=1e-5)
 
 
 @pytest.mark.parametrize("family", families())
 @jax.numpy_dtype_promotion("standard")  # optax's own code divides floats by integers
-def test_twenty_steps_of_adam_lower_the_loss(family):
-    task, tx = family.sample(jax.random.key(1)), optax.with_extra_args_support(optax.adam(1e-2))
+def test_sixty_steps_of_adam_lower_the_loss(family):
+    task, tx = family.sample(jax.random.key(1)), optax.with_extra_args_support(optax.adam(3e-2))
     state = inner_init(task, tx, jax.random.key(2))
     step = jax.jit(lambda s, k: inner_step(family, tx, s, k))
     first, _ = task.loss(state.params, family.full("train"), jax.random.key(0))
-    for i in range(20):
+    for i in range(60):
         state, _ = step(state, jax.random.key(i))
     last, _ = task.loss(state.params, family.full("train"), jax.random.key(0))
-    assert last < 0.8 * first
+    assert last < 0.5 * first
 
 
 def softmax_loss(logits, labels):
@@ -172,7 +172,9 @@ def test_convolution_is_haikus(size, stride):
     from tasks._conv import _Conv3x3
 
     x = jax.random.normal(jax.random.key(0), (3, size, size, 4))
-    ours = hk.without_apply_rng(hk.transform(lambda x: _Conv3x3(5, stride)(x)))
+    ours = hk.without_apply_rng(
+        hk.transform(lambda x: _Conv3x3(5, stride)(x.transpose(3, 1, 2, 0)).transpose(3, 1, 2, 0))
+    )
     theirs = hk.without_apply_rng(hk.transform(lambda x: hk.Conv2D(5, 3, stride=stride)(x)))
     params = ours.init(jax.random.key(1), x)
     (weights,) = params.values()

@@ -1,0 +1,1 @@
+"""Figures measured side by side on this machine; `make bench` prints them."""

@@ -1,0 +1,31 @@
+"""python -m benchmarks.compile: what LLVM's effort costs and buys for a meta-training step."""
+
+import time
+
+import jax
+
+from meta_train import load_config
+from tasks import use_all_cores
+
+
+def main() -> None:
+    use_all_cores()
+    config = load_config("meta_train/configs/quickstart.toml", ["estimator.horizon=[300, 300]"])
+    trainer, family = config.build()
+    state = trainer.init(family)
+    print(f"{'LLVM level':>10} {'compile':>9} {'outer step':>11}")
+    for level in (3, 2, 1, 0):
+        options = {"xla_backend_optimization_level": level}
+        program = jax.jit(lambda f, s: trainer.step(f, s), compiler_options=options)
+        tick = time.perf_counter()
+        compiled = program.lower(family, state).compile()
+        compile_seconds = time.perf_counter() - tick
+        jax.block_until_ready(compiled(family, state))
+        tick = time.perf_counter()
+        for _ in range(5):
+            jax.block_until_ready(compiled(family, state))
+        print(f"{level:>10} {compile_seconds:>7.1f} s {(time.perf_counter() - tick) / 5:>9.2f} s")
+
+
+if __name__ == "__main__":
+    main()
