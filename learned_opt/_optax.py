@@ -57,7 +57,7 @@ def learned(
     Example:
       >>> import jax.numpy as jnp, optax, learned_opt
       >>> tx = optax.chain(
-      ...     optax.clip_by_global_norm(1.0), learned_opt.learned("NAME", num_steps=1000)
+      ...     optax.clip_by_global_norm(1.0), learned_opt.learned("quickstart", num_steps=1000)
       ... )
       >>> params = {"w": jnp.ones((3, 2))}
       >>> grads = {"w": jnp.ones((3, 2))}

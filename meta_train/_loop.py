@@ -52,8 +52,8 @@ def meta_train(
     if restored:
         _, state, saved = restored
         seconds = saved["seconds"]
-        log.rewind(int(state.step))
         console.print(f"Resuming after {int(state.step)} of {config.run.outer_steps} outer steps.")
+    log.rewind(int(state.step))
     with Progress(console, int(state.step), config.run.outer_steps) as progress:
         start = time.perf_counter() - seconds
         if int(state.step) < config.run.outer_steps:

@@ -84,7 +84,7 @@ def test_sigkill_and_resume_is_bit_identical(uninterrupted, tmp_path, kill_after
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     assert rows(out) < 6
     assert not (out / "quickstart.safetensors").exists()
     output = finish(start(out, "--resume"))
