@@ -33,10 +33,12 @@ def to_html(report: dict[str, Any], figures: dict[str, str]) -> str:
 <p class="note">Median over {report["seeds"]} seeds that tuning never saw; below it the loss on the
 test split, read once. Bold: lowest validation loss. Baselines were tuned on this validation split,
 task by task; the learned optimizer was not tuned.</p></section>
-<section><h2>Against AdamW with warm-up and cosine, tuned for each task</h2>{figures["forest"]}
+<section><h2>Against AdamW with warm-up and cosine, tuned for each task</h2>
+<div class="scroll">{figures["forest"]}</div>
 <p class="note">Geometric mean of paired ratios with 95 % bootstrap intervals over seeds. Runs are
 paired: same initial weights and minibatches.</p></section>
-<section><h2>Validation loss against steps</h2>{figures["curves"]}
+<section><h2>Validation loss against steps</h2>
+<div class="scroll">{figures["curves"]}</div>
 <p class="note">Median and quartiles over seeds. Both axes are logarithmic.</p></section>
 <details><summary>Against every baseline</summary>{_against(report)}</details>
 <details><summary>Chosen settings and trials</summary>{_settings(report)}</details>
@@ -171,7 +173,8 @@ def _plain(value: Any) -> str:
 
 
 def _table(head: list[str], rows: list[str]) -> str:
-    top = "".join(f"<th>{cell}</th>" for cell in head)
+    left = ("baseline", "optimizer", "value")
+    top = "".join(f"<th{' class=text' if cell in left else ''}>{cell}</th>" for cell in head)
     return (
         f'<div class="scroll"><table><thead><tr>{top}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
