@@ -23,8 +23,8 @@ def use_all_cores() -> None:
 def compiler_options() -> dict[str, Any]:
     """Options of `jax.jit` for programs that hold whole training runs.
 
-    On CPU, LLVM's default effort nearly doubles their compilation and does not make them faster
-    (`python -m benchmarks.compile`).
+    On CPU, LLVM's default effort compiles for almost half as long again and the result is no
+    faster (`python -m benchmarks.compile`).
     """
     return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else {}
 
