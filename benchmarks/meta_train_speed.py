@@ -6,13 +6,14 @@ plain SGD in place of the learned optimizer: the floor that the inner problem it
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import time
 from typing import Any
 
 import jax
+
+from tasks import core_count
 
 CONFIG = "meta_train/configs/quickstart.toml"
 OUTER_STEPS = 20
@@ -61,7 +62,7 @@ def measure(devices: int, optimizer: str) -> dict[str, float]:
 
 def main() -> None:
     """Print one table; every row is a fresh process."""
-    cores = len(os.sched_getaffinity(0))
+    cores = core_count()
     print("\nMeta-training, quickstart family: 64-32-32-10 MLPs, batch 64, 16 antithetic pairs")
     print(f"{'devices':>8} {'optimizer':>10} {'inner steps/s':>14} {'compile':>9}")
     rates = {}

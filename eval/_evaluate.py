@@ -65,13 +65,16 @@ def evaluate(
     archive = Archive(out / "runs.jsonl", suite)
     start = time.perf_counter()
     with Progress(console, len(BASELINES) + 1) as progress:
-        # Two at a time: while one optimizer compiles the other runs.
+        # Two at a time: while one optimizer compiles the other runs. Longest first.
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            jobs = [pool.submit(_learned, artifact, tasks, archive)]
-            jobs += [pool.submit(_baseline, row, tasks, archive) for row in BASELINES]
-            for job in concurrent.futures.as_completed(jobs):
+            jobs = {
+                row.name: pool.submit(_baseline, row, tasks, archive)
+                for row in sorted(BASELINES, key=lambda row: -len(row.grid) * (1 + len(row.wds)))
+            }
+            jobs["learned"] = pool.submit(_learned, artifact, tasks, archive)
+            for job in concurrent.futures.as_completed(jobs.values()):
                 progress.advance(job.result().label, len(archive.rows))
-        contestants = [job.result() for job in jobs]
+        contestants = [jobs[name].result() for name in ("learned", *(b.name for b in BASELINES))]
     step_tx = learned_opt.learned(artifact, num_steps=10_000)
     costs = measure_costs({"learned": step_tx, "adam": optax.adam(1e-3)})
     report = summarise(artifact, suite, tasks, contestants, costs)

@@ -141,6 +141,7 @@ class Nominal:
             weights = jax.tree.leaves(params)
             t = state.steps.astype(jnp.float32)
             times = jnp.stack([t / total, jnp.exp(-10 * t / total), jnp.log10(total) - 2.5])
+            a = jnp.asarray(step_size(state.steps))
             decay = self.weight_decay * jnp.exp(LOG_GAIN * theta["log_decay"])
             steps, accumulators = list(grads), []
             packs = pack_leaves([g.shape for g in grads])
@@ -148,9 +149,7 @@ class Nominal:
                 g = pack.join([grads[i] for i in pack.indices])
                 p = pack.join([weights[i] for i in pack.indices])
                 acc = update_accumulators(pack, acc, g)
-                step = step_size(state.steps) * _bracket(theta, pack, g, p, acc, t, times, decay)
-                # Without the barrier XLA copies the whole update into the slice of every tensor.
-                step = jax.lax.optimization_barrier(step)
+                step = a * _bracket(theta, pack, g, p, acc, t, times, decay)
                 for i, part in zip(pack.indices, pack.split(step), strict=True):
                     steps[i] = part.astype(grads[i].dtype)
                 accumulators.append(acc)
@@ -187,8 +186,7 @@ def _bracket(
         _squash(relative_v),
     ]
     # Of arrays that are in memory anyway: statistics of `dirs` would make XLA store those too.
-    decays = (1 - b ** (t + 1) for b in MOMENTUM_DECAYS)
-    momenta = [m / decay for m, decay in zip(acc.momenta, decays, strict=True)]
+    momenta = [m / (1 - b ** (t + 1)) for b, m in zip(MOMENTUM_DECAYS, acc.momenta, strict=True)]
     parts = [pack.split(x) for x in (p, root, g, *momenta)]
     statistics = [
         _statistics(shape, [part[j] for part in parts], times)

@@ -16,6 +16,7 @@ from ._inner import full_loss as full_loss
 from ._inner import inner_init as inner_init
 from ._inner import inner_step as inner_step
 from ._mesh import compiler_options as compiler_options
+from ._mesh import core_count as core_count
 from ._mesh import device_mesh as device_mesh
 from ._mesh import map_lanes as map_lanes
 from ._mesh import use_all_cores as use_all_cores

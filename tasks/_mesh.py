@@ -10,6 +10,13 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 AXIS = "lanes"
 
 
+def core_count() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def use_all_cores() -> None:
     """Show JAX one CPU device a core. Call it before anything touches a device.
 
@@ -17,7 +24,7 @@ def use_all_cores() -> None:
     are split over the cores. No effect on accelerators, or if XLA_FLAGS sets a device count.
     """
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        jax.config.update("jax_num_cpu_devices", core_count())
 
 
 def compiler_options() -> dict[str, Any]:
