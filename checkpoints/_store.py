@@ -45,8 +45,9 @@ class Store:
 
     def save(self, step: int, state: Any, facts: dict[str, Any]) -> None:
         """Save a pytree of arrays, and a JSON-typed dict that `restore` gives back."""
+        # Overwrite: a step may be there already, damaged, so that `restore` went further back.
         self._checkpointer.save_checkpointables_async(
-            step, {"state": state, "facts": facts}, force=True
+            step, {"state": state, "facts": facts}, force=True, overwrite=True
         )
 
     def restore(self, like: Any) -> tuple[int, Any, dict[str, Any]] | None:

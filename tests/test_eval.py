@@ -56,7 +56,7 @@ def test_speedup_of_known_times():
 def test_bootstrap_interval_covers_the_truth_in_95_percent_of_experiments():
     """400 experiments of 3 tasks x 10 seeds: coverage within 3 standard errors of 93 %.
 
-    The percentile bootstrap of ten seeds is a little narrow, as EVALUATION practice reports.
+    The percentile bootstrap of ten seeds is known to be a little narrow.
     """
     rng = np.random.default_rng(1)
     hits = 0

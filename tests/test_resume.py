@@ -130,8 +130,17 @@ def test_store_keeps_keys_and_bits_and_falls_back_on_damage(tmp_path):
     for file in sorted((tmp_path / "3").rglob("*")):
         if file.is_file() and "state" in str(file):
             file.unlink()
-    found, loaded, _ = Store(tmp_path).restore(state(0.0))
+    store = Store(tmp_path)
+    found, loaded, _ = store.restore(state(0.0))
     assert found == 2
+    # Going on from step 2 comes to step 3 again.
+    store.save(3, state(9.0), {"note": "again"})
+    store.close()
+    found, loaded, facts = store.restore(state(0.0))
+    assert (found, facts["note"], float(loaded["x"][0])) == (3, "again", 9.0)
+    for file in sorted((tmp_path / "3").rglob("*")):
+        if file.is_file() and "state" in str(file):
+            file.unlink()
     for file in sorted((tmp_path / "2").rglob("*")):
         if file.is_file() and "state" in str(file):
             file.unlink()
