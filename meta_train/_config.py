@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -128,9 +129,11 @@ class Config:
 
     def build(self) -> tuple[Trainer, MLPFamily]:
         """The trainer and the tasks it learns from."""
+        # One mesh for all of a run: its programs share their arrays.
+        mesh = device_mesh(math.gcd(self.estimator.pairs, self.valid.tasks))
         estimator = FullES(
             self.optimizer,
-            device_mesh(self.estimator.pairs),
+            mesh,
             self.objective,
             **dataclasses.asdict(self.estimator),
         )
@@ -143,7 +146,7 @@ class Config:
             estimator,
             outer,
             self.objective,
-            device_mesh(self.valid.tasks),
+            mesh,
             valid_tasks=self.valid.tasks,
             valid_horizon=self.valid.horizon,
             seed=self.run.seed,

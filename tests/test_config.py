@@ -52,6 +52,14 @@ def test_bad_settings_are_named(override, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("pairs", "tasks", "devices"), [(4, 2, 2), (3, 2, 1), (4, 3, 1)])
+def test_a_run_has_one_mesh_that_fits_pairs_and_validation(pairs, tasks, devices):
+    config = load_config(QUICKSTART, [f"estimator.pairs={pairs}", f"valid.tasks={tasks}"])
+    trainer, _ = config.build()
+    assert trainer.mesh == trainer.estimator.mesh
+    assert trainer.mesh.size == devices
+
+
 def test_unknown_data_is_found_when_the_run_is_built():
     config = load_config(QUICKSTART, ["family.data=imagenet"])
     with pytest.raises(ConfigError, match=r"family.data: data set must be one of digits.*imagenet"):
