@@ -4,6 +4,7 @@ import time
 
 import jax
 
+from benchmarks import seconds_per_call
 from meta_train import load_config
 from tasks import use_all_cores
 
@@ -20,11 +21,8 @@ def main() -> None:
         tick = time.perf_counter()
         compiled = program.lower(family, state).compile()
         compile_seconds = time.perf_counter() - tick
-        jax.block_until_ready(compiled(family, state))
-        tick = time.perf_counter()
-        for _ in range(5):
-            jax.block_until_ready(compiled(family, state))
-        print(f"{level:>10} {compile_seconds:>7.1f} s {(time.perf_counter() - tick) / 5:>9.2f} s")
+        step_seconds = seconds_per_call(compiled, family, state, rounds=5)
+        print(f"{level:>10} {compile_seconds:>7.1f} s {step_seconds:>9.2f} s")
 
 
 if __name__ == "__main__":

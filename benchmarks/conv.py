@@ -1,11 +1,10 @@
 """python -m benchmarks.conv: a convolution with weights that differ from lane to lane."""
 
-import time
-
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from benchmarks import seconds_per_call
 from tasks._conv import _Conv3x3
 
 LANES, BATCH = 18, 64
@@ -28,11 +27,7 @@ def main() -> None:
             return jnp.sum(net.apply(p, x) ** 2)
 
         step = jax.jit(jax.vmap(jax.value_and_grad(loss, argnums=(0, 1))))
-        jax.block_until_ready(step(params, x))
-        tick = time.perf_counter()
-        for _ in range(10):
-            jax.block_until_ready(step(params, x))
-        print(f"{name:>10} {100 * (time.perf_counter() - tick):8.1f} ms")
+        print(f"{name:>10} {1e3 * seconds_per_call(step, params, x, rounds=10):8.1f} ms")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 from ._figures import COLOURS
 from ._summary import verdict
 
-CSS = Path(__file__).with_name("report.css").read_text()
+CSS = Path(__file__).with_name("report.css")
 
 
 def to_html(report: dict[str, Any], figures: dict[str, str]) -> str:
@@ -22,7 +22,7 @@ def to_html(report: dict[str, Any], figures: dict[str, str]) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{name}: evaluation on {html.escape(report["suite"])}</title>
-<style>{CSS}</style>
+<style>{CSS.read_text()}</style>
 </head>
 <body><main>
 <header><p class="kicker">learned-opt · suite {html.escape(report["suite"])} ·

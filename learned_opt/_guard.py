@@ -9,7 +9,7 @@ import optax
 from ._base import check_params
 
 LARGEST_GRADIENT = 1e18
-"""Beyond this a gradient's square overflows float32, so the step is treated like a NaN."""
+"""Beyond this, sums of squares can overflow float32, so the step is treated like a NaN."""
 
 
 class GuardState(NamedTuple):

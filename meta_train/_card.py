@@ -11,6 +11,7 @@ import jax
 from learned_opt import Artifact
 
 from ._config import Config
+from ._full_es import SHORTEST
 from ._trainer import MetaTrainState
 
 
@@ -18,6 +19,7 @@ def make_card(
     config: Config, state: MetaTrainState, *, seconds: float, command: str
 ) -> dict[str, Any]:
     """Facts about a finished run, as JSON types."""
+    shortest, longest = config.estimator.horizon
     return {
         "name": config.run.name,
         "command": command,
@@ -25,7 +27,7 @@ def make_card(
         "trained_on": {
             "datasets": [config.family.data],
             "networks": ["mlp"],
-            "horizon": list(config.estimator.horizon),
+            "horizon": [round(SHORTEST * shortest), longest],
             "widths": list(config.family.widths),
             "batch_size": config.family.batch_size,
         },

@@ -17,6 +17,9 @@ from tasks import TaskFamily, map_lanes
 from ._base import MetaGrad
 from ._unroll import Objective, unroll
 
+SHORTEST = 0.6
+"""The least share of an estimate's longest horizon that one of its pairs may draw."""
+
 
 @dataclasses.dataclass(frozen=True)
 class FullES:
@@ -33,8 +36,8 @@ class FullES:
       objective: the meta-loss of one run.
       pairs: antithetic pairs an estimate.
       sigma: standard deviation of the perturbation of each meta-parameter.
-      horizon: bounds of the log-uniform inner horizon, in steps. An estimate draws one maximum;
-        each pair draws its own horizon from the upper 40 % below it, so little work is idle.
+      horizon: bounds of the longest horizon of an estimate, in steps, log-uniform. Each pair
+        draws its own as a share of it, uniform from SHORTEST to 1, so little work is idle.
     """
 
     optimizer: LearnedOptimizer
@@ -48,7 +51,7 @@ class FullES:
         if self.pairs % self.mesh.size:
             raise ValueError(
                 f"pairs must be a multiple of the number of devices ({self.mesh.size}), "
-                f"got {self.pairs}"
+                f"got {self.pairs}; take the mesh from tasks.device_mesh(pairs)"
             )
 
     def init(self, family: TaskFamily, theta: Theta, key: jax.Array) -> tuple[()]:
@@ -84,7 +87,7 @@ class FullES:
     ) -> MetaGrad:
         task_key, noise_key, horizon_key, run_key = jax.random.split(key, 4)
         task = family.sample(task_key)
-        share = jax.random.uniform(horizon_key, minval=0.6, maxval=1.0)
+        share = jax.random.uniform(horizon_key, minval=SHORTEST, maxval=1.0)
         horizon = jnp.maximum(1, jnp.round(share * longest.astype(share.dtype)).astype(jnp.int32))
         noise = perturbation(noise_key, theta, self.sigma)
 

@@ -10,8 +10,6 @@ import optax
 
 from tasks import Batch
 
-CURVATURE = 1.0
-
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["start"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
