@@ -54,8 +54,8 @@ class _Conv3x3(hk.Module):
     """`hk.Conv2D(channels, 3, stride)` on (channels, height, width, batch), as one product.
 
     With weights that differ from lane to lane, as under `vmap` over tasks, XLA's own convolution
-    becomes a grouped one, several times slower on CPU. Nine shifted copies times one matrix are not,
-    and with the batch innermost the copies are of whole rows (`python -m benchmarks.conv`).
+    becomes a grouped one, several times slower on CPU. Nine shifted copies times one matrix are
+    not, and with the batch innermost the copies are of whole rows (`python -m benchmarks.conv`).
     """
 
     def __init__(self, channels: int, stride: int) -> None:
