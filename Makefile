@@ -24,6 +24,7 @@ lint: $(VENV)/ready
 bench: $(VENV)/ready  ## figures measured side by side on this machine
 	$(BIN)/python -m benchmarks.meta_train_speed
 	$(BIN)/python -m benchmarks.step_time
+	$(BIN)/python -m benchmarks.stream
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v >= (3, 11) else "learned-opt needs Python 3.11 or newer, got %d.%d; name one with: make PYTHON=python3.11" % v)'

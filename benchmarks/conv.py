@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import seconds_per_call
-from tasks._conv import _Conv3x3
+from tasks.families._layers import Conv3x3
 
 LANES, BATCH = 18, 64
 
@@ -15,7 +15,7 @@ def main() -> None:
     print(f"{LANES} lanes, {BATCH} x 8 x 8 x 8 -> 16 channels, stride 2, value and gradient")
     rows = {
         "hk.Conv2D": lambda x: hk.Conv2D(16, 3, stride=2)(x),
-        "tasks": lambda x: _Conv3x3(16, 2)(x.transpose(3, 1, 2, 0)),
+        "tasks": lambda x: Conv3x3(16, 2)(x.transpose(3, 1, 2, 0)),
     }
     for name, layer in rows.items():
         net = hk.without_apply_rng(hk.transform(layer))

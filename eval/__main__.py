@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     args = parser().parse_args(argv)
-    from tasks import SUITES, use_all_cores
+    from tasks import load_suite, use_all_cores
 
     use_all_cores()
     import learned_opt
@@ -39,8 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ._evaluate import evaluate
 
     console = rich.console.Console()
-    if args.suite not in SUITES:
-        return _fail(f"--suite must be one of {', '.join(SUITES)}, got {args.suite!r}")
+    try:
+        for task in load_suite(args.suite):
+            task.spec.build()
+    except ValueError as error:
+        return _fail(str(error))
     try:
         report = evaluate(learned_opt.load(args.artifact), args.suite, args.out, console=console)
     except (FolderError, learned_opt.ArtifactError) as error:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tasks import MLPFamily, inner_init, inner_step, load_dataset
+from tasks import FamilySpec, inner_init, inner_step
+from tasks.families import MLP
 
 WARM_UP, ROUNDS, STEPS = 20, 5, 100
 
@@ -41,10 +42,8 @@ def measure_costs(
     """
     results = {}
     for network, width in NETWORKS.items():
-        family = MLPFamily(
-            load_dataset("digits"), max_width=width, max_depth=2, widths=(width, width)
-        )
-        task = family.task(width, 2)
+        family = FamilySpec(MLP(max_width=width, widths=(width, width)), "digits").build()
+        task = family.member(width=width, depth=2, activation=0, gain=1.0)
         params = task.init(jax.random.key(0))
         timers = {
             name: _Timer(family, task, optax.with_extra_args_support(tx))
@@ -72,7 +71,7 @@ class _Timer:
         tick = time.perf_counter()
         self.step = step.lower(self.state, *self.arguments).compile()
         self.compile_seconds = time.perf_counter() - tick
-        grad = jax.grad(lambda p: task.loss(p, family.batch(key, "train"), key)[0])
+        grad = jax.grad(lambda p: task.loss(p, family.batch(task, key, "train"), key)[0])
         self.grads = jax.jit(grad)(self.state.params)
 
         def update(carry: Any, grads: Any) -> Any:

@@ -141,10 +141,10 @@ def _final(family: Any, task: Any, params: Any) -> Any:
 
 
 def final_losses(trial: Trial, curve: Curve) -> dict[str, float]:
-    """Loss and accuracy on whole splits at the end of a run: the one place that reads `test`."""
+    """Loss and metrics on whole splits at the end of a run: the one place that reads `test`."""
     results = jax.device_get(_final(trial.task.family, trial.task.member, curve.params))
     flat = {}
     for split, (loss, metrics) in results.items():
         flat[f"{split}_loss"] = float(loss)
-        flat[f"{split}_accuracy"] = float(metrics["accuracy"])
+        flat |= {f"{split}_{name}": float(value) for name, value in metrics.items()}
     return flat

@@ -28,7 +28,8 @@ def leakage(card: dict[str, Any], task: EvalTask) -> str:
     """What meta-training saw of a task, from the provenance card."""
     seen = card.get("trained_on", {})
     network = task.network in seen.get("networks", [])
-    return LEAKAGE[network, task.dataset in seen.get("datasets", [])]
+    data = any(name in seen.get("datasets", []) for name in task.datasets)
+    return LEAKAGE[network, data]
 
 
 def summarise(
@@ -167,6 +168,7 @@ def _result(contestant: Any, name: str) -> dict[str, Any]:
     medians = {
         which: _json(np.median([loss_of(row, which) for row in rows]))
         for which in ("train_loss", "valid_loss", "test_loss", "test_accuracy")
+        if which in rows[0]
     }
     bands = {
         which: [

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from learned_opt import Artifact
+from tasks import describe
 
 from ._config import Config
 from ._full_es import SHORTEST
@@ -20,16 +21,18 @@ def make_card(
 ) -> dict[str, Any]:
     """Facts about a finished run, as JSON types."""
     shortest, longest = config.estimator.horizon
+    spec = config.family.spec()
     return {
         "name": config.run.name,
         "command": command,
         "config": config.to_dict(),
         "trained_on": {
-            "datasets": [config.family.data],
-            "networks": ["mlp"],
+            "datasets": list(spec.datasets),
+            "networks": [spec.problem.name],
+            "family": describe(spec),
+            "family_hash": spec.fingerprint,
             "horizon": [round(SHORTEST * shortest), longest],
-            "widths": list(config.family.widths),
-            "batch_size": config.family.batch_size,
+            "batch_size": spec.batch_size,
         },
         "budget": {
             "outer_steps": int(state.step),
@@ -71,6 +74,10 @@ def card_markdown(artifact: Artifact) -> str:
     """The card for people: one page of Markdown."""
     card, budget, seen = artifact.card, artifact.card["budget"], artifact.card["trained_on"]
     low, high = seen["horizon"]
+    augmentations = "".join(
+        f"| augmented by | {augmentation['name']}: {_ranges(augmentation)} |\n"
+        for augmentation in seen["family"]["augmentations"]
+    )
     return f"""# {card["name"]}
 
 A learned optimizer of the family `{artifact.optimizer.name}` with {card["meta_parameters"]}
@@ -84,14 +91,25 @@ tx = learned_opt.learned("{card["name"]}", num_steps=1000)
 |---|---|
 | made by | `{card["command"]}` |
 | learned from | {", ".join(seen["networks"])} on {", ".join(seen["datasets"])}, \
-{seen["widths"][0]:g} to {seen["widths"][1]:g} units wide, batch {seen["batch_size"]} |
-| horizons seen | {low} to {high} steps |
+batch {seen["batch_size"]}; \
+{_ranges(seen["family"]["problem"])} |
+{augmentations}| horizons seen | {low} to {high} steps |
 | budget | {budget["outer_steps"]} outer steps, {budget["inner_steps"]:,} inner steps, \
 {budget["seconds"]:.0f} s on {budget["device"]} |
 | meta-validation loss | {card["meta_valid_loss"]} |
 | code | {card["code"]}, jax {card["jax"]}, {card["date"]} |
 | sha256 of theta and configuration | `{artifact.sha256}` |
 
-Outside these tasks, widths and horizons it has not been trained; the report of
+Outside these tasks and horizons it has not been trained; the report of
 `python -m eval {card["name"]} --suite quickstart --out DIR` says how it does there.
 """
+
+
+def _ranges(fields: dict[str, Any]) -> str:
+    """ "widths 8 to 32, depths 1 to 2": every pair of numbers among the fields."""
+    pairs = [
+        f"{name} {value[0]:g} to {value[1]:g}"
+        for name, value in fields.items()
+        if isinstance(value, list) and len(value) == 2
+    ]
+    return ", ".join(pairs)

@@ -12,7 +12,7 @@ from typing import Any
 import optax
 
 from learned_opt import Nominal
-from tasks import MLPFamily, device_mesh, load_dataset
+from tasks import AUGMENTATIONS, PROBLEMS, FamilySpec, device_mesh
 
 from ._full_es import FullES
 from ._trainer import Trainer
@@ -36,25 +36,50 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """[family] the tasks to learn from: a data set and the ranges of `tasks.MLPFamily`."""
+    """[family] the tasks to learn from.
 
+    `problem`: a name among `tasks.PROBLEMS`; `data`: see `tasks.load_dataset`; `batch_size`;
+    `options`: fields of the problem, as [family.options]; `augment`: augmentations by name with
+    their fields, as [family.augment.NAME], the first innermost.
+    """
+
+    problem: str = "mlp"
     data: str = "digits"
     batch_size: int = 64
-    max_width: int = 32
-    max_depth: int = 2
-    widths: tuple[float, float] = (8, 32)
-    depths: tuple[int, int] = (1, 2)
-    gains: tuple[float, float] = (0.5, 2.0)
-    scales: tuple[float, float] = (1.0, 1.0)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    augment: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def build(self) -> MLPFamily:
+    def spec(self) -> FamilySpec:
+        """What is built; ConfigError for an unknown name or a value of the wrong type."""
+        problem = _named(PROBLEMS, self.problem, "family.problem")
+        return FamilySpec(
+            from_dict(problem, self.options, "family.options."),
+            self.data,
+            self.batch_size,
+            tuple(
+                from_dict(
+                    _named({a.name: a for a in AUGMENTATIONS}, name, "family.augment"),
+                    fields,
+                    f"family.augment.{name}.",
+                )
+                for name, fields in self.augment.items()
+            ),
+        )
+
+    def build(self) -> Any:
         """The family, without the test split; ConfigError if the data cannot be had."""
-        fields = dataclasses.asdict(self)
         try:
-            data = load_dataset(fields.pop("data"))
+            return self.spec().build().without_test()
+        except ConfigError:
+            raise
         except ValueError as error:
             raise ConfigError(f"family.data: {error}") from error
-        return MLPFamily(data.without_test(), **fields)
+
+
+def _named(known: dict[str, type], name: str, where: str) -> type:
+    if name not in known:
+        raise ConfigError(f"{where} must be one of {', '.join(known)}, got {name!r}")
+    return known[name]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +121,7 @@ class Config:
 
     def __post_init__(self) -> None:
         run, family = self.run, self.family
+        family.spec()
         for name, value in (
             ("run.outer_steps", run.outer_steps),
             ("run.chunk", run.chunk),
@@ -114,20 +140,13 @@ class Config:
                 f"run.outer_steps must be a multiple of run.chunk ({run.chunk}), "
                 f"got {run.outer_steps}"
             )
-        for name, (low, high), least, most in (
-            ("family.widths", family.widths, 1, family.max_width),
-            ("family.depths", family.depths, 1, family.max_depth),
-            ("family.gains", family.gains, 1e-6, 1e6),
-            ("family.scales", family.scales, 1e-6, 1e6),
-            ("estimator.horizon", self.estimator.horizon, 1, 10**9),
-        ):
-            if not least <= low <= high <= most:
-                raise ConfigError(
-                    f"{name} must be [low, high] with {least} <= low <= high <= {most}, "
-                    f"got [{low}, {high}]"
-                )
+        low, high = self.estimator.horizon
+        if not 1 <= low <= high:
+            raise ConfigError(
+                f"estimator.horizon must be [low, high] with 1 <= low <= high, got [{low}, {high}]"
+            )
 
-    def build(self) -> tuple[Trainer, MLPFamily]:
+    def build(self) -> tuple[Trainer, Any]:
         """The trainer and the tasks it learns from."""
         # One mesh for all of a run: its programs share their arrays.
         mesh = device_mesh(math.gcd(self.estimator.pairs, self.valid.tasks))
@@ -155,11 +174,7 @@ class Config:
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """JSON types; `from_dict` is its inverse."""
-        table = dataclasses.asdict(self)
-        return {
-            section: {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
-            for section, fields in table.items()
-        }
+        return _plain(dataclasses.asdict(self))
 
 
 def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
@@ -176,12 +191,14 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     for override in overrides:
         key, equals, text = override.partition("=")
-        section, dot, name = key.strip().partition(".")
-        if not equals or not dot:
+        *sections, name = key.strip().split(".")
+        if not equals or not sections:
             raise ConfigError(f"--set expects section.key=value, got {override!r}")
-        target = table.setdefault(section, {})
-        if not isinstance(target, dict):
-            raise ConfigError(f"{section} must be a section, got {target!r}")
+        target = table
+        for section in sections:
+            target = target.setdefault(section, {})
+            if not isinstance(target, dict):
+                raise ConfigError(f"{section} must be a section, got {target!r}")
         target[name] = _parse(text.strip())
     return from_dict(Config, table)
 
@@ -197,7 +214,12 @@ def from_dict(cls: type, table: dict[str, Any], where: str = "") -> Any:
             kind = "key" if where else "section"
             raise ConfigError(f"unknown {kind} {where}{key}; did you mean {where}{close[0]}?")
         values[key] = _convert(hints[key], value, f"{where}{key}")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{where.removesuffix('.')}: {error}") from error
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
@@ -205,8 +227,19 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         if not isinstance(value, dict):
             raise ConfigError(f"{name} must be a section, got {value!r}")
         return from_dict(typing.cast(type, hint), value, f"{name}.")
+    if typing.get_origin(hint) is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{name} must be a section, got {value!r}")
+        return value
+    if typing.get_origin(hint) is typing.Literal:
+        if value not in typing.get_args(hint):
+            known = ", ".join(map(repr, typing.get_args(hint)))
+            raise ConfigError(f"{name} must be one of {known}, got {value!r}")
+        return value
     if isinstance(hint, types.GenericAlias):
         parts = typing.get_args(hint)
+        if parts[-1] is Ellipsis and isinstance(value, list):
+            parts = parts[:1] * len(value)
         if not isinstance(value, list) or len(value) != len(parts):
             raise ConfigError(f"{name} must be a list of {len(parts)} numbers, got {value!r}")
         return tuple(_convert(part, v, name) for part, v in zip(parts, value, strict=True))
@@ -215,6 +248,12 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     if type(value) is not hint:
         raise ConfigError(f"{name} must be of type {hint.__name__}, got {value!r}")
     return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _parse(text: str) -> Any:

@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from checkpoints import Store, claim_folder, write_atomic
 from learned_opt import Artifact
-from tasks import MLPFamily, compiler_options
+from tasks import TaskFamily, compiler_options
 
 from ._card import card_markdown, make_card
 from ._config import Config
@@ -88,7 +88,7 @@ def meta_train(
 class _Programs:
     """The two compiled programs of a run, and the state it starts from."""
 
-    def __init__(self, trainer: Trainer, family: MLPFamily, length: int) -> None:
+    def __init__(self, trainer: Trainer, family: TaskFamily, length: int) -> None:
         everywhere = NamedSharding(trainer.mesh, PartitionSpec())
         options = compiler_options()
         self.family = family

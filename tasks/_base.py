@@ -1,10 +1,13 @@
 """Tasks to train on, and families to draw them from."""
 
+import dataclasses
 from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
+import optax
 
 Params = Any
+Numbers = dict[str, jax.Array]
 
 Split = Literal["train", "inner_valid", "outer_valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "inner_valid", "outer_valid", "test")
@@ -13,10 +16,26 @@ SPLITS: tuple[Split, ...] = ("train", "inner_valid", "outer_valid", "test")
 
 
 class Batch(NamedTuple):
-    """`x`: inputs, (batch, ...); `y`: labels, int32 (batch,)."""
+    """`x`: inputs, (batch, ...); `y`: what is to be predicted, (batch, ...)."""
 
     x: jax.Array
     y: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What a network must know of its data.
+
+    Attributes:
+      kind: "label" (y int32 (batch,)), "value" (y float32 (batch, outputs)), "text" (x and y int32
+        (batch, length), y one byte ahead) or "points" (x uniform in [0, 1), y unused).
+      shape: of one example x.
+      outputs: number of labels, of values, of distinct bytes; 0 for points.
+    """
+
+    kind: Literal["label", "value", "text", "points"]
+    shape: tuple[int, ...]
+    outputs: int
 
 
 class Task(Protocol):
@@ -29,8 +48,12 @@ class Task(Protocol):
     def loss(
         self, params: Params, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Mean loss over the batch (scalar), and scalar metrics. The one loss there is."""
+        """Mean loss over the batch (scalar, >= 0), and scalar metrics. The one loss there is."""
         ...
+
+    def gradients(self) -> optax.GradientTransformation:
+        """What befalls gradients on their way to the optimizer: nothing, but for augmentations."""
+        return optax.identity()
 
 
 class TaskFamily(Protocol):
@@ -44,10 +67,14 @@ class TaskFamily(Protocol):
         """Draw a task."""
         ...
 
-    def batch(self, key: jax.Array, split: Split) -> Batch:
-        """A minibatch drawn with replacement."""
+    def batch(self, task: Any, key: jax.Array, split: Split) -> Batch:
+        """A minibatch for the task, drawn with replacement."""
         ...
 
-    def full(self, split: Split) -> Batch:
+    def full(self, task: Any, split: Split) -> Batch:
         """All examples of the split."""
+        ...
+
+    def without_test(self) -> Any:
+        """A copy in which reading the test split raises: what selection and tuning are given."""
         ...

@@ -3,23 +3,31 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from ._base import Params, TaskFamily
+from ._base import Batch, Params, Split, TaskFamily
+
+CHUNK = 512
+"""Examples evaluated at once by `full_loss`; memory does not grow with the split."""
 
 
 class InnerState(NamedTuple):
-    """A training run in progress: the task, its parameters, the optimizer's state."""
+    """A training run in progress: the task, its parameters, the optimizer's state.
+
+    `gradient_state`: of `task.gradients()`, what befalls gradients before the optimizer.
+    """
 
     task: Any
     params: Params
     opt_state: optax.OptState
+    gradient_state: optax.OptState
 
 
 def inner_init(task: Any, tx: optax.GradientTransformationExtraArgs, key: jax.Array) -> InnerState:
     """A run at step 0, with the task's initial parameters under `key`."""
     params = task.init(key)
-    return InnerState(task, params, tx.init(params))
+    return InnerState(task, params, tx.init(params), task.gradients().init(params))
 
 
 def inner_step(
@@ -33,16 +41,33 @@ def inner_step(
     Returns the next state and the loss at the parameters before the step (scalar).
     """
     batch_key, loss_key = jax.random.split(key)
-    batch = family.batch(batch_key, "train")
+    batch = family.batch(state.task, batch_key, "train")
     grad = jax.value_and_grad(state.task.loss, has_aux=True)
     (loss, _), grads = grad(state.params, batch, loss_key)
+    grads, gradient_state = state.task.gradients().update(grads, state.gradient_state)
     updates, opt_state = tx.update(grads, state.opt_state, state.params, value=loss)
     params = optax.apply_updates(state.params, updates)
-    return InnerState(state.task, params, opt_state), loss
+    return InnerState(state.task, params, opt_state, gradient_state), loss
 
 
 def full_loss(
-    family: TaskFamily, task: Any, params: Params, split: Any
+    family: TaskFamily, task: Any, params: Params, split: Split
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Loss and metrics over a whole split."""
-    return task.loss(params, family.full(split), jax.random.key(0))
+    """Loss and metrics over a whole split, under a fixed key."""
+    batch = family.full(task, split)
+    size = jax.tree.leaves(batch)[0].shape[0]
+    chunks, rest = divmod(size, CHUNK)
+    key = jax.random.key(0)
+    if chunks + bool(rest) == 1:
+        return task.loss(params, batch, key)
+
+    def part(chunk: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+        return task.loss(params, chunk, key)
+
+    head = jax.tree.map(lambda x: x[: chunks * CHUNK].reshape(chunks, CHUNK, *x.shape[1:]), batch)
+    mean = jax.tree.map(jnp.mean, jax.lax.map(part, head))
+    if not rest:
+        return mean
+    tail = part(jax.tree.map(lambda x: x[chunks * CHUNK :], batch))
+    share = rest / size
+    return jax.tree.map(lambda a, b: (1 - share) * a + share * b, mean, tail)

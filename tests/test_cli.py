@@ -45,7 +45,7 @@ def test_help(room, words):
         (["eval", "nonsense", "--out", "runs/none"], "no pretrained optimizer is named 'nonsense'"),
         (
             ["eval", "quickstart", "--suite", "x", "--out", "runs/none"],
-            "--suite must be one of quick",
+            "suite must be one of quick",
         ),
         (
             ["eval", "quickstart", "--out", "tests"],

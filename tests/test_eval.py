@@ -20,7 +20,8 @@ from eval._stats import (
     steps_to_target,
 )
 from eval._tune import TUNE_SEEDS
-from tasks import EvalTask, MLPFamily, inner_init, inner_step, load_dataset
+from tasks import EvalTask, FamilySpec, inner_init, inner_step
+from tasks.families import MLP
 
 INF = np.inf
 
@@ -96,7 +97,7 @@ def test_warmup_cosine():
 # --- tuning ------------------------------------------------------------------------------------
 
 FAKE = Baseline("fake", "fake", lambda *a: optax.identity(), True, (1e-3, 1e-1), (0.1, 1.0))
-TASK = EvalTask("task", None, None, "mlp", "digits", 10)
+TASK = EvalTask("task", FamilySpec(MLP(), "digits"), horizon=10)
 
 
 def losses_with_optimum(lr, wd, seen):
@@ -155,10 +156,8 @@ def test_the_untuned_baseline_spends_no_trial():
 
 @pytest.fixture(scope="module")
 def digits_task():
-    family = MLPFamily(
-        load_dataset("digits"), max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1)
-    )
-    return EvalTask("tiny", family, family.task(8, 1), "mlp", "digits", 45)
+    network = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
+    return EvalTask("tiny", FamilySpec(network, "digits"), (("activation", 0),), 45)
 
 
 @pytest.fixture(scope="module")
@@ -178,14 +177,14 @@ def test_a_run_is_the_plain_loop(digits_task, runner):
         state, loss = step(state, jax.random.fold_in(step_key, t))
         losses.append(float(loss))
     got = curves[3]
-    np.testing.assert_allclose(got.params["linear"]["w"], state.params["linear"]["w"], atol=1e-5)
-    valid, _ = task.loss(state.params, family.full("outer_valid"), jax.random.key(0))
+    np.testing.assert_allclose(got.params["dense"]["w"], state.params["dense"]["w"], atol=1e-5)
+    valid, _ = task.loss(state.params, family.full(task, "outer_valid"), jax.random.key(0))
     np.testing.assert_allclose(got.valid[-1], valid, rtol=1e-4)
     start = got.steps[-2]
     np.testing.assert_allclose(got.train[-1], np.mean(losses[start:]), rtol=1e-4)
     final = final_losses(trials[3], got)
     assert final["outer_valid_loss"] == pytest.approx(float(got.valid[-1]), rel=1e-5)
-    test, metrics = task.loss(state.params, family.full("test"), jax.random.key(0))
+    test, metrics = task.loss(state.params, family.full(task, "test"), jax.random.key(0))
     assert final["test_loss"] == pytest.approx(float(test), rel=1e-4)
     assert final["test_accuracy"] == pytest.approx(float(metrics["accuracy"]))
 
@@ -195,7 +194,7 @@ def test_runs_cannot_read_the_test_split(digits_task, monkeypatch):
     import eval._run
 
     def peek(family, task, params, split):
-        return task.loss(params, family.full("test"), jax.random.key(0))
+        return task.loss(params, family.full(task, "test"), jax.random.key(0))
 
     monkeypatch.setattr(eval._run, "full_loss", peek)
     nosy = Runner(lambda hyper, num_steps: optax.with_extra_args_support(optax.sgd(hyper.lr)))

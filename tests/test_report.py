@@ -17,13 +17,14 @@ from eval._run import eval_steps
 from eval._summary import leakage, summarise, verdict
 from eval._tune import Tuned
 from learned_opt import Artifact, Nominal
-from tasks import EvalTask
+from tasks import EvalTask, FamilySpec
+from tasks.families import MLP, Conv
 
 CARD = {"name": "made-up</script>", "trained_on": {"networks": ["mlp"], "datasets": ["digits"]}}
 TASKS = (
-    EvalTask("a", None, None, "mlp", "digits", 100),
-    EvalTask("b", None, None, "mlp", "digits", 100),
-    EvalTask("c", None, None, "conv", "wine", 100),
+    EvalTask("a", FamilySpec(MLP(), "digits"), horizon=100),
+    EvalTask("b", FamilySpec(MLP(), "digits"), horizon=100),
+    EvalTask("c", FamilySpec(Conv(), "wine"), horizon=100),
 )
 SEEDS = range(100, 110)
 STEPS = eval_steps(100).tolist()
@@ -116,8 +117,8 @@ def test_a_diverged_run_counts_and_is_listed():
 
 def test_leakage_labels():
     labels = [
-        leakage(CARD, EvalTask("t", None, None, n, d, 1))
-        for n in ("mlp", "conv")
+        leakage(CARD, EvalTask("t", FamilySpec(n, d)))
+        for n in (MLP(), Conv())
         for d in ("digits", "wine")
     ]
     assert labels == [

@@ -17,10 +17,11 @@ from checkpoints import CheckpointError, Store
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
-    "--set", "run.outer_steps=12", "--set", "run.chunk=2", "--set", "family.max_width=8",
-    "--set", "family.widths=[4, 8]", "--set", "family.max_depth=1", "--set", "family.depths=[1, 1]",
+    "--set", "run.outer_steps=12", "--set", "run.chunk=2", "--set", "family.options.max_width=8",
+    "--set", "family.options.widths=[4, 8]", "--set", "family.options.max_depth=1",
+    "--set", "family.options.depths=[1, 1]", "--set", "family.batch_size=8",
     "--set", "estimator.pairs=2", "--set", "estimator.horizon=[20, 60]", "--set", "valid.tasks=2",
-    "--set", "valid.horizon=20", "--set", "family.batch_size=8",
+    "--set", "valid.horizon=20",
 ]  # fmt: skip
 
 

@@ -1,18 +1,27 @@
-"""The tensorflow-datasets path, on a small set that is made here, without TensorFlow."""
+"""The tensorflow-datasets path, on small sets that are made here, without TensorFlow."""
 
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 
 from tasks import SPLITS, load_dataset
+from tasks.data import _tfds
 
 tfds = pytest.importorskip("tensorflow_datasets")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data" / "tfds"
+needs_shared = pytest.mark.skipif(
+    not SHARED.exists(), reason="needs the prepared sets in ../shared/data/tfds"
+)
 
 
 class TinyColours(tfds.core.GeneratorBasedBuilder):
-    """120 images of 16x20 in one grey each, darker for label 0."""
+    """120 images of 16x20, red and green of one grey each, darker for label 0."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -32,26 +41,49 @@ class TinyColours(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self):
         for i in range(120):
             grey = 10 + 80 * (i % 3) + i % 7
-            yield (
-                i,
-                {
-                    "image": PIL.Image.new("RGB", (20, 16), (grey, grey, grey)),
-                    "label": i % 3,
-                },
-            )
+            image = PIL.Image.new("RGB", (20, 16), (grey, grey, 0))
+            yield i, {"image": image, "label": i % 3}
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_a_prepared_set_loads_without_tensorflow(tmp_path, monkeypatch):
-    builder = TinyColours(data_dir=tmp_path, file_format="array_record")
-    builder.download_and_prepare()
+class TinyText(tfds.core.GeneratorBasedBuilder):
+    """Two texts of letters."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict({"text": tfds.features.Text()})
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for i in range(2):
+            yield i, {"text": "".join(chr(97 + (7 * j + i) % 26) for j in range(50_000))}
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """tfds.builder knows the two sets, prepared in a fresh folder; load_dataset starts anew."""
+    known = {"tiny_colours": TinyColours, "tiny_text": TinyText}
+    for cls in known.values():
+        cls(data_dir=tmp_path, file_format="array_record").download_and_prepare()
     monkeypatch.setattr(
-        tfds, "builder", lambda name: TinyColours(data_dir=tmp_path, file_format="array_record")
+        tfds,
+        "builder",
+        lambda name, data_dir=None: known[name](data_dir=tmp_path, file_format="array_record"),
     )
-    data = load_dataset("tfds:tiny_colours")
+    monkeypatch.setenv("LEARNED_OPT_CACHE", str(tmp_path / "cache"))
     load_dataset.cache_clear()
-    assert data.shape == (8, 8, 1)
-    assert data.classes == 3
+    yield tmp_path
+    load_dataset.cache_clear()
+
+
+def test_images_load_without_tensorflow(prepared):
+    data = load_dataset("tfds:tiny_colours/4")
+    assert data.spec.shape == (4, 4, 1)
+    assert data.spec.outputs == 3
     assert sum(len(data.full(split).y) for split in SPLITS) == 120
     x, y = np.asarray(data.full("train").x), np.asarray(data.full("train").y)
     means = [x[y == label].mean() for label in range(3)]
@@ -61,16 +93,114 @@ def test_a_prepared_set_loads_without_tensorflow(tmp_path, monkeypatch):
     assert "tensorflow" not in sys.modules
 
 
-@pytest.mark.filterwarnings("ignore")
+def test_colour_is_kept_where_it_is_asked_for(prepared):
+    data = load_dataset("tfds:tiny_colours/8c")
+    assert data.spec.shape == (8, 8, 3)
+    raw = np.asarray(data.splits["train"].x)
+    assert raw.dtype == np.uint8
+    np.testing.assert_array_equal(raw[..., 0], raw[..., 1])
+    assert not raw[..., 2].any()
+    greys = {10 + 80 * (i % 3) + i % 7 for i in range(120)}
+    assert set(np.unique(raw[..., 0])) <= greys
+
+
+def test_text_loads_as_windows(prepared):
+    data = load_dataset("tfds:tiny_text/8")
+    assert data.spec.kind == "text"
+    assert data.spec.shape == (8,)
+    assert data.spec.outputs == 28  # letters, the line break, and the number of all others
+    # 100,002 bytes are 24 blocks of 4096.
+    assert sum(part.shape[0] for part in data.splits.values()) == 24 * 4096
+
+
+def test_decoding_is_done_once_and_survives_a_kill(prepared, monkeypatch):
+    x, y = _tfds.decoded("tiny_colours")
+    assert isinstance(x, np.memmap)
+    assert (x.shape, x.dtype, y.shape) == ((120, 16, 20, 3), np.uint8, (120,))
+    # In a fixed random order, pixels and labels alike.
+    np.testing.assert_array_equal((x[:, 0, 0, 0].astype(int) - 10) // 80, y)
+    assert (np.diff(y) != 1).sum() > 40
+    monkeypatch.setattr(_tfds, "_decode", None)  # not called again
+    np.testing.assert_array_equal(_tfds.decoded("tiny_colours")[0], x)
+    folders = list((prepared / "cache").iterdir())
+    assert [folder.name for folder in folders] == ["tiny_colours-1.0.0"]
+
+
+def test_an_interrupted_decoding_leaves_nothing_behind(prepared):
+    class Broken:
+        def __len__(self):
+            return 4000
+
+        def __getitem__(self, index):
+            return {"image": np.zeros((2, 2, 1), np.uint8), "label": 0}
+
+        def __getitems__(self, index):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _tfds._decode(Broken(), prepared / "cache" / "broken")
+    assert list((prepared / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tfds:tiny_colours/17", "the image size must be 1 to 16, got 17"),
+        (
+            "tfds:tiny_colours/c",
+            "the size after / must be a positive integer, got 'tfds:tiny_colours/c'",
+        ),
+    ],
+)
+def test_bad_sizes(prepared, name, message):
+    with pytest.raises(ValueError, match=message):
+        load_dataset(name)
+
+
 def test_a_set_that_is_not_prepared_is_an_error_that_names_the_cure(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    with pytest.raises(
-        ValueError, match=r"'mnist' is not prepared .*TFDS_DATA_DIR.*download_and_prepare"
-    ):
-        load_dataset("tfds:mnist")
+    monkeypatch.setenv("LEARNED_OPT_CACHE", str(tmp_path / "cache"))
+    for name in ("mnist", "tiny_shakespeare", "fashion_mnist", "svhn_cropped"):
+        with pytest.raises(
+            ValueError,
+            match=rf"'{name}' is not prepared .*python -m tasks prepare tfds:{name}.*TFDS_DATA_DIR",
+        ):
+            load_dataset(f"tfds:{name}")
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_a_set_that_does_not_exist():
     with pytest.raises(ValueError, match="has no data set named 'nonsense'"):
         load_dataset("tfds:nonsense")
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("name", "shape", "outputs", "examples"),
+    [("tfds:mnist/14", (14, 14, 1), 10, 60_000), ("tfds:cifar10/32c", (32, 32, 3), 10, 50_000)],
+)
+def test_real_images_load_through_the_same_code(name, shape, outputs, examples, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", os.fspath(SHARED))
+    load_dataset.cache_clear()
+    data = load_dataset(name)
+    assert (data.spec.shape, data.spec.outputs) == (shape, outputs)
+    sizes = {split: len(part.y) for split, part in data.splits.items()}
+    assert sum(sizes.values()) == examples
+    assert (sizes["inner_valid"], sizes["outer_valid"]) == (2048, 2048) or sizes[
+        "inner_valid"
+    ] == pytest.approx(2048, abs=10)
+    shares = np.bincount(data.splits["train"].y, minlength=10) / sizes["train"]
+    for split in SPLITS:
+        part = np.bincount(data.splits[split].y, minlength=10) / sizes[split]
+        np.testing.assert_allclose(part, shares, atol=2e-3)
+    load_dataset.cache_clear()
+
+
+@needs_shared
+def test_real_text_loads_through_the_same_code(monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", os.fspath(SHARED))
+    load_dataset.cache_clear()
+    data = load_dataset("tfds:tiny_shakespeare/64")
+    assert (data.spec.kind, data.spec.shape) == ("text", (64,))
+    assert 60 < data.spec.outputs < 70
+    assert sum(part.shape[0] for part in data.splits.values()) == pytest.approx(1_003_854, abs=4096)
+    load_dataset.cache_clear()

@@ -1,0 +1,225 @@
+"""A problem (static sizes and ranges) and data make a family; a draw of its numbers, a task."""
+
+import dataclasses
+import functools
+import math
+import typing
+from typing import Any, ClassVar
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import optax
+
+from ._base import Batch, Numbers, Params, Spec, Split, Task
+
+Range = tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Base of all problems: a frozen dataclass whose fields are sizes and ranges.
+
+    What differs from task to task is drawn by `sample` and traced, so it never recompiles.
+    Sizes of units are int32, so that a cast to bfloat16 leaves them exact.
+    """
+
+    name: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]]
+    """Kinds of data (`Spec.kind`) it can be trained on."""
+    images: ClassVar[bool] = False
+    """Whether examples must be (height, width, channels)."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def sample(self, key: jax.Array) -> Numbers:
+        """The numbers of one task."""
+        raise NotImplementedError
+
+    def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
+        """Initial parameters."""
+        raise NotImplementedError
+
+    def loss(
+        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Mean loss over the batch, >= 0, and metrics."""
+        raise NotImplementedError
+
+
+class Supervised(Problem):
+    """Base of networks that predict y from x: cross-entropy of labels, squared error of values."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("label", "value")
+
+    def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
+        """(batch, *spec.shape) to (batch, spec.outputs); called inside `hk.transform`."""
+        raise NotImplementedError
+
+    def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
+        """Haiku parameters."""
+        dtype = jnp.int32 if spec.kind == "text" else jnp.float32
+        return self._network(n, spec).init(key, jnp.zeros((1, *spec.shape), dtype))
+
+    def loss(
+        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Mean -log softmax(f(x))[y] in nats and accuracy, or mean (f(x) - y)^2 / 2."""
+        outputs = self._network(n, spec).apply(params, key, batch.x).astype(jnp.float32)
+        if spec.kind == "value":
+            return 0.5 * jnp.mean((outputs - batch.y.astype(jnp.float32)) ** 2), {}
+        loss = optax.softmax_cross_entropy_with_integer_labels(outputs, batch.y).mean()
+        hits = jnp.argmax(outputs, axis=-1) == batch.y
+        return loss, {"accuracy": jnp.mean(hits.astype(jnp.float32))}
+
+    def _network(self, n: Numbers, spec: Spec) -> hk.Transformed:
+        return hk.transform(functools.partial(self.forward, n, spec))
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["numbers", "source"],
+    meta_fields=["problem", "spec"],
+)
+@dataclasses.dataclass(frozen=True)
+class Member(Task):
+    """One task of a `Family`.
+
+    `numbers`: what sets it apart; `source`: which of the family's data sets (int32).
+    """
+
+    numbers: Numbers
+    source: jax.Array
+    problem: Problem
+    spec: Spec
+
+    def init(self, key: jax.Array) -> Params:
+        """Initial parameters."""
+        return self.problem.init(self.numbers, self.spec, key)
+
+    def loss(
+        self, params: Params, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The problem's loss."""
+        return self.problem.loss(self.numbers, self.spec, params, batch, key)
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["data"], meta_fields=["problem", "batch_size"]
+)
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """The tasks of one problem on one data source.
+
+    Args:
+      problem: network, loss and ranges.
+      data: see `tasks.data`.
+      batch_size: examples a minibatch.
+    """
+
+    problem: Problem
+    data: Any
+    batch_size: int = 64
+
+    def check(self) -> None:
+        """ValueError if the problem cannot be trained on this kind or shape of data."""
+        name, spec = self.problem.name, self.data.spec
+        if spec.kind not in self.problem.kinds:
+            raise ValueError(
+                f"the problem {name!r} needs data of kind {' or '.join(self.problem.kinds)}, "
+                f"got {self.data.name!r}, which is of kind {spec.kind}"
+            )
+        if self.problem.images and len(spec.shape) != 3:
+            raise ValueError(
+                f"the problem {name!r} needs images, got {self.data.name!r}, whose examples have "
+                f"shape {spec.shape}"
+            )
+        dimension = getattr(self.problem, "dimension", None)
+        if dimension is not None and spec.shape != (dimension,):
+            raise ValueError(
+                f"the problem {name!r} has dimension {dimension}, got data of shape {spec.shape}; "
+                f"take the data set points/{dimension}"
+            )
+
+    def sample(self, key: jax.Array) -> Member:
+        """Draw a task: its numbers and, where there are several data sets, one of them."""
+        self.check()
+        source = jax.random.randint(jax.random.fold_in(key, 1), (), 0, self.data.sources)
+        return Member(self.problem.sample(key), source, self.problem, self.data.spec)
+
+    def member(self, **numbers: Any) -> Member:
+        """The task that `sample` draws under a fixed key, but for the numbers given.
+
+        Raises:
+          ValueError: the problem has no number of that name.
+        """
+        drawn = self.sample(jax.random.key(0))
+        for name, value in numbers.items():
+            if name not in drawn.numbers:
+                known = ", ".join(drawn.numbers) or "none"
+                raise ValueError(f"{self.problem.name} has no number {name!r}; it has: {known}")
+            numbers[name] = jnp.asarray(value, drawn.numbers[name].dtype)
+        return dataclasses.replace(drawn, numbers=drawn.numbers | numbers)
+
+    def batch(self, task: Member, key: jax.Array, split: Split) -> Batch:
+        """A minibatch of `batch_size` examples drawn with replacement."""
+        return self.data.batch(key, split, self.batch_size, task.source)
+
+    def full(self, task: Member, split: Split) -> Batch:
+        """All examples of the split."""
+        return self.data.full(split, task.source)
+
+    def without_test(self) -> "Family":
+        """A copy in which reading the test split raises."""
+        return dataclasses.replace(self, data=self.data.without_test())
+
+
+def check_ranges(thing: Any) -> None:
+    """ValueError for a pair of numbers that is no range, or one that exceeds its maximum.
+
+    The maximum of `widths` is the field `max_width`, if there is one.
+    """
+    for field in dataclasses.fields(thing):
+        if typing.get_args(field.type) not in ((float, float), (int, int)):
+            continue
+        low, high = value = getattr(thing, field.name)
+        most = getattr(thing, f"max_{field.name.removesuffix('s')}", math.inf)
+        least = 0 if typing.get_args(field.type) == (float, float) and most == math.inf else 1
+        sign = "<" if least == 0 else "<="
+        if not (least <= low <= high <= most and low > 0):
+            upper = "" if most == math.inf else f" <= {most}"
+            raise ValueError(
+                f"{thing.name}.{field.name} must be [low, high] with {least} {sign} low <= high"
+                f"{upper}, got {list(value)}"
+            )
+
+
+def with_gradient(value: jax.Array, grads: Params, params: Params) -> jax.Array:
+    """`value` as float32, whose gradient with respect to `params` is `grads` whatever it was.
+
+    For problems whose gradient is an estimate, or no gradient at all.
+    """
+    fixed = jax.lax.stop_gradient
+
+    def zero(g: jax.Array, p: jax.Array) -> jax.Array:
+        return jnp.sum((fixed(g) * (p - fixed(p))).astype(jnp.float32))
+
+    terms = jax.tree.leaves(jax.tree.map(zero, grads, params))
+    return fixed(value).astype(jnp.float32) + sum(terms, start=jnp.zeros(()))
+
+
+def log_uniform(key: jax.Array, bounds: Range) -> jax.Array:
+    """exp(U(log low, log high)), a float32 scalar."""
+    low, high = jnp.log(jnp.asarray(bounds, jnp.float32))
+    return jnp.exp(jax.random.uniform(key, (), minval=low, maxval=high))
+
+
+def log_uniform_int(key: jax.Array, bounds: Range) -> jax.Array:
+    """`log_uniform`, rounded: an int32 scalar."""
+    return jnp.round(log_uniform(key, bounds)).astype(jnp.int32)
+
+
+def uniform_int(key: jax.Array, bounds: tuple[int, int]) -> jax.Array:
+    """Uniform over low, ..., high, both included: an int32 scalar."""
+    return jax.random.randint(key, (), bounds[0], bounds[1] + 1)

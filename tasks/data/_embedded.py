@@ -1,0 +1,151 @@
+"""Data that needs no download: it ships with scikit-learn or matplotlib, or is made here."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from ._dataset import Dataset, split_dataset
+
+
+def digits() -> Dataset:
+    """1,797 handwritten digits, 8x8 grey (Alpaydin & Kaynak 1998), from scikit-learn."""
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return split_dataset("digits", np.asarray(x, np.uint8).reshape(-1, 8, 8, 1), np.asarray(y))
+
+
+def breast_cancer() -> Dataset:
+    """569 tumours, 30 measurements, 2 labels (Wolberg et al. 1995), from scikit-learn."""
+    from sklearn.datasets import load_breast_cancer
+
+    x, y = load_breast_cancer(return_X_y=True)
+    return split_dataset("breast_cancer", np.asarray(x), np.asarray(y))
+
+
+def wine() -> Dataset:
+    """178 wines, 13 measurements, 3 labels (Aeberhard & Forina 1992), from scikit-learn."""
+    from sklearn.datasets import load_wine
+
+    x, y = load_wine(return_X_y=True)
+    return split_dataset("wine", np.asarray(x), np.asarray(y))
+
+
+def diabetes() -> Dataset:
+    """442 patients, 10 measurements, one value (Efron et al. 2004), from scikit-learn."""
+    from sklearn.datasets import load_diabetes
+
+    x, y = load_diabetes(return_X_y=True)
+    return split_dataset("diabetes", np.asarray(x), np.asarray(y, np.float64))
+
+
+def photos() -> Dataset:
+    """8,480 disjoint patches, 8x8 grey, of the two photographs of scikit-learn; label: which."""
+    from sklearn.datasets import load_sample_images
+
+    patches, labels = [], []
+    for label, image in enumerate(load_sample_images().images):
+        grey = np.asarray(image, np.float64).mean(-1).round().astype(np.uint8)
+        rows, columns = grey.shape[0] // 8, grey.shape[1] // 8
+        tiles = grey[: rows * 8, : columns * 8].reshape(rows, 8, columns, 8).swapaxes(1, 2)
+        patches.append(tiles.reshape(-1, 8, 8, 1))
+        labels.append(np.full(rows * columns, label))
+    return split_dataset("photos", np.concatenate(patches), np.concatenate(labels))
+
+
+def teacher() -> Dataset:
+    """8,000 points of a random 16-24-24-8 tanh network, label its largest output, 5 % redrawn."""
+    rng = np.random.default_rng(0)
+    x, outputs = _teacher(rng, 8000, (16, 24, 24, 8))
+    y = outputs.argmax(1)
+    noisy = rng.random(len(y)) < 0.05
+    return split_dataset("teacher", x, np.where(noisy, rng.integers(0, 8, len(y)), y))
+
+
+def teacher_values() -> Dataset:
+    """4,000 points of a random 12-24-24-2 tanh network, its outputs plus 10 % noise."""
+    rng = np.random.default_rng(1)
+    x, outputs = _teacher(rng, 4000, (12, 24, 24, 2))
+    return split_dataset(
+        "teacher_values", x, outputs + 0.1 * outputs.std(0) * rng.normal(size=outputs.shape)
+    )
+
+
+def _teacher(
+    rng: np.random.Generator, count: int, sizes: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    x = rng.normal(size=(count, sizes[0]))
+    h = x
+    for fan_in, fan_out in itertools.pairwise(sizes):
+        h = np.tanh(h @ rng.normal(scale=2.0 / np.sqrt(fan_in), size=(fan_in, fan_out)))
+    return x, h
+
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def letters(size: int = 14) -> Dataset:
+    """10,400 capitals of 20 fonts that ship with matplotlib, turned, shifted, stretched, noisy.
+
+    Labels: 26 letters. Each is drawn at 4 x `size`, distorted, and averaged down.
+    """
+    import PIL.Image
+    import PIL.ImageDraw
+
+    rng = np.random.default_rng(2)
+    fonts = [_font(name, 3 * size) for name in FONTS]
+    canvas = 4 * size
+    images, labels = [], []
+    for label, letter in enumerate(LETTERS):
+        for copy in range(400):
+            font = fonts[copy % len(fonts)]
+            image = PIL.Image.new("L", (canvas, canvas))
+            where = canvas / 2 + rng.uniform(-0.08, 0.08, 2) * canvas
+            PIL.ImageDraw.Draw(image).text(tuple(where), letter, 255, font, anchor="mm")
+            turn, shear, (zoom_x, zoom_y) = (
+                rng.uniform(-0.3, 0.3), rng.uniform(-0.3, 0.3), rng.uniform(0.8, 1.3, 2)
+            )  # fmt: skip
+            matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+            matrix = matrix @ np.array([[1, shear], [0, 1]]) @ np.diag([zoom_x, zoom_y])
+            shift = canvas / 2 * (1 - matrix.sum(1))
+            numbers = [*matrix[0], shift[0], *matrix[1], shift[1]]
+            transform, bilinear = PIL.Image.Transform.AFFINE, PIL.Image.Resampling.BILINEAR
+            image = image.transform(image.size, transform, numbers, bilinear)
+            small = np.asarray(image, np.float64).reshape(size, 4, size, 4).mean((1, 3))
+            noise = rng.normal(scale=25.0, size=small.shape)
+            images.append(np.clip(small * rng.uniform(0.5, 1) + noise, 0, 255).round())
+            labels.append(label)
+    return split_dataset("letters", np.stack(images).astype(np.uint8)[..., None], np.array(labels))
+
+
+FONTS = [
+    "DejaVuSans",
+    "DejaVuSans-Bold",
+    "DejaVuSans-Oblique",
+    "DejaVuSans-BoldOblique",
+    "DejaVuSansMono",
+    "DejaVuSansMono-Bold",
+    "DejaVuSansMono-Oblique",
+    "DejaVuSansMono-BoldOblique",
+    "DejaVuSerif",
+    "DejaVuSerif-Bold",
+    "DejaVuSerif-Italic",
+    "DejaVuSerif-BoldItalic",
+    "STIXGeneral",
+    "STIXGeneralBol",
+    "STIXGeneralBolIta",
+    "STIXGeneralItalic",
+    "cmb10",
+    "cmr10",
+    "cmss10",
+    "cmtt10",
+]
+
+
+def _font(name: str, size: int) -> Any:
+    import matplotlib
+    import PIL.ImageFont
+
+    path = f"{matplotlib.get_data_path()}/fonts/ttf/{name}.ttf"
+    return PIL.ImageFont.truetype(path, size, layout_engine=PIL.ImageFont.Layout.BASIC)

@@ -1,0 +1,79 @@
+"""Data sets by name."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from . import _embedded, _text, _tfds
+from ._dataset import mixture
+from ._points import points
+
+TABLES: dict[str, Callable[[], Any]] = {
+    "breast_cancer": _embedded.breast_cancer,
+    "diabetes": _embedded.diabetes,
+    "digits": _embedded.digits,
+    "photos": _embedded.photos,
+    "teacher": _embedded.teacher,
+    "teacher_values": _embedded.teacher_values,
+    "wine": _embedded.wine,
+}
+"""Data sets of one size."""
+
+SIZED: dict[str, tuple[Callable[[int], Any], int]] = {
+    "letters": (_embedded.letters, 14),
+    "points": (points, 2),
+    "stdlib": (lambda length: _text.split_text("stdlib", _text.stdlib_sources(), length), 32),
+    "prose": (lambda length: _text.split_text("prose", _text.stdlib_prose(), length), 32),
+}
+"""Data sets that come in sizes, and the size if none is said: pixels of an edge, bytes of a window,
+coordinates of a point."""
+
+EMBEDDED = tuple(sorted([*TABLES, *SIZED]))
+"""Names that need no download."""
+
+
+@functools.cache
+def load_dataset(name: str) -> Any:
+    """A data set by name; the same object every time.
+
+    NAME or NAME/SIZE: one of EMBEDDED, or `tfds:SET` once prepared; `tfds:mnist/14` is 14x14 grey,
+    `tfds:cifar10/32c` is 32x32 in colour, `tfds:tiny_shakespeare/64` is windows of 64 bytes. With
+    a "+" between names, a mixture of them.
+
+    Raises:
+      ValueError: unknown name, bad size, or a tensorflow-datasets set that is not on this machine
+        (never a silent fallback to another).
+
+    Example:
+      >>> from tasks import load_dataset
+      >>> load_dataset("digits").spec
+      Spec(kind='label', shape=(8, 8, 1), outputs=10)
+    """
+    if "+" in name:
+        return mixture(tuple(load_dataset(part) for part in name.split("+")))
+    base, slash, size = name.partition("/")
+    if base.startswith("tfds:"):
+        return _from_tfds(name, base.removeprefix("tfds:"), size if slash else None)
+    if base in SIZED:
+        load, default = SIZED[base]
+        return load(_number(name, size) if slash else default)
+    if base not in TABLES:
+        raise ValueError(
+            f"data set must be one of {', '.join(EMBEDDED)} or tfds:NAME, got {name!r}"
+        )
+    if slash:
+        raise ValueError(f"the data set {base!r} has one size, got {name!r}")
+    return TABLES[base]()
+
+
+def _from_tfds(name: str, base: str, size: str | None) -> Any:
+    if _tfds.is_text(base):
+        return _tfds.text(base, _number(name, "32" if size is None else size))
+    size = "8" if size is None else size
+    return _tfds.images(base, _number(name, size.removesuffix("c")), size.endswith("c"))
+
+
+def _number(name: str, size: str) -> int:
+    if not size.isdecimal() or int(size) < 1:
+        raise ValueError(f"the size after / must be a positive integer, got {name!r}")
+    return int(size)

@@ -1,0 +1,54 @@
+"""Random points, for problems that need no data: each split is a stream of its own."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from .._base import SPLITS, Batch, Spec, Split
+from ._dataset import split_of, without_test
+
+COUNT = 256
+"""Points of a split that is evaluated as a whole."""
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["splits"], meta_fields=["name", "spec"]
+)
+@dataclasses.dataclass(frozen=True)
+class Points:
+    """x uniform in [0, 1)^dimension, fresh at every step; y is 0.
+
+    `splits`: for each name in SPLITS the number of its stream.
+    """
+
+    name: str
+    spec: Spec
+    splits: dict[str, jax.Array]
+
+    @property
+    def sources(self) -> int:
+        """Number of data sets in it: one."""
+        return 1
+
+    def full(self, split: Split, source: jax.Array | int = 0) -> Batch:
+        """COUNT points, always the same."""
+        return self.batch(jax.random.key(7), split, COUNT, source)
+
+    def batch(self, key: jax.Array, split: Split, size: int, source: jax.Array | int = 0) -> Batch:
+        """`size` points."""
+        del source
+        stream = jax.random.fold_in(key, split_of(self.splits, split))
+        x = jax.random.uniform(stream, (size, *self.spec.shape))
+        return Batch(x, jnp.zeros(size, jnp.int32))
+
+    def without_test(self) -> "Points":
+        """A copy in which reading `test` raises."""
+        return dataclasses.replace(self, splits=without_test(self.splits))
+
+
+def points(dimension: int) -> Points:
+    """Points of this dimension."""
+    streams = {split: jnp.asarray(i, jnp.uint32) for i, split in enumerate(SPLITS)}
+    return Points("points", Spec("points", (dimension,), 0), streams)

@@ -1,0 +1,200 @@
+"""Sets of tensorflow-datasets, read through its own code without TensorFlow, decoded once.
+
+What needs TensorFlow, and a network, is `prepare`: TFDS's official builders use it to write the
+record files. Files prepared elsewhere are read from TFDS_DATA_DIR.
+"""
+
+import contextlib
+import importlib.util
+import logging
+import os
+import shutil
+import tempfile
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._dataset import SHUFFLE_SEED, Dataset, split_dataset
+from ._text import Text, split_text
+
+TEXT_LIMIT = 20_000_000
+"""Bytes read of a text set."""
+ROWS = 2_000
+"""Examples decoded at once."""
+
+
+def tfds_builder(name: str) -> Any:
+    """The builder of a set, in TFDS_DATA_DIR or TFDS's own default folder.
+
+    Raises:
+      ValueError: tensorflow-datasets does not know the name, or it is not installed.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ValueError(
+            f"the data set tfds:{name} needs tensorflow-datasets: pip install 'learned-opt[train]'"
+        ) from error
+    try:
+        with _quiet():
+            # TFDS reads TFDS_DATA_DIR when it is imported; say it again, in case it changed since.
+            return tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
+    except tfds.core.DatasetNotFoundError as error:
+        raise ValueError(f"tensorflow-datasets has no data set named {name!r}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back TFDS's warnings on folders that are not there and on faster image libraries."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _prepared(name: str) -> Any:
+    builder = tfds_builder(name)
+    with _quiet():
+        prepared = builder.is_prepared()
+    if not prepared:
+        raise ValueError(
+            f"the data set {name!r} is not prepared in {builder.data_dir}; fetch it once (needs a "
+            f"network and TensorFlow) with: python -m tasks prepare tfds:{name}; or set "
+            "TFDS_DATA_DIR to a folder that holds it"
+        )
+    return builder
+
+
+def prepare_tfds(name: str) -> None:
+    """Download and prepare a set as array_record, with TFDS's progress bars.
+
+    Raises:
+      ValueError: unknown name, no network, or no TensorFlow.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = tfds_builder(name)
+    with _quiet():
+        if builder.is_prepared():
+            return
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ValueError(
+            f"preparing {name!r} needs TensorFlow: pip install tensorflow (reading it later does "
+            "not); or copy a prepared folder and set TFDS_DATA_DIR"
+        )
+    tfds.enable_progress_bar()
+    try:
+        builder.download_and_prepare(file_format="array_record")
+    except Exception as error:
+        # TFDS lets every library's own network errors through.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(
+            f"could not fetch {name!r} into {builder.data_dir} ({reason}); where there is no "
+            "network, copy a prepared folder and set TFDS_DATA_DIR"
+        ) from error
+
+
+def images(name: str, size: int, colour: bool) -> Dataset:
+    """Labelled images, box-averaged to `size` x `size`, grey unless `colour`."""
+    pixels, labels = decoded(name)
+    small = np.concatenate(
+        [
+            _shrink(pixels[i : i + ROWS], size, colour)
+            for i in range(0, len(pixels), ROWS)
+        ]
+    )  # fmt: skip
+    label = f"{name}/{size}{'c' if colour else ''}"
+    return split_dataset(f"tfds:{label}", small, np.asarray(labels, np.int64))
+
+
+def text(name: str, length: int) -> Text:
+    """The first TEXT_LIMIT bytes of the training texts, in windows of `length` bytes."""
+    source = typing.cast(Any, _prepared(name)).as_data_source("train")
+    parts, total = [], 0
+    for row in source:
+        parts.append(bytes(row["text"]) + b"\n")
+        total += len(parts[-1])
+        if total >= TEXT_LIMIT:
+            break
+    return split_text(f"tfds:{name}/{length}", b"".join(parts)[:TEXT_LIMIT], length)
+
+
+def is_text(name: str) -> bool:
+    """Whether the examples of a set are texts; otherwise they are labelled images."""
+    features = set(tfds_builder(name).info.features)
+    if "text" in features:
+        return True
+    if {"image", "label"} <= features:
+        return False
+    raise ValueError(
+        f"{name!r} must have the features image and label, or text; it has: "
+        f"{', '.join(sorted(features))}"
+    )
+
+
+def decoded(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Training images (n, h, w, c) uint8 and labels, mapped from disk, in a fixed random order.
+
+    Decoding takes seconds to minutes, so it is done once; the arrays are kept in
+    `cache_folder()`.
+    """
+    builder = tfds_builder(name)
+    folder = cache_folder() / f"{name.replace('/', '-')}-{builder.version}"
+    if not folder.exists():
+        _decode(_prepared(name).as_data_source("train"), folder)
+    return tuple(np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("image", "label"))
+
+
+def cache_folder() -> Path:
+    """LEARNED_OPT_CACHE, or learned_opt in the user's cache folder."""
+    if "LEARNED_OPT_CACHE" in os.environ:
+        return Path(os.environ["LEARNED_OPT_CACHE"])
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "learned_opt"
+
+
+def _decode(source: Any, folder: Path) -> None:
+    order = np.random.default_rng(SHUFFLE_SEED).permutation(len(source))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Written aside and renamed: a kill leaves no half-decoded set behind.
+    aside = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        first = source[0]["image"]
+        shape = (len(source), *first.shape)
+        pixels = np.lib.format.open_memmap(aside / "image.npy", "w+", first.dtype, shape)
+        labels = np.zeros(len(source), np.int64)
+        for start in range(0, len(source), ROWS):
+            where = order[start : start + ROWS]
+            with _quiet():
+                rows = source.__getitems__(where.tolist())
+            pixels[start : start + ROWS] = np.stack([row["image"] for row in rows])
+            labels[start : start + ROWS] = [row["label"] for row in rows]
+        pixels.flush()
+        np.save(aside / "label.npy", labels)
+        try:
+            aside.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another process was faster
+                raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _shrink(pixels: np.ndarray, size: int, colour: bool) -> np.ndarray:
+    """Crop (n, h, w, c) to a multiple of `size` around the centre, average boxes; uint8."""
+    n, h, w, c = pixels.shape
+    if not 1 <= size <= min(h, w):
+        raise ValueError(f"the image size must be 1 to {min(h, w)}, got {size}")
+    bh, bw = h // size, w // size
+    top, left = (h - bh * size) // 2, (w - bw * size) // 2
+    cut = pixels[:, top : top + bh * size, left : left + bw * size].astype(np.float32)
+    boxes = cut.reshape(n, size, bh, size, bw, c).mean((2, 4))
+    if not colour:
+        boxes = boxes.mean(-1, keepdims=True)
+    return boxes.round().astype(np.uint8)

@@ -1,0 +1,70 @@
+"""Every problem there is, with a small example: one file and one row each."""
+
+from typing import NamedTuple
+
+from .._problem import Problem as Problem
+from .._problem import Supervised as Supervised
+from .._spec import FamilySpec
+from ._autoencoder import VAE as VAE
+from ._autoencoder import Autoencoder as Autoencoder
+from ._closed_forms import InfluenceBalancing as InfluenceBalancing
+from ._closed_forms import Quadratic as Quadratic
+from ._closed_forms import Rosenbrock as Rosenbrock
+from ._closed_forms import Saddle as Saddle
+from ._control import Control as Control
+from ._conv import Conv as Conv
+from ._factorisation import Factorisation as Factorisation
+from ._layers import ACTIVATIONS as ACTIVATIONS
+from ._learned_optimizer import LearnedOptimizer as LearnedOptimizer
+from ._linear import Linear as Linear
+from ._mixer import Mixer as Mixer
+from ._mlp import MLP as MLP
+from ._pinn import PINN as PINN
+from ._recurrent import GRU as GRU
+from ._recurrent import LSTM as LSTM
+from ._resnet import ResNet as ResNet
+from ._transformer import Transformer as Transformer
+from ._vit import ViT as ViT
+
+
+class Example(NamedTuple):
+    """A family of a problem at its default sizes, and a known-good Adam for it.
+
+    `learning_rate`: of Adam, constant; `bound`: its `inner_valid` loss over that at the start is
+    below this after 20 steps. Infinite where the gradient is not that of the loss.
+    """
+
+    spec: FamilySpec
+    learning_rate: float
+    bound: float
+
+
+FAMILIES: tuple[Example, ...] = (
+    Example(FamilySpec(Quadratic(), "points/20"), 0.1, 0.5),
+    Example(FamilySpec(Rosenbrock(), "points/4"), 0.03, 0.5),
+    Example(FamilySpec(Saddle(), "points/10"), 0.1, 0.5),
+    Example(FamilySpec(InfluenceBalancing(), "points/23"), 0.1, float("inf")),
+    Example(FamilySpec(Linear(), "wine", 32), 0.1, 0.5),
+    Example(FamilySpec(Linear(), "diabetes", 32), 0.1, 0.8),
+    Example(FamilySpec(MLP(), "digits"), 0.03, 0.5),
+    Example(FamilySpec(MLP(), "teacher_values"), 0.03, 0.8),
+    Example(FamilySpec(Conv(), "digits"), 0.03, 0.8),
+    Example(FamilySpec(ResNet(), "digits", 32), 0.01, 0.8),
+    Example(FamilySpec(ViT(), "digits", 32), 0.01, 0.97),
+    Example(FamilySpec(Mixer(), "digits", 32), 0.03, 0.8),
+    Example(FamilySpec(Autoencoder(), "photos"), 0.01, 0.7),
+    Example(FamilySpec(VAE(), "photos"), 0.01, 0.8),
+    Example(FamilySpec(GRU(), "stdlib", 16), 0.03, 0.85),
+    Example(FamilySpec(LSTM(), "prose", 16), 0.03, 0.85),
+    Example(FamilySpec(Transformer(), "stdlib", 16), 0.03, 0.85),
+    Example(FamilySpec(Factorisation(), "points/2", 128), 0.1, 0.8),
+    Example(FamilySpec(PINN(), "points/2", 128), 0.01, 0.8),
+    Example(FamilySpec(Control(), "points/2", 8), 0.1, 0.95),
+    Example(FamilySpec(LearnedOptimizer(), "points/8", 32), 0.03, 0.8),
+)
+"""Every problem, one row each; contract tests run over it."""
+
+PROBLEMS: dict[str, type[Problem]] = {
+    type(row.spec.problem).name: type(row.spec.problem) for row in FAMILIES
+}
+"""Problems by name."""

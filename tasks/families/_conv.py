@@ -1,0 +1,48 @@
+"""Small convolutional networks on images (Metz et al. 2022, "Practical tradeoffs").
+
+Plain, without normalisation: the initial scale matters.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+
+from .._base import Numbers, Spec
+from .._problem import Range, Supervised, log_uniform, uniform_int
+from ._layers import ACTIVATIONS, Conv3x3, Dense, activate
+
+
+@dataclasses.dataclass(frozen=True)
+class Conv(Supervised):
+    """3x3 convolutions, stride 2 after the first, global mean pooling, linear head.
+
+    Numbers: `width`, eighths of the channels that are on; `activation`; `gain`, the initial scale
+    relative to LeCun's.
+    """
+
+    name: ClassVar[str] = "conv"
+    images: ClassVar[bool] = True
+    max_width: ClassVar[int] = 8
+    channels: tuple[int, ...] = (8, 16, 16)
+    widths: tuple[int, int] = (4, 8)
+    gains: Range = (0.5, 2.0)
+
+    def sample(self, key: jax.Array) -> Numbers:
+        """Draw width, activation and initial scale."""
+        keys = jax.random.split(key, 3)
+        return {
+            "width": uniform_int(keys[0], self.widths),
+            "activation": uniform_int(keys[1], (0, len(ACTIVATIONS) - 1)),
+            "gain": log_uniform(keys[2], self.gains),
+        }
+
+    def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
+        """(batch, height, width, channels) to (batch, outputs)."""
+        x, rows = x.transpose(3, 1, 2, 0), None
+        for layer, channels in enumerate(self.channels):
+            columns = channels * n["width"] // 8
+            stride = 1 if layer == 0 else 2
+            x = Conv3x3(channels, stride, rows=rows, columns=columns, gain=n["gain"])(x)
+            x, rows = activate(x, n["activation"]), columns
+        return Dense(spec.outputs, rows=rows, gain=n["gain"])(x.mean((1, 2)).T)

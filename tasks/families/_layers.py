@@ -1,0 +1,181 @@
+"""Layers whose width is a traced number inside arrays of the maximal size."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+ACTIVATIONS = ("relu", "tanh", "silu")
+"""What a task's number `activation` (int32) counts."""
+
+
+def on(width: jax.Array | int, size: int, dtype: jnp.dtype) -> jax.Array:
+    """(size,): 1 for the first `width` units, 0 for the rest."""
+    return (jnp.arange(size) < width).astype(dtype)
+
+
+def activate(x: jax.Array, kind: jax.Array) -> jax.Array:
+    """The activation number `kind`, elementwise."""
+    return jnp.where(kind == 0, jax.nn.relu(x), jnp.where(kind == 1, jnp.tanh(x), jax.nn.silu(x)))
+
+
+def scaled_normal(
+    rows: jax.Array | None,
+    columns: jax.Array | None,
+    gain: jax.Array | float,
+    shape: Sequence[int],
+    dtype: Any,
+) -> jax.Array:
+    """Weights (..., inputs, outputs): normal, of deviation gain / sqrt(fan-in that is on).
+
+    The fan-in is `rows` times the product of the leading axes. 0 from and to what is off.
+    """
+    fan_in = jnp.asarray(shape[-2] if rows is None else rows).astype(dtype)
+    fan_in = fan_in * math.prod(shape[:-2])
+    normal = jax.random.normal(hk.next_rng_key(), tuple(shape), dtype)
+    for count, axis in ((rows, -2), (columns, -1)):
+        if count is not None:
+            alive = on(count, shape[axis], dtype)
+            alive = alive[:, None] if axis == -2 else alive
+            normal = normal * jnp.broadcast_to(alive, normal.shape)
+    return jnp.asarray(gain).astype(dtype) / jnp.sqrt(fan_in) * normal
+
+
+class Dense(hk.Module):
+    """x W + b over the last axis, with units that are off.
+
+    Args:
+      size: outputs.
+      rows: inputs that are on, the first `rows` (all if None).
+      columns: outputs that are on; the others are 0.
+      gain: standard deviation of W times sqrt(fan-in that is on): sqrt 2 is He et al. 2015, 1
+        LeCun et al. 1998. No weight into or out of a unit that is off, so a mask adds no norm.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        rows: jax.Array | None = None,
+        columns: jax.Array | None = None,
+        gain: jax.Array | float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.size, self.rows, self.columns, self.gain = size, rows, columns, gain
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        init = functools.partial(scaled_normal, self.rows, self.columns, self.gain)
+        w = hk.get_parameter("w", (x.shape[-1], self.size), x.dtype, init)
+        b = hk.get_parameter("b", (self.size,), x.dtype, jnp.zeros)
+        out = x @ w
+        out = out + jnp.broadcast_to(b, out.shape)
+        if self.columns is None:
+            return out
+        return out * jnp.broadcast_to(on(self.columns, self.size, out.dtype), out.shape)
+
+
+class LayerNorm(hk.Module):
+    """(x - mean) / sqrt(var + 1e-5) * scale + offset over `axis` (Ba, Kiros & Hinton 2016).
+
+    Scale and offset are vectors along `feature_axis`.
+    """
+
+    def __init__(self, axis: tuple[int, ...] = (-1,), feature_axis: int = -1) -> None:
+        super().__init__()
+        self.axis, self.feature_axis = axis, feature_axis
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        size = x.shape[self.feature_axis]
+        scale = hk.get_parameter("scale", (size,), x.dtype, jnp.ones)
+        offset = hk.get_parameter("offset", (size,), x.dtype, jnp.zeros)
+        centred = x - x.mean(self.axis, keepdims=True)
+        rms = jax.lax.rsqrt(jnp.mean(centred**2, self.axis, keepdims=True) + 1e-5)
+        shape = [1] * x.ndim
+        shape[self.feature_axis] = size
+        return centred * rms * scale.reshape(shape) + offset.reshape(shape)
+
+
+class GroupNorm(hk.Module):
+    """Normalisation of (channels, height, width, batch) over groups of channels and all places.
+
+    Wu & He 2018. gcd(channels, 4) groups.
+    """
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels, *rest = x.shape
+        groups = math.gcd(channels, 4)
+        grouped = x.reshape(groups, -1, rest[-1])
+        centred = grouped - grouped.mean(1, keepdims=True)
+        rms = jax.lax.rsqrt(jnp.mean(centred**2, 1, keepdims=True) + 1e-5)
+        scale = hk.get_parameter("scale", (channels, 1, 1, 1), x.dtype, jnp.ones)
+        offset = hk.get_parameter("offset", (channels, 1, 1, 1), x.dtype, jnp.zeros)
+        return (centred * rms).reshape(x.shape) * scale + offset
+
+
+class Conv3x3(hk.Module):
+    """A 3x3 convolution, "SAME" padding, of (channels, height, width, batch).
+
+    With weights that differ from lane to lane, as under `vmap` over tasks, XLA's own convolution
+    becomes a grouped one, several times slower on CPU. Nine shifted copies times one matrix are
+    not, and with the batch innermost the copies are of whole rows (`python -m benchmarks.conv`).
+    On an accelerator, XLA's own.
+
+    Args:
+      channels: outputs.
+      stride: of both axes.
+      rows, columns, gain: as in `Dense`; the fan-in is 9 times the inputs that are on.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        stride: int,
+        *,
+        rows: jax.Array | None = None,
+        columns: jax.Array | None = None,
+        gain: jax.Array | float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.channels, self.stride = channels, stride
+        self.rows, self.columns, self.gain = rows, columns, gain
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (3, 3, x.shape[0], self.channels)
+        init = functools.partial(scaled_normal, self.rows, self.columns, self.gain)
+        w = hk.get_parameter("w", shape, x.dtype, init)
+        b = hk.get_parameter("b", (self.channels,), x.dtype, jnp.zeros)
+        convolve = _by_patches if jax.default_backend() == "cpu" else _by_xla
+        out = convolve(x, w, self.stride) + b.reshape(-1, 1, 1, 1)
+        if self.columns is None:
+            return out
+        return out * on(self.columns, self.channels, out.dtype).reshape(-1, 1, 1, 1)
+
+
+def _by_xla(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
+    return jax.lax.conv_general_dilated(
+        x, w, (stride, stride), "SAME", dimension_numbers=("CHWN", "HWIO", "CHWN")
+    )
+
+
+def _by_patches(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
+    inputs, height, width, batch = x.shape
+    # "SAME" padding, as XLA places it: the odd pixel goes after.
+    pads = []
+    for size in (height, width):
+        total = max((-(-size // stride) - 1) * stride + 3 - size, 0)
+        pads.append((total // 2, total - total // 2))
+    padded = jnp.pad(x, [(0, 0), *pads, (0, 0)])
+    rows, columns = -(-height // stride), -(-width // stride)
+    copies = [
+        padded[:, i : i + rows * stride : stride, j : j + columns * stride : stride]
+        for i in range(3)
+        for j in range(3)
+    ]
+    patches = jnp.concatenate(copies).reshape(9 * inputs, rows * columns * batch)
+    out = w.reshape(9 * inputs, -1).T @ patches
+    return out.reshape(-1, rows, columns, batch)

@@ -1,0 +1,50 @@
+"""MLP-Mixer (Tolstikhin et al. 2021): one MLP across places, one across features, alternating."""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import jax
+
+from .._base import Numbers, Spec
+from .._problem import Range, Supervised
+from ._attention import sample_blocks
+from ._layers import Dense, LayerNorm, activate
+from ._vit import patches
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixer(Supervised):
+    """Patches of `patch` pixels, `max_depth` blocks of `size` features, mean over places, head.
+
+    Numbers: `depth`, blocks that act; `hidden`, units of their MLPs; `activation`; `gain`, the
+    initial scale of what blocks add.
+    """
+
+    name: ClassVar[str] = "mixer"
+    images: ClassVar[bool] = True
+    patch: int = 2
+    size: int = 16
+    max_depth: int = 2
+    max_hidden: int = 32
+    depths: tuple[int, int] = (1, 2)
+    hidden: tuple[int, int] = (16, 32)
+    gains: Range = (0.3, 1.0)
+
+    def sample(self, key: jax.Array) -> Numbers:
+        """Draw depth, hidden units, activation and initial scale."""
+        return sample_blocks(key, self.depths, self.hidden, self.gains)
+
+    def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
+        """(batch, height, width, channels) to (batch, outputs)."""
+        x = Dense(self.size)(patches(x, self.patch))
+        for layer in range(self.max_depth):
+            share = 1.0 if layer == 0 else (layer < n["depth"]).astype(x.dtype)
+            x = x + share * self._mlp(n, LayerNorm()(x).swapaxes(1, 2)).swapaxes(1, 2)
+            x = x + share * self._mlp(n, LayerNorm()(x))
+        return Dense(spec.outputs)(LayerNorm()(x).mean(1))
+
+    def _mlp(self, n: Numbers, x: jax.Array) -> jax.Array:
+        h = Dense(self.max_hidden, columns=n["hidden"], gain=math.sqrt(2))(x)
+        h = activate(h, n["activation"])
+        return Dense(x.shape[-1], rows=n["hidden"], gain=n["gain"])(h)

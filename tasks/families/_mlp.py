@@ -1,0 +1,52 @@
+"""Multi-layer perceptrons of random width, depth, activation and scale.
+
+The standard inner problem of the field (Metz et al. 2020, "Tasks, stability, architecture, and
+compute"; Moudgil et al. 2025, "Celo").
+"""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from .._base import Numbers, Spec
+from .._problem import Range, Supervised, log_uniform, log_uniform_int, uniform_int
+from ._layers import ACTIVATIONS, Dense, activate
+
+
+@dataclasses.dataclass(frozen=True)
+class MLP(Supervised):
+    """Hidden layers of `width` units inside arrays of `max_width`; inputs are flattened.
+
+    Numbers: `width`; `depth`, hidden layers that act, the others pass their input on;
+    `activation`; `gain`, the initial scale relative to He et al. 2015.
+    """
+
+    name: ClassVar[str] = "mlp"
+    max_width: int = 32
+    max_depth: int = 2
+    widths: Range = (8, 32)
+    depths: tuple[int, int] = (1, 2)
+    gains: Range = (0.5, 2.0)
+
+    def sample(self, key: jax.Array) -> Numbers:
+        """Draw width, depth, activation and initial scale."""
+        keys = jax.random.split(key, 4)
+        return {
+            "width": log_uniform_int(keys[0], self.widths),
+            "depth": uniform_int(keys[1], self.depths),
+            "activation": uniform_int(keys[2], (0, len(ACTIVATIONS) - 1)),
+            "gain": log_uniform(keys[3], self.gains),
+        }
+
+    def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
+        """(batch, ...) to (batch, outputs)."""
+        x, rows, he = x.reshape(len(x), -1), None, math.sqrt(2) * n["gain"]
+        for layer in range(self.max_depth):
+            h = Dense(self.max_width, rows=rows, columns=n["width"], gain=he)(x)
+            h = activate(h, n["activation"])
+            x = h if layer == 0 else jnp.where(layer < n["depth"], h, x)
+            rows = n["width"]
+        return Dense(spec.outputs, rows=rows, gain=he)(x)

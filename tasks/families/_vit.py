@@ -1,0 +1,56 @@
+"""Vision transformers (Dosovitskiy et al. 2021, "An image is worth 16x16 words")."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from .._base import Numbers, Spec
+from .._problem import Range, Supervised
+from ._attention import Block, positions, sample_blocks
+from ._layers import Dense, LayerNorm
+
+
+def patches(x: jax.Array, edge: int) -> jax.Array:
+    """Images (batch, h, w, c) to (batch, places, edge * edge * c), cropped to whole patches."""
+    batch, height, width, channels = x.shape
+    rows, columns = height // edge, width // edge
+    x = x[:, : rows * edge, : columns * edge]
+    x = x.reshape(batch, rows, edge, columns, edge, channels).swapaxes(2, 3)
+    return x.reshape(batch, rows * columns, -1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ViT(Supervised):
+    """Patches of `patch` pixels, `max_depth` blocks of `size` features, mean over places, head.
+
+    ViT-S/4 on 32x32 colour images: size 384, heads 6, max_depth 12, max_hidden 1536.
+
+    Numbers: `depth`, blocks that act; `hidden`, units of their MLPs; `activation`; `gain`, the
+    initial scale of what blocks add.
+    """
+
+    name: ClassVar[str] = "vit"
+    images: ClassVar[bool] = True
+    patch: int = 2
+    size: int = 16
+    heads: int = 2
+    max_depth: int = 2
+    max_hidden: int = 32
+    depths: tuple[int, int] = (1, 2)
+    hidden: tuple[int, int] = (16, 32)
+    gains: Range = (0.3, 1.0)
+
+    def sample(self, key: jax.Array) -> Numbers:
+        """Draw depth, hidden units, activation and initial scale."""
+        return sample_blocks(key, self.depths, self.hidden, self.gains)
+
+    def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
+        """(batch, height, width, channels) to (batch, outputs)."""
+        x = Dense(self.size)(patches(x, self.patch))
+        x = x + jnp.broadcast_to(positions(x.shape[1], self.size, x.dtype), x.shape)
+        for layer in range(self.max_depth):
+            block = Block(self.heads, self.max_hidden, n, causal=False)
+            x = block(x, True if layer == 0 else layer < n["depth"])
+        return Dense(spec.outputs)(LayerNorm()(x).mean(1))

@@ -1,0 +1,42 @@
+"""Frozen lists of tasks, each with its content hash: what to learn from, and what to be judged by.
+
+A suite never changes. What would change it gets a new name, so that figures of different days
+can be compared; a test holds every suite to its FROZEN hash.
+"""
+
+from ._base import EvalTask as EvalTask
+from ._base import Suite as Suite
+from ._base import Tier as Tier
+from ._base import TrainFamily as TrainFamily
+from ._quickstart import QUICKSTART
+from ._v1 import META_TEST_V1, META_TRAIN_V1, META_VALID_V1, VARIANTS_V1
+
+SUITES: dict[str, Suite] = {
+    suite.name: suite
+    for suite in (QUICKSTART, META_TRAIN_V1, META_VALID_V1, META_TEST_V1, VARIANTS_V1)
+}
+"""Suites by name."""
+
+FROZEN: dict[str, str] = {
+    "quickstart": "5dd8cf8d14eaf35a",
+    "META_TRAIN_V1": "6b77a3a95cab5623",
+    "META_VALID_V1": "d58a37e6bdb251e6",
+    "META_TEST_V1": "f801c2c07517535a",
+    "VARIANTS_V1": "470c39475514956a",
+}
+"""Hash of each suite on the day it was released."""
+
+
+def load_suite(name: str, tier: Tier = "cpu") -> tuple[EvalTask, ...]:
+    """The tasks of a tier of a suite.
+
+    Raises:
+      ValueError: no such suite, or it has no tasks of this tier.
+    """
+    judged = [suite.name for suite in SUITES.values() if suite.tier("cpu") + suite.tier("gpu")]
+    if name not in judged:
+        raise ValueError(f"suite must be one of {', '.join(judged)}, got {name!r}")
+    tasks = SUITES[name].tier(tier)
+    if not tasks:
+        raise ValueError(f"the suite {name} has no tasks of the tier {tier!r}")
+    return tasks

@@ -1,0 +1,89 @@
+"""What a suite holds: families to learn from, or single tasks to be judged by."""
+
+import dataclasses
+import functools
+from typing import Any, Literal
+
+from .._spec import FamilySpec, content_hash, describe
+
+Tier = Literal["cpu", "gpu"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainFamily:
+    """A family of a meta-training distribution.
+
+    `weight`: its share of the particles is its weight over the sum of weights.
+    """
+
+    name: str
+    spec: FamilySpec
+    weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalTask:
+    """One member of a family, trained for `horizon` steps.
+
+    Tasks of equal `spec` share a family object, hence compiled programs.
+
+    Args:
+      name: unique in its suite.
+      spec: problem, data, batch size and augmentations.
+      numbers: of the member, (name, value) each; the others are those of `Family.member`.
+      horizon: inner steps.
+      tier: "cpu" for what two cores train in a minute, "gpu" for 10^6 to 10^8 parameters.
+      variant_of: name of the task it is a variant of.
+    """
+
+    name: str
+    spec: FamilySpec
+    numbers: tuple[tuple[str, float], ...] = ()
+    horizon: int = 1000
+    tier: Tier = "cpu"
+    variant_of: str = ""
+
+    @property
+    def family(self) -> Any:
+        """The family; ValueError if its data is not on this machine."""
+        return self.spec.build()
+
+    @functools.cached_property
+    def member(self) -> Any:
+        """The task itself."""
+        return self.family.member(**dict(self.numbers))
+
+    @property
+    def network(self) -> str:
+        """Architecture family, compared with a provenance card to label leakage."""
+        return self.spec.problem.name
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Data sets, compared with a provenance card to label leakage."""
+        return self.spec.datasets
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+    """A frozen list: a change is a new name.
+
+    Args:
+      name: with its version.
+      purpose: one line.
+      entries: of one kind.
+    """
+
+    name: str
+    purpose: str
+    entries: tuple[TrainFamily, ...] | tuple[EvalTask, ...]
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits of SHA-256 over every field of every entry."""
+        return content_hash(describe(self.entries))
+
+    def tier(self, tier: Tier) -> tuple[EvalTask, ...]:
+        """The tasks of a tier."""
+        tasks = (entry for entry in self.entries if isinstance(entry, EvalTask))
+        return tuple(task for task in tasks if task.tier == tier)

@@ -1,0 +1,202 @@
+"""Data sets: splits, balance, normalisation, text windows, mixtures, errors."""
+
+import sysconfig
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tasks import SPLITS, load_dataset
+from tasks.data import EMBEDDED, Dataset, Text, mixture, split_dataset, split_text
+from tasks.data import _dataset as dataset_module
+
+SIZES = {
+    "breast_cancer": 569, "diabetes": 442, "digits": 1797, "letters": 10_400, "photos": 8_480,
+    "teacher": 8000, "teacher_values": 4000, "wine": 178,
+}  # fmt: skip
+TEXTS = ("prose", "stdlib")
+
+
+def test_every_embedded_set_is_tested_here():
+    assert {*SIZES, *TEXTS, "points"} == set(EMBEDDED)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_splits_share_no_example_and_keep_label_shares(name):
+    data = load_dataset(name)
+    parts = {split: data.full(split) for split in SPLITS}
+    sizes = {split: len(part.y) for split, part in parts.items()}
+    assert sum(sizes.values()) == SIZES[name]
+    assert sizes["train"] / SIZES[name] == pytest.approx(0.55, abs=0.01)
+    rows = np.concatenate([np.asarray(part.x).reshape(len(part.x), -1) for part in parts.values()])
+    # Two photographs hold a few patches of plain sky that are alike.
+    assert len(np.unique(rows, axis=0)) >= (0.99 if name == "photos" else 1) * len(rows)
+    if data.spec.kind != "label":
+        return
+    labels = np.concatenate([part.y for part in parts.values()])
+    overall = np.bincount(labels) / len(labels)
+    assert len(overall) == data.spec.outputs
+    for split, part in parts.items():
+        share = np.bincount(part.y, minlength=data.spec.outputs) / sizes[split]
+        # Rounding moves at most one example of a class into or out of a split.
+        np.testing.assert_allclose(share, overall, atol=1.5 / sizes[split])
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_training_examples_are_standardised(name):
+    data = load_dataset(name)
+    x, y = (np.asarray(part, np.float64) for part in data.full("train"))
+    image = data.splits["train"].x.dtype == jnp.uint8
+    axis = None if image else 0
+    np.testing.assert_allclose(x.mean(axis), 0, atol=1e-4)
+    np.testing.assert_allclose(x.std(axis), 1, atol=1e-3)
+    assert image == (len(data.spec.shape) == 3)
+    if data.spec.kind == "value":
+        np.testing.assert_allclose(y.mean(0), 0, atol=1e-5)
+        np.testing.assert_allclose(y.std(0), 1, atol=1e-4)
+
+
+def test_the_order_is_fixed_and_class_sorted_files_are_shuffled():
+    y = np.repeat(np.arange(4), 50)
+    x = np.arange(200)[:, None].astype(float)
+    one, two = (split_dataset("sorted", x, y) for _ in range(2))
+    for split in SPLITS:
+        np.testing.assert_array_equal(one.full(split).y, two.full(split).y)
+    labels = np.asarray(one.full("train").y)
+    assert (np.diff(labels) != 0).sum() > 50  # sorted would be 3
+
+
+def test_evaluated_splits_are_limited_and_keep_balance(monkeypatch):
+    monkeypatch.setattr(
+        dataset_module, "LIMITS", {"inner_valid": 20, "outer_valid": 20, "test": 40}
+    )
+    x = np.arange(1000)[:, None].astype(float)
+    data = split_dataset("big", x, np.repeat(np.arange(2), 500))
+    sizes = {split: len(data.full(split).y) for split in SPLITS}
+    assert sizes == {"train": 920, "inner_valid": 20, "outer_valid": 20, "test": 40}
+    for split in SPLITS:
+        np.testing.assert_array_equal(np.bincount(data.full(split).y), sizes[split] // 2)
+
+
+def test_minibatches_are_drawn_from_the_split_with_replacement():
+    data = load_dataset("wine")
+    batch = data.batch(jax.random.key(0), "outer_valid", 2000)
+    whole = data.full("outer_valid")
+    counts = (np.asarray(batch.x)[:, None] == np.asarray(whole.x)[None]).all(-1).sum(0)
+    assert counts.sum() == 2000
+    # 27 examples, 74 draws expected of each: standard deviation 8.4, so 5 of them.
+    assert abs(counts - 2000 / len(whole.y)).max() < 42
+
+
+def test_uint8_images_stay_uint8_and_are_normalised_as_they_are_drawn():
+    data = load_dataset("digits")
+    raw = data.splits["train"].x
+    assert raw.dtype == jnp.uint8
+    want = (np.asarray(raw, np.float64) - float(data.mean)) / float(data.std)
+    np.testing.assert_allclose(data.full("train").x, want, rtol=1e-4, atol=1e-5)
+
+
+def test_text_windows_predict_the_next_byte_and_blocks_are_shared_by_no_two_splits():
+    text = bytes(np.random.default_rng(0).integers(65, 91, 40 * 4096, dtype=np.uint8))
+    data = split_text("random", text, 16)
+    assert isinstance(data, Text)
+    assert data.spec.outputs == 27
+    raw = {split: bytes(np.asarray(part) + 65) for split, part in data.splits.items()}
+    assert {s: len(part) // 4096 for s, part in raw.items()} == {
+        "train": 22, "inner_valid": 6, "outer_valid": 6, "test": 6
+    }  # fmt: skip
+    blocks = [part[i : i + 4096] for part in raw.values() for i in range(0, len(part), 4096)]
+    assert sorted(blocks) == sorted(text[i : i + 4096] for i in range(0, len(text), 4096))
+    x, y = data.batch(jax.random.key(0), "train", 8)
+    assert x.shape == y.shape == (8, 16)
+    np.testing.assert_array_equal(x[:, 1:], y[:, :-1])
+    for row, last in zip(np.asarray(x), np.asarray(y)[:, -1], strict=True):
+        assert bytes([*(row + 65).astype(np.uint8), last + 65]) in raw["train"]
+
+
+def test_bytes_that_training_lacks_share_one_number():
+    text = b"ab" * 4096 * 5 + b"z" * 4096 * 10
+    data = split_text("two", text, 8)
+    present = {bytes([b]) for b in text} - {b"a", b"b", b"z"}
+    assert not present
+    seen = {split: set(np.unique(part)) for split, part in data.splits.items()}
+    assert seen["train"] == set(range(data.spec.outputs - 1))
+    assert max(max(part) for part in seen.values()) <= data.spec.outputs - 1
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_standard_library_is_text_of_this_interpreter(name):
+    data = load_dataset(name)
+    total = sum(part.shape[0] for part in data.splits.values())
+    assert {"stdlib": 1.2e6, "prose": 4e5}[name] < total < {"stdlib": 4e6, "prose": 2e6}[name]
+    assert 80 < data.spec.outputs < 140
+    whole = data.full("inner_valid")
+    assert whole.x.shape == (128, 32)
+    np.testing.assert_array_equal(whole.x[:, 1:], whole.y[:, :-1])
+    if name == "stdlib":
+        source = (Path(sysconfig.get_paths()["stdlib"]) / "argparse.py").read_bytes()
+        assert source[:4096].startswith(b"# Author")
+
+
+def test_points_are_fresh_uniform_and_differ_between_splits():
+    data = load_dataset("points/3")
+    key = jax.random.key(0)
+    x = np.asarray(data.batch(key, "train", 20_000).x)
+    assert x.shape == (20_000, 3)
+    # Standard error of a mean of 20,000 uniform draws: 0.002.
+    np.testing.assert_allclose(x.mean(0), 0.5, atol=0.01)
+    assert x.min() >= 0
+    assert x.max() < 1
+    assert not np.array_equal(x, data.batch(key, "inner_valid", 20_000).x)
+    np.testing.assert_array_equal(data.full("test").x, data.full("test").x)
+
+
+def test_a_mixture_draws_each_task_from_its_own_source():
+    low, high = (
+        split_dataset(name, np.full((n, 2, 2, 1), 9, np.uint8), np.arange(n) % classes)
+        for name, n, classes in (("low", 100, 2), ("high", 200, 5))
+    )
+    both = mixture((low, high))
+    assert both.name == "low+high"
+    assert both.spec.outputs == 5
+    assert both.sources == 2
+    for source, part in enumerate((low, high)):
+        got = both.batch(jax.random.key(1), "train", 64, jnp.asarray(source))
+        want = part.batch(jax.random.key(1), "train", 64)
+        np.testing.assert_array_equal(got.y, want.y)
+        whole = both.full("inner_valid", jnp.asarray(source))
+        np.testing.assert_array_equal(whole.y, part.full("inner_valid").y[:14])
+    with pytest.raises(ValueError, match="withholds the test split"):
+        both.without_test().full("test")
+    assert load_dataset("digits+digits").sources == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("imagenet", "data set must be one of breast_cancer, diabetes, digits"),
+        ("digits/14", "the data set 'digits' has one size, got 'digits/14'"),
+        ("letters/big", "the size after / must be a positive integer, got 'letters/big'"),
+        ("letters/0", "the size after / must be a positive integer, got 'letters/0'"),
+        ("stdlib/99999999", "the window must be 1 to"),
+        ("digits+wine", "must agree in kind and shape: digits is label (8, 8, 1), wine is label"),
+    ],
+)
+def test_bad_names_are_one_sentence(name, message):
+    with pytest.raises(ValueError, match=r"must|one size") as error:
+        load_dataset(name)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_library_file_names_the_cure(tmp_path, monkeypatch):
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
+    with pytest.raises(ValueError, match=r"needs .*argparse\.py, which this Python does not have"):
+        load_dataset("stdlib/17")
+
+
+def test_a_dataset_is_one_object_a_name():
+    assert load_dataset("digits") is load_dataset("digits")
+    assert isinstance(load_dataset("digits"), Dataset)

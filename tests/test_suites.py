@@ -1,0 +1,205 @@
+"""Suites: frozen, disjoint, leakage facts, sizes; and the command that shows them."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tasks import AUGMENTATIONS, SUITES, Batch, EvalTask, Spec, TrainFamily, load_suite
+from tasks.__main__ import main
+from tasks._problem import Member
+from tasks.suites import FROZEN
+
+ROOT = Path(__file__).parent.parent
+
+
+def entries(name):
+    return SUITES[name].entries
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_suites_are_frozen(name):
+    """A suite that changes needs a new name: add one, with its hash, and leave this alone."""
+    assert SUITES[name].hash == FROZEN[name]
+    assert set(FROZEN) == set(SUITES)
+
+
+def test_any_change_changes_the_hash():
+    suite = SUITES["META_TEST_V1"]
+    task = suite.entries[0]
+    spec = task.spec
+    changed = [
+        dataclasses.replace(task, horizon=task.horizon + 1),
+        dataclasses.replace(task, numbers=(*task.numbers[:-1], (task.numbers[-1][0], 9.0))),
+        dataclasses.replace(task, spec=dataclasses.replace(spec, batch_size=33)),
+        dataclasses.replace(task, spec=dataclasses.replace(spec, data="letters/9")),
+        dataclasses.replace(
+            task,
+            spec=dataclasses.replace(spec, problem=dataclasses.replace(spec.problem, max_depth=3)),
+        ),
+        dataclasses.replace(
+            task, spec=dataclasses.replace(spec, augmentations=(AUGMENTATIONS[1](),))
+        ),
+    ]
+    hashes = {dataclasses.replace(suite, entries=(new, *suite.entries[1:])).hash for new in changed}
+    assert len(hashes | {suite.hash}) == len(changed) + 1
+
+
+def test_names_are_unique_over_all_suites():
+    names = [entry.name for suite in SUITES.values() for entry in suite.entries]
+    assert len(set(names)) == len(names)
+
+
+def test_suites_share_what_they_say_they_share():
+    """Half of the test tasks or more share neither data nor architecture with meta-training."""
+    seen = {
+        name: (
+            {entry.spec.problem.name for entry in entries(name)},
+            {data for entry in entries(name) for data in entry.spec.datasets},
+        )
+        for name in ("META_TRAIN_V1", "META_VALID_V1")
+    }
+    for tier in ("cpu", "gpu"):
+        test = load_suite("META_TEST_V1", tier)
+        for _, data in seen.values():
+            assert all(not set(task.datasets) & data for task in test)
+        networks = seen["META_TRAIN_V1"][0] | seen["META_VALID_V1"][0]
+        new = [task.name for task in test if task.network not in networks]
+        assert 2 * len(new) >= len(test), (tier, new)
+
+
+def test_meta_training_uses_every_augmentation():
+    used = {type(a) for entry in entries("META_TRAIN_V1") for a in entry.spec.augmentations}
+    assert used == set(AUGMENTATIONS)
+    assert all(isinstance(entry, TrainFamily) for entry in entries("META_TRAIN_V1"))
+
+
+def test_every_test_task_has_a_variant_that_differs_in_one_thing():
+    base = {task.name: task for task in load_suite("META_TEST_V1")}
+    variants = load_suite("VARIANTS_V1")
+    assert {task.variant_of for task in variants} == set(base)
+    for task in variants:
+        of = base[task.variant_of]
+        numbers = [k for k, v in task.numbers if dict(of.numbers)[k] != v]
+        assert len(numbers) + (task.spec.augmentations != of.spec.augmentations) == 1
+        assert (task.horizon, task.spec.problem) == (of.horizon, of.spec.problem)
+
+
+def offline(suite):
+    return [t for t in load_suite(suite) if not any(d.startswith("tfds:") for d in t.datasets)]
+
+
+GOLDEN = json.loads((ROOT / "tests" / "golden_suites.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param(task, id=task.name)
+        for suite in ("quickstart", "META_VALID_V1", "META_TEST_V1", "VARIANTS_V1")
+        for task in offline(suite)
+    ],
+)
+def test_tasks_behave_as_on_the_day_they_were_frozen(task):
+    """The hash holds names and numbers, this the mathematics: loss of fixed random parameters.
+
+    Relative tolerance 1e-3: rounding, and fonts that render a grey level apart. Text is that of
+    the interpreter's own library, which changes with its version: 10 %.
+    """
+    assert isinstance(task, EvalTask)
+    params = jax.jit(task.member.init)(jax.random.key(1))
+    batch = task.family.full(task.member, "outer_valid")
+    loss, _ = jax.jit(task.member.loss)(params, batch, jax.random.key(2))
+    tolerance = 0.1 if task.spec.datasets in (("prose",), ("stdlib",)) else 1e-3
+    assert float(loss) == pytest.approx(GOLDEN[task.name], rel=tolerance)
+
+
+def test_gpu_tasks_have_a_million_to_a_hundred_million_parameters_and_trace():
+    """Shapes of initialisation and gradient, without the data: it is fetched where it is used."""
+    shapes = {"cifar10": Spec("label", (32, 32, 3), 10)}
+    texts = {"tiny_shakespeare": 128, "lm1b": 256}
+    for task in load_suite("META_TEST_V1", "gpu"):
+        name = task.spec.datasets[0].removeprefix("tfds:")
+        spec = shapes.get(name) or Spec("text", (texts[name],), 100)
+        problem, key = task.spec.problem, jax.random.key(0)
+        numbers = problem.sample(key)
+        for what, value in task.numbers:
+            numbers[what] = jnp.asarray(value, numbers[what].dtype)
+        member = Member(numbers, jnp.asarray(0), problem, spec)
+        params = jax.eval_shape(member.init, key)
+        size = sum(np.prod(p.shape) for p in jax.tree.leaves(params))
+        assert 5e5 <= size <= 1.2e8, (task.name, size)
+        dtype = jnp.int32 if spec.kind == "text" else jnp.float32
+        x = jax.ShapeDtypeStruct((2, *spec.shape), dtype)
+        y = jax.ShapeDtypeStruct((2, *spec.shape) if spec.kind == "text" else (2,), jnp.int32)
+        grads, _ = jax.eval_shape(jax.grad(member.loss, has_aux=True), params, Batch(x, y), key)
+        assert jax.tree.map(jnp.shape, grads) == jax.tree.map(jnp.shape, params)
+
+
+@pytest.mark.parametrize(
+    ("name", "tier", "message"),
+    [
+        ("nope", "cpu", "suite must be one of quickstart, META_VALID_V1, META_TEST_V1, VARIANTS"),
+        ("META_TRAIN_V1", "cpu", "suite must be one of quickstart"),
+        ("quickstart", "gpu", "the suite quickstart has no tasks of the tier 'gpu'"),
+    ],
+)
+def test_unknown_suites_are_one_sentence(name, tier, message):
+    with pytest.raises(ValueError, match=message):
+        load_suite(name, tier)
+
+
+def test_list_shows_every_suite_with_its_hash_and_every_entry(capsys):
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    for suite in SUITES.values():
+        assert f"{suite.name}  {suite.hash}" in text
+        assert all(f"\n  {entry.name} " in text for entry in suite.entries)
+
+
+def test_show_prints_a_task_a_family_and_a_suite(capsys):
+    assert main(["show", "breast-cancer-mlp~width"]) == 0
+    text = capsys.readouterr().out
+    assert "of VARIANTS_V1" in text
+    assert "parameters   2,114" in text
+    assert "dense_1/w (32, 32)" in text
+    assert "width = 8" in text
+    assert "0.6931 for zeros" in text
+    assert main(["show", "rosenbrock"]) == 0
+    assert "p (4,)" in capsys.readouterr().out
+    assert main(["show", "META_VALID_V1"]) == 0
+    assert SUITES["META_VALID_V1"].hash in capsys.readouterr().out
+
+
+def test_prepare_says_what_is_ready_and_what_is_missing(capsys, monkeypatch, tmp_path):
+    assert main(["prepare", "cancer-mlp"]) == 0
+    assert "[1/1] breast_cancer is ready" in capsys.readouterr().out
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["prepare", "cifar10-vit"]) == 2
+    assert "needs TensorFlow: pip install tensorflow" in capsys.readouterr().err
+
+
+def test_wrong_names_suggest_the_right_ones(capsys):
+    assert main(["show", "letters-resnt"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: there is no suite, task or family named 'letters-resnt'; did")
+    assert "letters-resnet" in error
+    assert error.count("\n") == 1
+
+
+def test_the_command_exists():
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert all(word in done.stdout for word in ("list", "show", "prepare", "measure"))
