@@ -19,8 +19,12 @@ def on(width: jax.Array | int, size: int, dtype: jnp.dtype) -> jax.Array:
 
 
 def activate(x: jax.Array, kind: jax.Array) -> jax.Array:
-    """The activation number `kind`, elementwise."""
-    return jnp.where(kind == 0, jax.nn.relu(x), jnp.where(kind == 1, jnp.tanh(x), jax.nn.silu(x)))
+    """The activation number `kind`, elementwise.
+
+    One tanh serves all, as silu(x) = x (1 + tanh(x / 2)) / 2.
+    """
+    t = jnp.tanh(jnp.where(kind == 2, 0.5 * x, x))
+    return jnp.where(kind == 0, jax.nn.relu(x), jnp.where(kind == 1, t, 0.5 * x * (1.0 + t)))
 
 
 def scaled_normal(
@@ -72,11 +76,16 @@ class Dense(hk.Module):
         init = functools.partial(scaled_normal, self.rows, self.columns, self.gain)
         w = hk.get_parameter("w", (x.shape[-1], self.size), x.dtype, init)
         b = hk.get_parameter("b", (self.size,), x.dtype, jnp.zeros)
+        alive = None if self.columns is None else on(self.columns, self.size, x.dtype)
+        # Weights or outputs are switched off, whichever are fewer.
+        fewer_weights = x.shape[-1] <= math.prod(x.shape[:-1])
+        if alive is not None and fewer_weights:
+            w, b = w * alive[None], b * alive
         out = x @ w
         out = out + jnp.broadcast_to(b, out.shape)
-        if self.columns is None:
+        if alive is None or fewer_weights:
             return out
-        return out * jnp.broadcast_to(on(self.columns, self.size, out.dtype), out.shape)
+        return out * jnp.broadcast_to(alive, out.shape)
 
 
 class LayerNorm(hk.Module):
@@ -149,11 +158,11 @@ class Conv3x3(hk.Module):
         init = functools.partial(scaled_normal, self.rows, self.columns, self.gain)
         w = hk.get_parameter("w", shape, x.dtype, init)
         b = hk.get_parameter("b", (self.channels,), x.dtype, jnp.zeros)
+        if self.columns is not None:
+            alive = on(self.columns, self.channels, x.dtype)
+            w, b = w * alive.reshape(1, 1, 1, -1), b * alive
         convolve = _by_patches if jax.default_backend() == "cpu" else _by_xla
-        out = convolve(x, w, self.stride) + b.reshape(-1, 1, 1, 1)
-        if self.columns is None:
-            return out
-        return out * on(self.columns, self.channels, out.dtype).reshape(-1, 1, 1, 1)
+        return convolve(x, w, self.stride) + b.reshape(-1, 1, 1, 1)
 
 
 def _by_xla(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
