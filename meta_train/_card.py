@@ -75,8 +75,8 @@ def card_markdown(artifact: Artifact) -> str:
     card, budget, seen = artifact.card, artifact.card["budget"], artifact.card["trained_on"]
     low, high = seen["horizon"]
     augmentations = "".join(
-        f"| augmented by | {augmentation['name']}: {_ranges(augmentation)} |\n"
-        for augmentation in seen["family"]["augmentations"]
+        f"| augmented by | {_named_ranges(fields)} |\n"
+        for fields in seen["family"]["augmentations"]
     )
     return f"""# {card["name"]}
 
@@ -113,3 +113,8 @@ def _ranges(fields: dict[str, Any]) -> str:
         if isinstance(value, list) and len(value) == 2
     ]
     return ", ".join(pairs)
+
+
+def _named_ranges(fields: dict[str, Any]) -> str:
+    ranges = _ranges(fields)
+    return f"{fields['name']}: {ranges}" if ranges else fields["name"]

@@ -91,14 +91,14 @@ def _measure() -> None:
     print(f"Measured by `python -m tasks measure` ({where}).\n")
     print(
         "| family | data | batch | parameters | step, us | loss of zeros | at start "
-        f"| Adam, {STEPS} steps | what it is |\n|---|---|---|---|---|---|---|---|---|"
+        f"| Adam, {STEPS} steps | what it is | source |\n|---|---|---|---|---|---|---|---|---|---|"
     )
     for row in FAMILIES:
         m = measure(row)
         print(
             f"| {m['name']} | {m['data']} | {m['batch']} | {m['parameters']:,} "
             f"| {m['microseconds']:,.0f} | {m['reference']:.3g} | {m['start']:.3g} "
-            f"| {m['adam']:.3g} (lr {row.learning_rate:g}) | {m['what']} |",
+            f"| {m['adam']:.3g} (lr {row.learning_rate:g}) | {m['what']} | {m['source']} |",
             flush=True,
         )
 

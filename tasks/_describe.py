@@ -73,6 +73,7 @@ def spec_lines(spec: FamilySpec) -> list[str]:
     name = problem.pop("name")
     lines = [
         f"problem      {name}: {_first_line(type(spec.problem))}",
+        f"             ({spec.problem.source})",
         *(f"             {key} = {_short(value)}" for key, value in problem.items()),
         f"data         {spec.data}",
         f"batch size   {spec.batch_size}",
@@ -145,6 +146,7 @@ def measure(row: Example) -> dict[str, Any]:
         "start": start,
         "adam": adam,
         "what": _first_line(type(row.spec.problem)),
+        "source": row.spec.problem.source,
     }
 
 

@@ -25,6 +25,8 @@ class Problem:
     """
 
     name: ClassVar[str]
+    source: ClassVar[str]
+    """Who it is from; the head of its file cites in full."""
     kinds: ClassVar[tuple[str, ...]]
     """Kinds of data (`Spec.kind`) it can be trained on."""
     images: ClassVar[bool] = False
@@ -145,7 +147,9 @@ class Family:
     def sample(self, key: jax.Array) -> Member:
         """Draw a task: its numbers and, where there are several data sets, one of them."""
         self.check()
-        source = jax.random.randint(jax.random.fold_in(key, 1), (), 0, self.data.sources)
+        # Far from the numbers' own keys: `split(key)[1]` is `fold_in(key, 1)`.
+        source_key = jax.random.fold_in(key, 0x5EED)
+        source = jax.random.randint(source_key, (), 0, self.data.sources)
         return Member(self.problem.sample(key), source, self.problem, self.data.spec)
 
     def member(self, **numbers: Any) -> Member:

@@ -12,8 +12,33 @@ from typing import Any, NamedTuple
 import haiku as hk
 import jax
 import numpy as np
-
-from tasks.families import ACTIVATIONS
+from reference_layers import (
+    ACTIVATION,
+    activation,
+    affine,
+    dense,
+    two_layers,
+)
+from reference_networks import (
+    conv_cut,
+    conv_loss,
+    gru_cut,
+    gru_loss,
+    linear_cut,
+    linear_loss,
+    lstm_cut,
+    lstm_loss,
+    mixer_cut,
+    mixer_loss,
+    mlp_cut,
+    mlp_loss,
+    resnet_cut,
+    resnet_loss,
+    transformer_cut,
+    transformer_loss,
+    vit_cut,
+    vit_loss,
+)
 
 
 class Reference(NamedTuple):
@@ -30,108 +55,6 @@ class Reference(NamedTuple):
     loss: Callable[..., float]
     draws: Callable[..., Any] = lambda task, key, batch: ()
     gradient: Callable[..., Any] | None = None
-
-
-# Parts of networks.
-
-
-def sigmoid(x):
-    return 1.0 / (1.0 + np.exp(-x))
-
-
-ACTIVATION = {
-    "relu": lambda x: np.where(x > 0, x, 0.0),
-    "tanh": np.tanh,
-    "silu": lambda x: x * sigmoid(x),
-}
-
-
-def activation(n):
-    return ACTIVATION[ACTIVATIONS[n["activation"]]]
-
-
-def dense(params, name, rows=None, columns=None):
-    return params[name]["w"][:rows, :columns], params[name]["b"][:columns]
-
-
-def affine(layer, x):
-    w, b = layer
-    return x @ w + b
-
-
-def two_layers(layers, act, x):
-    return affine(layers[1], act(affine(layers[0], x)))
-
-
-def standardise(x, axes):
-    return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + 1e-5)
-
-
-def norm(params, name):
-    return params[name]["scale"].reshape(-1), params[name]["offset"].reshape(-1)
-
-
-def layer_norm(layer, x):
-    return standardise(x, -1) * layer[0] + layer[1]
-
-
-def group_norm(layer, x):
-    """Of (batch, height, width, channels); neighbouring channels share a group."""
-    channels = x.shape[-1]
-    groups = max(count for count in (1, 2, 4) if channels % count == 0)
-    grouped = x.reshape(*x.shape[:3], groups, channels // groups)
-    return standardise(grouped, (1, 2, 4)).reshape(x.shape) * layer[0] + layer[1]
-
-
-def conv(layer, x, stride):
-    """Of (batch, height, width, channels): "SAME" padding, the odd pixel after."""
-    w, b = layer
-    sizes = [math.ceil(size / stride) for size in x.shape[1:3]]
-    total = [(new - 1) * stride + 3 - old for new, old in zip(sizes, x.shape[1:3], strict=True)]
-    pads = [(t // 2, t - t // 2) for t in (max(t, 0) for t in total)]
-    x = np.pad(x, [(0, 0), *pads, (0, 0)])
-    out = np.empty((len(x), *sizes, w.shape[-1]))
-    for i in range(sizes[0]):
-        for j in range(sizes[1]):
-            window = x[:, i * stride : i * stride + 3, j * stride : j * stride + 3]
-            out[:, i, j] = np.tensordot(window, w, 3) + b
-    return out
-
-
-def patches(x, edge):
-    rows, columns = x.shape[1] // edge, x.shape[2] // edge
-    corners = [(i * edge, j * edge) for i in range(rows) for j in range(columns)]
-    cut = [x[:, i : i + edge, j : j + edge].reshape(len(x), -1) for i, j in corners]
-    return np.stack(cut, axis=1)
-
-
-def softmax(x):
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def attention(layers, x, heads, causal):
-    query, key, value = (affine(layers[name], x) for name in "qkv")
-    length, size = x.shape[1:]
-    out, wide = np.empty_like(x), size // heads
-    for head in range(heads):
-        part = slice(head * wide, (head + 1) * wide)
-        for place in range(length):
-            # A place that must not be seen is not there at all.
-            seen = slice(0, place + 1) if causal else slice(None)
-            scores = np.einsum("bd,bmd->bm", query[:, place, part], key[:, seen, part])
-            weights = softmax(scores / math.sqrt(wide))
-            out[:, place, part] = np.einsum("bm,bmd->bd", weights, value[:, seen, part])
-    return affine(layers["out"], out)
-
-
-def prediction_loss(outputs, y):
-    """Cross-entropy of labels in nats, or half the mean squared error of values."""
-    if y.dtype.kind == "f":
-        return 0.5 * np.mean((outputs - y) ** 2)
-    top = outputs.max(-1)
-    log_sum = top + np.log(np.exp(outputs - top[..., None]).sum(-1))
-    return np.mean(log_sum - np.take_along_axis(outputs, y[..., None], -1)[..., 0])
 
 
 # Closed forms.
@@ -174,202 +97,6 @@ def influence_loss(net, n, x, y, draws, problem):
 
 def influence_gradient(params, n, x, draws, problem):
     return {"p": params["p"] - influence_matrix(len(params["p"])) @ params["p"]}
-
-
-# Networks that predict y from x.
-
-
-def linear_cut(params, n, problem):
-    return dense(params, "dense")
-
-
-def linear_loss(net, n, x, y, draws, problem):
-    return prediction_loss(affine(net, x.reshape(len(x), -1)), y)
-
-
-def mlp_cut(params, n, problem):
-    width = n["width"]
-    layers = [dense(params, "dense", None, width)]
-    layers += [dense(params, f"dense_{i}", width, width) for i in range(1, n["depth"])]
-    return [*layers, dense(params, f"dense_{problem.max_depth}", width)]
-
-
-def mlp_loss(net, n, x, y, draws, problem):
-    x = x.reshape(len(x), -1)
-    for layer in net[:-1]:
-        x = activation(n)(affine(layer, x))
-    return prediction_loss(affine(net[-1], x), y)
-
-
-def conv_cut(params, n, problem):
-    layers, inputs = [], None
-    for i, channels in enumerate(problem.channels):
-        layer, on = params["conv3x3" + (f"_{i}" if i else "")], channels * n["width"] // 8
-        layers.append((layer["w"][:, :, :inputs, :on], layer["b"][:on]))
-        inputs = on
-    return [*layers, dense(params, "dense", inputs)]
-
-
-def conv_loss(net, n, x, y, draws, problem):
-    for i, layer in enumerate(net[:-1]):
-        x = activation(n)(conv(layer, x, 2 if i else 1))
-    return prediction_loss(affine(net[-1], x.mean((1, 2))), y)
-
-
-def resnet_cut(params, n, problem):
-    def numbered(name, i):
-        return f"{name}_{i}" if i else name
-
-    def conv_layer(i):
-        return params[numbered("conv3x3", i)]["w"], params[numbered("conv3x3", i)]["b"]
-
-    stages, count = [], 0
-    for stage in range(len(problem.channels)):
-        blocks = []
-        for block in range(problem.max_depth):
-            first = 2 * count
-            if block < n["depth"]:
-                norms = [norm(params, numbered("group_norm", i)) for i in (first, first + 1)]
-                blocks.append((norms, [conv_layer(i) for i in (first + 1, first + 2)]))
-            count += 1
-        shortcut = dense(params, numbered("dense", stage - 1)) if stage else None
-        stages.append((shortcut, blocks))
-    head = dense(params, numbered("dense", len(problem.channels) - 1))
-    return conv_layer(0), stages, norm(params, numbered("group_norm", 2 * count)), head
-
-
-def resnet_loss(net, n, x, y, draws, problem):
-    stem, stages, last, head = net
-    act = activation(n)
-    x = conv(stem, x, 1)
-    for stage, (shortcut, blocks) in enumerate(stages):
-        for block, (norms, convs) in enumerate(blocks):
-            new = stage > 0 and block == 0
-            h = conv(convs[0], act(group_norm(norms[0], x)), 2 if new else 1)
-            h = conv(convs[1], act(group_norm(norms[1], h)), 1)
-            x = (affine(shortcut, x[:, ::2, ::2]) if new else x) + h
-    return prediction_loss(affine(head, act(group_norm(last, x)).mean((1, 2))), y)
-
-
-def blocks_cut(params, n, problem):
-    blocks = []
-    for i in range(n["depth"]):
-        name = f"block_{i}" if i else "block"
-        attend = {key: dense(params, f"{name}/~_attend/{key}") for key in "qkv"}
-        attend["out"] = dense(params, f"{name}/~_attend/dense")
-        mlp = [
-            dense(params, f"{name}/dense", None, n["hidden"]),
-            dense(params, f"{name}/dense_1", n["hidden"]),
-        ]
-        norms = [norm(params, f"{name}/layer_norm{end}") for end in ("", "_1")]
-        blocks.append((norms, attend, mlp))
-    return blocks
-
-
-def run_blocks(blocks, n, x, heads, causal):
-    for norms, attend, mlp in blocks:
-        x = x + attention(attend, layer_norm(norms[0], x), heads, causal)
-        x = x + two_layers(mlp, activation(n), layer_norm(norms[1], x))
-    return x
-
-
-def vit_cut(params, n, problem):
-    return (
-        dense(params, "dense"),
-        params["~"]["positions"][0],
-        blocks_cut(params, n, problem),
-        norm(params, "layer_norm"),
-        dense(params, "dense_1"),
-    )
-
-
-def vit_loss(net, n, x, y, draws, problem):
-    embed, positions, blocks, last, head = net
-    x = affine(embed, patches(x, problem.patch)) + positions
-    x = run_blocks(blocks, n, x, problem.heads, causal=False)
-    return prediction_loss(affine(head, layer_norm(last, x).mean(1)), y)
-
-
-def transformer_cut(params, n, problem):
-    return (
-        dense(params, "embedding"),
-        params["~"]["positions"][0],
-        blocks_cut(params, n, problem),
-        norm(params, "layer_norm"),
-        dense(params, "head"),
-    )
-
-
-def transformer_loss(net, n, x, y, draws, problem):
-    (table, bias), positions, blocks, last, head = net
-    x = run_blocks(blocks, n, table[x] + bias + positions, problem.heads, causal=True)
-    return prediction_loss(affine(head, layer_norm(last, x)), y)
-
-
-def mixer_cut(params, n, problem):
-    def mlp(i):
-        hidden = n["hidden"]
-        return [dense(params, f"dense_{i}", None, hidden), dense(params, f"dense_{i + 1}", hidden)]
-
-    norms = [norm(params, "layer_norm" + (f"_{i}" if i else "")) for i in range(2 * n["depth"])]
-    mlps = [mlp(2 * i + 1) for i in range(2 * n["depth"])]
-    last, head = f"layer_norm_{2 * problem.max_depth}", f"dense_{4 * problem.max_depth + 1}"
-    return dense(params, "dense"), norms, mlps, norm(params, last), dense(params, head)
-
-
-def mixer_loss(net, n, x, y, draws, problem):
-    embed, norms, mlps, last, head = net
-    x = affine(embed, patches(x, problem.patch))
-    for i, (norm_, mlp) in enumerate(zip(norms, mlps, strict=True)):
-        h = layer_norm(norm_, x)
-        across_places = i % 2 == 0
-        h = h.transpose(0, 2, 1) if across_places else h
-        h = two_layers(mlp, activation(n), h)
-        x = x + (h.transpose(0, 2, 1) if across_places else h)
-    return prediction_loss(affine(head, layer_norm(last, x).mean(1)), y)
-
-
-def gru_cut(params, n, problem):
-    width, wide, cell = n["width"], problem.max_width, params["gru"]
-    # The arrays of a cell hold its gates side by side, each of `max_width` units.
-    inputs = cell["w_i"].reshape(-1, 3, wide)[:, :, :width]
-    states = cell["w_h"].reshape(-1, 3, wide)[:width, :, :width]
-    biases = cell["b"].reshape(3, wide)[:, :width]
-    return dense(params, "dense"), (inputs, states, biases), dense(params, "dense_1", width)
-
-
-def gru_loss(net, n, x, y, draws, problem):
-    (table, bias), (inputs, states, biases), head = net
-    x, h, outputs = table[x] + bias, np.zeros((len(x), n["width"])), []
-    for t in range(x.shape[1]):
-        # Chung et al. 2014, whose z is 1 minus that of Cho et al. 2014.
-        z, r = (sigmoid(x[:, t] @ inputs[:, i] + h @ states[:, i] + biases[i]) for i in (0, 1))
-        candidate = np.tanh(x[:, t] @ inputs[:, 2] + (r * h) @ states[:, 2] + biases[2])
-        h = (1 - z) * h + z * candidate
-        outputs.append(affine(head, h))
-    return prediction_loss(np.stack(outputs, axis=1), y)
-
-
-def lstm_cut(params, n, problem):
-    width, wide, cell = n["width"], problem.max_width, params["lstm/linear"]
-    w = cell["w"].reshape(-1, 4, wide)
-    biases = cell["b"].reshape(4, wide)[:, :width]
-    inputs, states = w[: problem.embedding, :, :width], w[problem.embedding :][:width, :, :width]
-    return dense(params, "dense"), (inputs, states, biases), dense(params, "dense_1", width)
-
-
-def lstm_loss(net, n, x, y, draws, problem):
-    (table, bias), (inputs, states, biases), head = net
-    x, outputs = table[x] + bias, []
-    h = c = np.zeros((len(x), n["width"]))
-    for t in range(x.shape[1]):
-        gates = [x[:, t] @ inputs[:, i] + h @ states[:, i] + biases[i] for i in range(4)]
-        write, cell, keep, show = gates
-        # Forgetting as in Gers et al. 2000, its bias 1 more (Jozefowicz et al. 2015).
-        c = sigmoid(keep + 1) * c + sigmoid(write) * np.tanh(cell)
-        h = sigmoid(show) * np.tanh(c)
-        outputs.append(affine(head, h))
-    return prediction_loss(np.stack(outputs, axis=1), y)
 
 
 # Autoencoders.

@@ -234,28 +234,26 @@ def test_augmentations_compose_in_order_and_leave_evaluation_alone():
         family.without_test().full(task, "test")
 
 
-def test_all_at_once_trains():
+@jax.numpy_dtype_promotion("standard")  # optax's own code divides floats by integers
+def test_all_at_once_train():
     """Every augmentation stacked on one family: 200 steps of Adam halve the loss nonetheless."""
     mild = (
         Reparametrise((0.5, 2.0)), LossScale((0.1, 10.0)), BFloat16(), SmallBatch(1),
-        FewExamples((32.0, 64.0)), LabelNoise((0.01, 0.05)), GradientNoise((0.1, 0.3)),
-        FewDirections((2000, 2000)), DelayedGradients(2),
+        LabelNoise((0.01, 0.05)), FewExamples((32.0, 64.0)), GradientNoise((0.1, 0.3)),
+        FewDirections((64, 64)), DelayedGradients(2),
     )  # fmt: skip
     assert {type(a) for a in mild} == set(AUGMENTATIONS)
-    family = augment(DIGITS, *mild[:7], mild[8])
-    tx = optax.with_extra_args_support(optax.sgd(0.1))
-    task = augment(DIGITS, *mild[:7], mild[8]).member(width=32, depth=1, activation=0, gain=1.0)
+    family = augment(DIGITS, *mild)
+    task = family.member(width=32, depth=1, activation=0, gain=1.0)
+    tx = optax.with_extra_args_support(optax.adam(0.01))
 
     @jax.jit
     def train(family, task):
         state = inner_init(task, tx, KEY)
         first, _ = full_loss(family, task, state.params, "inner_valid")
-        scale = reference_loss(family, task) / jnp.log(10.0)
 
         def body(t, state):
-            new, _ = inner_step(family, tx, state, jax.random.fold_in(KEY, t))
-            change = jax.tree.map(lambda a, b: (a - b) / scale, new.params, state.params)
-            return new._replace(params=jax.tree.map(jnp.add, state.params, change))
+            return inner_step(family, tx, state, jax.random.fold_in(KEY, t))[0]
 
         state = jax.lax.fori_loop(0, 200, body, state)
         return full_loss(family, task, state.params, "inner_valid")[0] / first

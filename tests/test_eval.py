@@ -1,5 +1,6 @@
 """Statistics on closed forms, the tuning protocol, runs, and the report."""
 
+import dataclasses
 import json
 
 import jax
@@ -20,7 +21,7 @@ from eval._stats import (
     steps_to_target,
 )
 from eval._tune import TUNE_SEEDS
-from tasks import EvalTask, FamilySpec, inner_init, inner_step
+from tasks import EvalTask, FamilySpec, inner_init, inner_step, load_suite
 from tasks.families import MLP
 
 INF = np.inf
@@ -187,6 +188,19 @@ def test_a_run_is_the_plain_loop(digits_task, runner):
     test, metrics = task.loss(state.params, family.full(task, "test"), jax.random.key(0))
     assert final["test_loss"] == pytest.approx(float(test), rel=1e-4)
     assert final["test_accuracy"] == pytest.approx(float(metrics["accuracy"]))
+
+
+@pytest.mark.parametrize("name", ["diabetes-mlp", "pendulum"])
+def test_tasks_that_are_no_classifiers_run_like_any_other(runner, name):
+    """A regression and a control problem: no accuracy, losses on every split."""
+    (task,) = (task for task in load_suite("META_TEST_V1") if task.name == name)
+    trial = Trial(dataclasses.replace(task, horizon=45), Hyper(0.05, 0.0), 100)
+    (curve,) = runner([trial])
+    assert np.isfinite(curve.valid).all()
+    assert curve.valid[-1] < curve.valid[0]
+    final = final_losses(trial, curve)
+    assert set(final) == {"train_loss", "outer_valid_loss", "test_loss"}
+    assert final["outer_valid_loss"] == pytest.approx(float(curve.valid[-1]), rel=1e-4)
 
 
 def test_runs_cannot_read_the_test_split(digits_task, monkeypatch):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +46,8 @@ def test_every_problem_has_a_row_a_name_and_a_source():
                 found.add(value)
                 # The first lines of a file cite where its problem comes from.
                 assert any(year in (loaded.__doc__ or "") for year in map(str, range(1960, 2027)))
+                assert all(int(year) > 1959 for year in re.findall(r"\d{4}", value.source))
+                assert re.search(r"[A-Z]\w+.* (19|20)\d\d", value.source)
     assert found == set(PROBLEMS.values())
     assert all(PROBLEMS[cls.name] is cls for cls in found)
 
@@ -177,6 +180,15 @@ def test_comparable_loss_is_capped_finite_and_monotone():
     np.testing.assert_allclose(values, want, rtol=1e-5)
     assert (np.diff(values) >= 0).all()
     assert (np.diff(values[:6]) > 0).all()
+
+
+def test_the_numbers_of_a_task_are_independent_of_each_other_and_of_its_data():
+    """Correlations of 1,000 draws: standard error 0.032."""
+    family = FamilySpec(MLP(widths=(2, 32)), "digits+digits").build()
+    tasks = jax.vmap(family.sample)(jax.random.split(jax.random.key(0), 1000))
+    rows = np.stack([np.asarray(x, np.float64) for x in (tasks.source, *tasks.numbers.values())])
+    assert np.abs(np.corrcoef(rows) - np.eye(len(rows))).max() < 4 * 0.032
+    assert rows[0].mean() == pytest.approx(0.5, abs=4 * 0.016)
 
 
 def test_member_takes_numbers_and_refuses_others():

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from references import REFERENCES, conv, influence_matrix
+from reference_layers import conv
+from references import REFERENCES, influence_matrix
 
 from tasks import FAMILIES, FamilySpec
 from tasks.families import ACTIVATIONS, MLP, Mixer, ResNet, ViT

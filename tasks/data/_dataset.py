@@ -28,9 +28,19 @@ def split_of(splits: dict[str, Any], split: Split) -> Any:
     return splits[split]
 
 
-def without_test(splits: dict[str, Any]) -> dict[str, Any]:
-    """All splits but `test`."""
-    return {name: part for name, part in splits.items() if name != "test"}
+class Source:
+    """Base of what is one data set, its parts by name of split in the field `splits`."""
+
+    @property
+    def sources(self) -> int:
+        """Number of data sets in it."""
+        return 1
+
+    def without_test(self) -> Any:
+        """A copy in which reading `test` raises: what selection and tuning are given."""
+        this: Any = self
+        kept = {name: part for name, part in this.splits.items() if name != "test"}
+        return dataclasses.replace(this, splits=kept)
 
 
 @functools.partial(
@@ -39,7 +49,7 @@ def without_test(splits: dict[str, Any]) -> dict[str, Any]:
     meta_fields=["name", "spec"],
 )
 @dataclasses.dataclass(frozen=True)
-class Dataset:
+class Dataset(Source):
     """Labelled or valued examples held on the device.
 
     Attributes:
@@ -54,11 +64,6 @@ class Dataset:
     splits: dict[str, Batch]
     mean: jax.Array
     std: jax.Array
-
-    @property
-    def sources(self) -> int:
-        """Number of data sets in it: one."""
-        return 1
 
     def full(self, split: Split, source: jax.Array | int = 0) -> Batch:
         """All examples of a split."""
@@ -76,10 +81,6 @@ class Dataset:
         if batch.x.dtype != jnp.uint8:
             return batch
         return batch._replace(x=(batch.x.astype(jnp.float32) - self.mean) / self.std)
-
-    def without_test(self) -> "Dataset":
-        """A copy in which reading `test` raises: what selection and tuning are given."""
-        return dataclasses.replace(self, splits=without_test(self.splits))
 
 
 @functools.partial(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from .._base import SPLITS, Batch, Spec, Split
-from ._dataset import split_of, without_test
+from ._dataset import Source, split_of
 
 COUNT = 256
 """Points of a split that is evaluated as a whole."""
@@ -17,7 +17,7 @@ COUNT = 256
     jax.tree_util.register_dataclass, data_fields=["splits"], meta_fields=["name", "spec"]
 )
 @dataclasses.dataclass(frozen=True)
-class Points:
+class Points(Source):
     """x uniform in [0, 1)^dimension, fresh at every step; y is 0.
 
     `splits`: for each name in SPLITS the number of its stream.
@@ -26,11 +26,6 @@ class Points:
     name: str
     spec: Spec
     splits: dict[str, jax.Array]
-
-    @property
-    def sources(self) -> int:
-        """Number of data sets in it: one."""
-        return 1
 
     def full(self, split: Split, source: jax.Array | int = 0) -> Batch:
         """COUNT points, always the same."""
@@ -42,10 +37,6 @@ class Points:
         stream = jax.random.fold_in(key, split_of(self.splits, split))
         x = jax.random.uniform(stream, (size, *self.spec.shape))
         return Batch(x, jnp.zeros(size, jnp.int32))
-
-    def without_test(self) -> "Points":
-        """A copy in which reading `test` raises."""
-        return dataclasses.replace(self, splits=without_test(self.splits))
 
 
 def points(dimension: int) -> Points:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._base import SPLITS, Batch, Spec, Split
-from ._dataset import FRACTIONS, SHUFFLE_SEED, split_of, without_test
+from ._dataset import FRACTIONS, SHUFFLE_SEED, Source, split_of
 
 BLOCK = 4096
 """Bytes that stay together when a text is cut into splits."""
@@ -93,7 +93,7 @@ MODULES = [
     jax.tree_util.register_dataclass, data_fields=["splits"], meta_fields=["name", "spec"]
 )
 @dataclasses.dataclass(frozen=True)
-class Text:
+class Text(Source):
     """Bytes held on the device.
 
     Bytes are numbered densely: those of the training split in increasing order, and one number
@@ -108,11 +108,6 @@ class Text:
     name: str
     spec: Spec
     splits: dict[str, jax.Array]
-
-    @property
-    def sources(self) -> int:
-        """Number of data sets in it: one."""
-        return 1
 
     def full(self, split: Split, source: jax.Array | int = 0) -> Batch:
         """At most WINDOWS windows, evenly spaced over the split and disjoint."""
@@ -132,10 +127,6 @@ class Text:
         index = starts[:, None] + jnp.arange(self.spec.shape[0] + 1)[None]
         window = split_of(self.splits, split)[index].astype(jnp.int32)
         return Batch(window[:, :-1], window[:, 1:])
-
-    def without_test(self) -> "Text":
-        """A copy in which reading `test` raises."""
-        return dataclasses.replace(self, splits=without_test(self.splits))
 
 
 def split_text(name: str, text: bytes, length: int) -> Text:

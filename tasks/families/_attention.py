@@ -1,5 +1,6 @@
 """The transformer block (Vaswani et al. 2017), normalisation first (Xiong et al. 2020)."""
 
+import dataclasses
 import math
 
 import haiku as hk
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Numbers
-from .._problem import Range, log_uniform, log_uniform_int, uniform_int
+from .._problem import Range, Supervised, log_uniform, log_uniform_int, uniform_int
 from ._layers import ACTIVATIONS, Dense, LayerNorm, activate
 
 
@@ -45,17 +46,30 @@ class Block(hk.Module):
         return Dense(size, gain=self.numbers["gain"])(mixed)
 
 
-def sample_blocks(
-    key: jax.Array, depths: tuple[int, int], hidden: tuple[int, int], gains: Range
-) -> Numbers:
-    """The numbers of a stack of blocks: depth, hidden units, activation, initial scale."""
-    keys = jax.random.split(key, 4)
-    return {
-        "depth": uniform_int(keys[0], depths),
-        "hidden": log_uniform_int(keys[1], hidden),
-        "activation": uniform_int(keys[2], (0, len(ACTIVATIONS) - 1)),
-        "gain": log_uniform(keys[3], gains),
-    }
+@dataclasses.dataclass(frozen=True)
+class Stack(Supervised):
+    """Base of networks that are a stack of residual blocks.
+
+    Numbers: `depth`, blocks that act; `hidden`, units of their MLPs that are on; `activation`;
+    `gain`, the initial scale of what blocks add.
+    """
+
+    size: int = 16
+    max_depth: int = 2
+    max_hidden: int = 32
+    depths: tuple[int, int] = (1, 2)
+    hidden: tuple[int, int] = (16, 32)
+    gains: Range = (0.3, 1.0)
+
+    def sample(self, key: jax.Array) -> Numbers:
+        """Draw depth, hidden units, activation and initial scale."""
+        keys = jax.random.split(key, 4)
+        return {
+            "depth": uniform_int(keys[0], self.depths),
+            "hidden": log_uniform_int(keys[1], self.hidden),
+            "activation": uniform_int(keys[2], (0, len(ACTIVATIONS) - 1)),
+            "gain": log_uniform(keys[3], self.gains),
+        }
 
 
 def positions(length: int, size: int, dtype: jnp.dtype) -> jax.Array:

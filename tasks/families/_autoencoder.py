@@ -22,6 +22,7 @@ class Autoencoder(Problem):
     """
 
     name: ClassVar[str] = "autoencoder"
+    source: ClassVar[str] = "Hinton & Salakhutdinov 2006"
     kinds: ClassVar[tuple[str, ...]] = ("label", "value")
     variational: ClassVar[bool] = False
     max_hidden: int = 32
@@ -90,4 +91,5 @@ class VAE(Autoencoder):
     """
 
     name: ClassVar[str] = "vae"
+    source: ClassVar[str] = "Kingma & Welling 2014"
     variational: ClassVar[bool] = True

@@ -38,6 +38,7 @@ class Quadratic(_OneVector):
     """
 
     name: ClassVar[str] = "quadratic"
+    source: ClassVar[str] = "Schaul et al. 2013; Zhang et al. 2019"
     dimension: int = 20
     conditions: Range = (1.0, 1e4)
     noises: Range = (1e-3, 1.0)
@@ -73,6 +74,7 @@ class Rosenbrock(_OneVector):
     """
 
     name: ClassVar[str] = "rosenbrock"
+    source: ClassVar[str] = "Rosenbrock 1960"
     start: ClassVar[float] = 0.5
     steepness: Range = (1.0, 100.0)
 
@@ -101,6 +103,7 @@ class Saddle(_OneVector):
     """
 
     name: ClassVar[str] = "saddle"
+    source: ClassVar[str] = "Dauphin et al. 2014"
     start: ClassVar[float] = 1e-2
     dimension: int = 10
     curvatures: Range = (1e-2, 1.0)
@@ -132,6 +135,7 @@ class InfluenceBalancing(_OneVector):
     """
 
     name: ClassVar[str] = "influence_balancing"
+    source: ClassVar[str] = "Tallec & Ollivier 2018"
 
     def sample(self, key: jax.Array) -> Numbers:
         """Nothing to draw."""

@@ -33,6 +33,7 @@ class Control(Problem):
     """
 
     name: ClassVar[str] = "control"
+    source: ClassVar[str] = "Salimans et al. 2017; Brockman et al. 2016"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
     dimension: ClassVar[int] = 2
     max_width: int = 8

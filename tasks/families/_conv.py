@@ -22,6 +22,7 @@ class Conv(Supervised):
     """
 
     name: ClassVar[str] = "conv"
+    source: ClassVar[str] = "Metz et al. 2022"
     images: ClassVar[bool] = True
     max_width: ClassVar[int] = 8
     channels: tuple[int, ...] = (8, 16, 16)

@@ -27,6 +27,7 @@ class Factorisation(Problem):
     """
 
     name: ClassVar[str] = "factorisation"
+    source: ClassVar[str] = "Koren et al. 2009"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
     dimension: ClassVar[int] = 2
     rows: int = 32

@@ -29,6 +29,7 @@ class LearnedOptimizer(Problem):
     """
 
     name: ClassVar[str] = "learned_optimizer"
+    source: ClassVar[str] = "Andrychowicz et al. 2016"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
     steps: int = 12
     max_width: int = 8

@@ -21,6 +21,7 @@ class Linear(Supervised):
     """
 
     name: ClassVar[str] = "linear"
+    source: ClassVar[str] = "Metz et al. 2020"
     gains: Range = (0.1, 3.0)
 
     def sample(self, key: jax.Array) -> Numbers:

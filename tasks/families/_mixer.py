@@ -7,33 +7,22 @@ from typing import ClassVar
 import jax
 
 from .._base import Numbers, Spec
-from .._problem import Range, Supervised
-from ._attention import sample_blocks
+from ._attention import Stack
 from ._layers import Dense, LayerNorm, activate
 from ._vit import patches
 
 
 @dataclasses.dataclass(frozen=True)
-class Mixer(Supervised):
+class Mixer(Stack):
     """Patches of `patch` pixels, `max_depth` blocks of `size` features, mean over places, head.
 
-    Numbers: `depth`, blocks that act; `hidden`, units of their MLPs; `activation`; `gain`, the
-    initial scale of what blocks add.
+    Numbers: those of `Stack`.
     """
 
     name: ClassVar[str] = "mixer"
+    source: ClassVar[str] = "Tolstikhin et al. 2021"
     images: ClassVar[bool] = True
     patch: int = 2
-    size: int = 16
-    max_depth: int = 2
-    max_hidden: int = 32
-    depths: tuple[int, int] = (1, 2)
-    hidden: tuple[int, int] = (16, 32)
-    gains: Range = (0.3, 1.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw depth, hidden units, activation and initial scale."""
-        return sample_blocks(key, self.depths, self.hidden, self.gains)
 
     def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
         """(batch, height, width, channels) to (batch, outputs)."""

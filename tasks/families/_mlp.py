@@ -25,6 +25,7 @@ class MLP(Supervised):
     """
 
     name: ClassVar[str] = "mlp"
+    source: ClassVar[str] = "Metz et al. 2020; Moudgil et al. 2025"
     max_width: int = 32
     max_depth: int = 2
     widths: Range = (8, 32)

@@ -26,6 +26,7 @@ class PINN(Problem):
     """
 
     name: ClassVar[str] = "pinn"
+    source: ClassVar[str] = "Raissi et al. 2019"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
     dimension: ClassVar[int] = 2
     max_width: int = 24

@@ -26,6 +26,7 @@ class GRU(Supervised):
     """
 
     name: ClassVar[str] = "gru"
+    source: ClassVar[str] = "Chung et al. 2014"
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     embedding: int = 16
     max_width: int = 32
@@ -87,6 +88,7 @@ class LSTM(GRU):
     """The same with long short-term memory."""
 
     name: ClassVar[str] = "lstm"
+    source: ClassVar[str] = "Hochreiter & Schmidhuber 1997"
 
     def _cell(self) -> Any:
         return hk.LSTM(self.max_width)

@@ -28,6 +28,7 @@ class ResNet(Supervised):
     """
 
     name: ClassVar[str] = "resnet"
+    source: ClassVar[str] = "He et al. 2016; Wu & He 2018"
     images: ClassVar[bool] = True
     channels: tuple[int, ...] = (8, 16)
     max_depth: int = 2

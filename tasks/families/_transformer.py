@@ -8,34 +8,23 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Numbers, Spec
-from .._problem import Range, Supervised
-from ._attention import Block, positions, sample_blocks
+from ._attention import Block, Stack, positions
 from ._layers import Dense, LayerNorm
 
 
 @dataclasses.dataclass(frozen=True)
-class Transformer(Supervised):
+class Transformer(Stack):
     """Embedding, `max_depth` causal blocks of `size` features, norm, linear head.
 
     GPT-2's smallest: size 768, heads 12, max_depth 12, max_hidden 3072: 85 million parameters.
 
-    Numbers: `depth`, blocks that act; `hidden`, units of their MLPs; `activation`; `gain`, the
-    initial scale of what blocks add.
+    Numbers: those of `Stack`.
     """
 
     name: ClassVar[str] = "transformer"
+    source: ClassVar[str] = "Vaswani et al. 2017; Radford et al. 2019"
     kinds: ClassVar[tuple[str, ...]] = ("text",)
-    size: int = 16
     heads: int = 2
-    max_depth: int = 2
-    max_hidden: int = 32
-    depths: tuple[int, int] = (1, 2)
-    hidden: tuple[int, int] = (16, 32)
-    gains: Range = (0.3, 1.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw depth, hidden units, activation and initial scale."""
-        return sample_blocks(key, self.depths, self.hidden, self.gains)
 
     def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
         """Bytes (batch, length) to logits (batch, length, outputs)."""

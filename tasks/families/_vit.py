@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Numbers, Spec
-from .._problem import Range, Supervised
-from ._attention import Block, positions, sample_blocks
+from ._attention import Block, Stack, positions
 from ._layers import Dense, LayerNorm
 
 
@@ -22,29 +21,19 @@ def patches(x: jax.Array, edge: int) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class ViT(Supervised):
+class ViT(Stack):
     """Patches of `patch` pixels, `max_depth` blocks of `size` features, mean over places, head.
 
     ViT-S/4 on 32x32 colour images: size 384, heads 6, max_depth 12, max_hidden 1536.
 
-    Numbers: `depth`, blocks that act; `hidden`, units of their MLPs; `activation`; `gain`, the
-    initial scale of what blocks add.
+    Numbers: those of `Stack`.
     """
 
     name: ClassVar[str] = "vit"
+    source: ClassVar[str] = "Dosovitskiy et al. 2021"
     images: ClassVar[bool] = True
     patch: int = 2
-    size: int = 16
     heads: int = 2
-    max_depth: int = 2
-    max_hidden: int = 32
-    depths: tuple[int, int] = (1, 2)
-    hidden: tuple[int, int] = (16, 32)
-    gains: Range = (0.3, 1.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw depth, hidden units, activation and initial scale."""
-        return sample_blocks(key, self.depths, self.hidden, self.gains)
 
     def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
         """(batch, height, width, channels) to (batch, outputs)."""

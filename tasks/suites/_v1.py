@@ -163,13 +163,13 @@ _GPU_TEST = (
              "tfds:cifar10/32c", 128), (("activation", _RELU), ("gain", 1.0)), 10_000, "gpu"),
     EvalTask("cifar10-resnet-1m", FamilySpec(ResNet((32, 64, 128), 3, (3, 3)),
              "tfds:cifar10/32c", 128), (("activation", _RELU), ("gain", 1.0)), 10_000, "gpu"),
-    EvalTask("cifar10-vit", FamilySpec(ViT(4, 384, 6, 6, 1536, (6, 6), (1536, 1536)),
+    EvalTask("cifar10-vit", FamilySpec(ViT(384, 6, 1536, (6, 6), (1536, 1536), patch=4, heads=6),
              "tfds:cifar10/32c", 128), _blocks(6, 1536, _SILU), 10_000, "gpu"),
     EvalTask("shakespeare-transformer", FamilySpec(
-             Transformer(256, 8, 4, 1024, (4, 4), (1024, 1024)),
+             Transformer(256, 4, 1024, (4, 4), (1024, 1024), heads=8),
              "tfds:tiny_shakespeare/128", 64), _blocks(4, 1024, _SILU), 5_000, "gpu"),
     EvalTask("lm1b-transformer", FamilySpec(
-             Transformer(768, 12, 12, 3072, (12, 12), (3072, 3072)),
+             Transformer(768, 12, 3072, (12, 12), (3072, 3072), heads=12),
              "tfds:lm1b/256", 64), _blocks(12, 3072, _SILU), 20_000, "gpu"),
 )  # fmt: skip
 
