@@ -87,7 +87,7 @@ class AugmentedTask(Task):
 class Augmented:
     """A family seen through an augmentation: a family again.
 
-    Only what the inner loop trains on changes: `full` is the family's own, unchanged.
+    `full` is the family's own: batches and gradients change for training alone.
     """
 
     family: Any

@@ -2,7 +2,7 @@
 
 Own code, because `grain` (0.2.18) costs Python time for every record: 0.2 s for a window of 6,400
 CIFAR-10 images, which doubles the training step of a small MLP on two cores. One gather from the
-mapped file takes 4 ms, and adds 2 % to the step (`python -m benchmarks.stream`).
+mapped file takes 5 ms, and adds under 3 % to the step (`python -m benchmarks.stream`).
 """
 
 import dataclasses

@@ -84,7 +84,7 @@ def _gaussian_code(mean: jax.Array, log_std: jax.Array) -> tuple[jax.Array, jax.
 
 @dataclasses.dataclass(frozen=True)
 class VAE(Autoencoder):
-    """The same with a Gaussian code: loss is the negative evidence bound over features.
+    """An autoencoder with a Gaussian code; loss is the negative evidence bound over features.
 
     mean over features of (output - x)^2 / 2 + KL(N(m, s^2) || N(0, 1)) / features, in nats, less
     the constant log(2 pi) / 2. Log-deviations s' are 3 tanh(s' / 3), so that none explodes.

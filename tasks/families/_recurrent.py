@@ -20,7 +20,7 @@ from ._layers import Dense, on
 
 @dataclasses.dataclass(frozen=True)
 class GRU(Supervised):
-    """Embedding, one recurrent layer of at most `max_width` units, linear head.
+    """Embedding, one GRU layer of at most `max_width` units, linear head.
 
     Numbers: `width`, units that are on; `gain`, the initial scale of embedding and head.
     """
@@ -85,7 +85,7 @@ def _masked(p: jax.Array, alive: jax.Array, *, from_states: bool) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class LSTM(GRU):
-    """The same with long short-term memory."""
+    """Embedding, one LSTM layer of at most `max_width` units, linear head; numbers as `GRU`."""
 
     name: ClassVar[str] = "lstm"
     source: ClassVar[str] = "Hochreiter & Schmidhuber 1997"
