@@ -131,7 +131,8 @@ def test_the_standard_library_is_text_of_this_interpreter(name):
     data = load_dataset(name)
     total = sum(part.shape[0] for part in data.splits.values())
     assert {"stdlib": 1.2e6, "prose": 4e5}[name] < total < {"stdlib": 4e6, "prose": 2e6}[name]
-    assert 80 < data.spec.outputs < 140
+    # Printable ASCII is 95 characters; with line breaks, and one number for all others.
+    assert 90 < data.spec.outputs <= 100
     whole = data.full("inner_valid")
     assert whole.x.shape == (128, 32)
     np.testing.assert_array_equal(whole.x[:, 1:], whole.y[:, :-1])
