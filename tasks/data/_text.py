@@ -166,7 +166,7 @@ def stdlib_sources() -> bytes:
 
 
 def stdlib_prose() -> bytes:
-    """The language reference that `help()` shows (pydoc_data/topics.py): 0.5 MB of English, in ASCII."""
+    """The language reference that `help()` shows (pydoc_data/topics.py): 0.5 MB of English."""
     _read(Path(sysconfig.get_paths()["stdlib"]) / "pydoc_data" / "topics.py")
     from pydoc_data.topics import topics
 
