@@ -20,6 +20,7 @@ from tasks import (
     map_lanes,
     use_all_cores,
 )
+from tasks._describe import parameter_count
 
 LANES, STEPS, RUNS = 36, 50, 560
 """RUNS a task: 8 optimizers, each tuned in about 60 runs and reported on 10 seeds."""
@@ -41,11 +42,9 @@ def main(name: str = "META_TEST_V1") -> None:
         rate = LANES * STEPS / seconds
         minutes = RUNS * task.horizon / rate / 60
         total += minutes
-        shapes = jax.eval_shape(task.member.init, jax.random.key(0))
-        size = sum(x.size for x in jax.tree.leaves(shapes))
         print(
-            f"{task.name:<22} {size:>10,} {compile_seconds:>7.1f} s {rate:>14,.0f} "
-            f"{minutes:>7.1f} min",
+            f"{task.name:<22} {parameter_count(task.member):>10,} {compile_seconds:>7.1f} s "
+            f"{rate:>14,.0f} {minutes:>7.1f} min",
             flush=True,
         )
     print(f"\nin all {total:.0f} min")

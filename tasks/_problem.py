@@ -1,5 +1,6 @@
 """A problem (static sizes and ranges) and data make a family; a draw of its numbers, a task."""
 
+import abc
 import dataclasses
 import functools
 import math
@@ -17,7 +18,7 @@ Range = tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class Problem:
+class Problem(abc.ABC):
     """Base of all problems: a frozen dataclass whose fields are sizes and ranges.
 
     What differs from task to task is drawn by `sample` and traced, so it never recompiles.
@@ -35,19 +36,22 @@ class Problem:
     def __post_init__(self) -> None:
         check_ranges(self)
 
+    @abc.abstractmethod
     def sample(self, key: jax.Array) -> Numbers:
         """The numbers of one task."""
-        raise NotImplementedError
+        ...
 
+    @abc.abstractmethod
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Initial parameters."""
-        raise NotImplementedError
+        ...
 
+    @abc.abstractmethod
     def loss(
         self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Mean loss over the batch, >= 0, and metrics."""
-        raise NotImplementedError
+        ...
 
 
 class Supervised(Problem):
@@ -55,9 +59,10 @@ class Supervised(Problem):
 
     kinds: ClassVar[tuple[str, ...]] = ("label", "value")
 
+    @abc.abstractmethod
     def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
         """(batch, *spec.shape) to (batch, spec.outputs); called inside `hk.transform`."""
-        raise NotImplementedError
+        ...
 
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Haiku parameters."""

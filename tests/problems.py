@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tasks import Batch, Task
+from tasks import Batch, Task, full_loss, inner_init, inner_step
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["start"], meta_fields=[])
@@ -64,3 +64,15 @@ class LearnedSGD:
             return jax.tree.map(lambda g: lr * g, updates), state
 
         return optax.GradientTransformationExtraArgs(lambda params: (), update)
+
+
+def loss_ratio(family, task, tx, key, steps):
+    """`inner_valid` loss after some steps of `tx` over that at the start; to be traced."""
+    state = inner_init(task, tx, key)
+    first, _ = full_loss(family, task, state.params, "inner_valid")
+
+    def body(t, state):
+        return inner_step(family, tx, state, jax.random.fold_in(key, t))[0]
+
+    state = jax.lax.fori_loop(0, steps, body, state)
+    return full_loss(family, task, state.params, "inner_valid")[0] / first

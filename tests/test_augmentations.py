@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from problems import loss_ratio
 
 from tasks import (
     AUGMENTATIONS,
@@ -247,15 +248,5 @@ def test_all_at_once_train():
     task = family.member(width=32, depth=1, activation=0, gain=1.0)
     tx = optax.with_extra_args_support(optax.adam(0.01))
 
-    @jax.jit
-    def train(family, task):
-        state = inner_init(task, tx, KEY)
-        first, _ = full_loss(family, task, state.params, "inner_valid")
-
-        def body(t, state):
-            return inner_step(family, tx, state, jax.random.fold_in(KEY, t))[0]
-
-        state = jax.lax.fori_loop(0, 200, body, state)
-        return full_loss(family, task, state.params, "inner_valid")[0] / first
-
+    train = jax.jit(lambda family, task: loss_ratio(family, task, tx, KEY, 200))
     assert float(train(family, task)) < 0.5

@@ -4,6 +4,7 @@ Metz et al. 2022 (VeLO), "Task augmentation": a meta-learner that sees few netwo
 geometries, scales and noises of them.
 """
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -20,7 +21,7 @@ Draw = Callable[[jax.Array], Batch]
 
 
 @dataclasses.dataclass(frozen=True)
-class Augmentation:
+class Augmentation(abc.ABC):
     """Base of all augmentations: a frozen dataclass of ranges; each method is one place to act.
 
     As with problems, what differs from task to task is drawn by `sample` and traced.
@@ -31,9 +32,10 @@ class Augmentation:
     def __post_init__(self) -> None:
         check_ranges(self)
 
+    @abc.abstractmethod
     def sample(self, key: jax.Array) -> Numbers:
         """The numbers of one task."""
-        raise NotImplementedError
+        ...
 
     def init(self, n: Numbers, params: Params) -> Params:
         """Change initial parameters."""

@@ -89,24 +89,15 @@ class Dense(hk.Module):
 
 
 class LayerNorm(hk.Module):
-    """(x - mean) / sqrt(var + 1e-5) * scale + offset over `axis` (Ba, Kiros & Hinton 2016).
-
-    Scale and offset are vectors along `feature_axis`.
-    """
-
-    def __init__(self, axis: tuple[int, ...] = (-1,), feature_axis: int = -1) -> None:
-        super().__init__()
-        self.axis, self.feature_axis = axis, feature_axis
+    """(x - mean) / sqrt(var + 1e-5) * scale + offset over the last axis (Ba et al. 2016)."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        size = x.shape[self.feature_axis]
-        scale = hk.get_parameter("scale", (size,), x.dtype, jnp.ones)
-        offset = hk.get_parameter("offset", (size,), x.dtype, jnp.zeros)
-        centred = x - x.mean(self.axis, keepdims=True)
-        rms = jax.lax.rsqrt(jnp.mean(centred**2, self.axis, keepdims=True) + 1e-5)
-        shape = [1] * x.ndim
-        shape[self.feature_axis] = size
-        return centred * rms * scale.reshape(shape) + offset.reshape(shape)
+        size = x.shape[-1:]
+        scale = hk.get_parameter("scale", size, x.dtype, jnp.ones)
+        offset = hk.get_parameter("offset", size, x.dtype, jnp.zeros)
+        centred = x - x.mean(-1, keepdims=True)
+        scaled = centred * jax.lax.rsqrt(jnp.mean(centred**2, -1, keepdims=True) + 1e-5)
+        return scaled * jnp.broadcast_to(scale, x.shape) + jnp.broadcast_to(offset, x.shape)
 
 
 class GroupNorm(hk.Module):
