@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/quickstart
+WORKERS ?= -n auto --maxprocesses 8 --dist loadfile
 
 .PHONY: quickstart test test-all lint bench clean
 
@@ -11,10 +12,10 @@ quickstart: $(VENV)/ready  ## set up, meta-train, export, evaluate, report
 	$(BIN)/python -m eval $(OUT)/meta_train/quickstart.safetensors --suite quickstart --out $(OUT)/report
 
 test: $(VENV)/ready  ## everything but the slow tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
 test-all: $(VENV)/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -23,6 +24,8 @@ lint: $(VENV)/ready
 
 bench: $(VENV)/ready  ## figures measured side by side on this machine
 	$(BIN)/python -m benchmarks.meta_train_speed
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.variance
 	$(BIN)/python -m benchmarks.step_time
 	$(BIN)/python -m benchmarks.stream
 

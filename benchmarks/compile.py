@@ -6,22 +6,22 @@ import jax
 
 from benchmarks import seconds_per_call
 from meta_train import load_config
-from tasks import use_all_cores
+from tasks import compiler_options, use_all_cores
 
 
 def main() -> None:
     use_all_cores()
     config = load_config("meta_train/configs/quickstart.toml", ["estimator.horizon=[300, 300]"])
-    trainer, family = config.build()
-    state = trainer.init(family)
+    trainer, problems, _ = config.build()
+    state = trainer.init(problems)
     print(f"{'LLVM level':>10} {'compile':>9} {'outer step':>11}")
     for level in (3, 2, 1, 0):
-        options = {"xla_backend_optimization_level": level}
-        program = jax.jit(lambda f, s: trainer.step(f, s), compiler_options=options)
+        options = compiler_options() | {"xla_backend_optimization_level": level}
+        program = jax.jit(lambda p, s: trainer.step(p, s), compiler_options=options)
         tick = time.perf_counter()
-        compiled = program.lower(family, state).compile()
+        compiled = program.lower(problems, state).compile()
         compile_seconds = time.perf_counter() - tick
-        step_seconds = seconds_per_call(compiled, family, state, rounds=5)
+        step_seconds = seconds_per_call(compiled, problems, state, rounds=5)
         print(f"{level:>10} {compile_seconds:>7.1f} s {step_seconds:>9.2f} s")
 
 

@@ -80,7 +80,7 @@ def compare(sources: dict[str, Source], reads: dict[str, Callable[[int], Any]]) 
             times[label].append(run(source))
     base = np.array(next(iter(times.values()))[1:])
     for label, seen in times.items():
-        wall, cpu = 1e6 * np.median(seen[1:], axis=0) / (CALLS * UNROLL)
+        wall, cpu = 1e6 * np.median(np.array(seen[1:]), axis=0) / (CALLS * UNROLL)
         # Round by round, so that what else the machine does falls on both alike.
         over_wall, over_cpu = 100 * np.median(np.array(seen[1:]) / base - 1, axis=0)
         read = f"{host_seconds(reads[label]) * 1e3:>11.1f} ms" if label in reads else ""

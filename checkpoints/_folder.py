@@ -40,10 +40,10 @@ def claim_folder(
     if folder.exists() and not folder.is_dir():
         raise FolderError(f"--out must be a folder, got the file {folder}; choose another")
     if path.exists():
-        differences = _differences(tomllib.loads(path.read_text()), facts)
-        if differences:
+        found = differences(tomllib.loads(path.read_text()), facts)
+        if found:
             raise FolderError(
-                f"{folder} already holds another run ({'; '.join(differences)}); "
+                f"{folder} already holds another run ({'; '.join(found)}); "
                 "use the same settings, or choose another folder with --out"
             )
         if not resume:
@@ -62,12 +62,13 @@ def claim_folder(
     return folder
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[str]:
+def differences(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[str]:
+    """What a person is told of two nested dicts: "a.b was 1, is now 2" for each entry."""
     found = []
     for key in sorted(old.keys() | new.keys()):
         was, now = old.get(key), new.get(key)
         if isinstance(was, dict) and isinstance(now, dict):
-            found += _differences(was, now, f"{where}{key}.")
+            found += differences(was, now, f"{where}{key}.")
         elif was != now:
             found.append(f"{where}{key} was {was!r}, is now {now!r}")
     return found

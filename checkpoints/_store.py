@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
+
+from ._folder import differences
 
 
 class CheckpointError(RuntimeError):
@@ -13,13 +16,16 @@ class CheckpointError(RuntimeError):
 
 
 class Store:
-    """Checkpoints of one run, newest last; keeps the newest two.
+    """Checkpoints of one run: the newest `keep`, and the `best` with the lowest score.
 
     `save` returns once the state is copied; the write goes on in the background and a checkpoint
     appears whole or not at all. A process killed at any moment loses at most the save in flight.
+    Several processes call `save` and `restore` together, each writes and reads what it holds.
 
     Args:
       directory: created if missing.
+      keep: newest checkpoints that are kept.
+      best: checkpoints of lowest score that are kept besides.
 
     Example:
       >>> import tempfile, jax.numpy as jnp
@@ -31,55 +37,93 @@ class Store:
       (3, [0, 1], 'three')
     """
 
-    def __init__(self, directory: str | os.PathLike) -> None:
+    def __init__(self, directory: str | os.PathLike, *, keep: int = 2, best: int = 0) -> None:
         self.directory = Path(directory).resolve()
+        self._keep, self._best = keep, best
         self._open()
 
     def _open(self) -> None:
-        newest: Any = ocp.training.preservation_policies.LatestN(2)
+        policies = ocp.training.preservation_policies
+        kept: Any = [policies.LatestN(self._keep)]
+        if self._best:
+            kept.append(
+                policies.BestN(
+                    get_metric_fn=lambda metrics: metrics["score"],
+                    reverse=True,  # the lowest score is the best
+                    n=self._best,
+                    keep_checkpoints_without_metrics=False,
+                )
+            )
+        any_of: Any = policies.AnyPreservationPolicy(kept)
         self._checkpointer = ocp.training.Checkpointer(
             str(self.directory),
-            preservation_policy=newest,
+            preservation_policy=any_of,
             cleanup_tmp_directories=True,
         )
 
-    def save(self, step: int, state: Any, facts: dict[str, Any]) -> None:
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints, in order."""
+        return sorted(found.step for found in self._checkpointer.checkpoints)
+
+    def save(
+        self, step: int, state: Any, facts: dict[str, Any], *, score: float | None = None
+    ) -> None:
         """Save a pytree of arrays, and a JSON-typed dict that `restore` gives back."""
+        # A copy: the caller may give the state's own buffers to the next step meanwhile.
+        state = jax.tree.map(jnp.copy, state)
         # Overwrite: a step may be there already, damaged, so that `restore` went further back.
         self._checkpointer.save_checkpointables_async(
-            step, {"state": state, "facts": facts}, force=True, overwrite=True
+            step,
+            {"state": state, "facts": facts},
+            metrics=None if score is None else {"score": score},
+            force=True,
+            overwrite=True,
         )
 
-    def restore(self, like: Any) -> tuple[int, Any, dict[str, Any]] | None:
+    def restore(
+        self, like: Any, expect: dict[str, Any] | None = None
+    ) -> tuple[int, Any, dict[str, Any]] | None:
         """The newest whole checkpoint as (step, state, facts); None if there is none.
 
         Args:
           like: a state of the same structure, shapes and dtypes; arrays are restored to its
-            shardings. A checkpoint that does not read back falls back on the one before it.
+            shardings, whatever those they were saved with. A checkpoint that does not read back
+            falls back on the one before it.
+          expect: entries that the facts must have.
 
         Raises:
-          CheckpointError: there are checkpoints and none reads back.
+          CheckpointError: there are checkpoints and none reads back, or the facts are others.
         """
         abstract = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like
         )
-        steps = sorted((found.step for found in self._checkpointer.checkpoints), reverse=True)
         errors = []
-        for step in steps:
+        for step in reversed(self.steps()):
             try:
-                loaded = self._checkpointer.load_checkpointables(
-                    step, {"state": abstract, "facts": None}
-                )
+                facts = self._load(step, {"facts": None})["facts"]
             except Exception as error:  # deletion is not atomic: a kill can leave half a folder
                 errors.append(f"step {step}: {error}")
                 continue
-            return step, loaded["state"], loaded["facts"]
+            found = differences({k: facts.get(k) for k in expect}, expect) if expect else []
+            if found:
+                raise CheckpointError(
+                    f"the checkpoint {self.directory / str(step)} is of another run "
+                    f"({'; '.join(found)}): go back to what it was made with, or start again in a "
+                    "new folder; --accept-new-code goes on where only the code differs"
+                )
+            try:
+                return step, self._load(step, {"state": abstract})["state"], facts
+            except Exception as error:
+                errors.append(f"step {step}: {error}")
         if errors:
             raise CheckpointError(
                 f"no checkpoint in {self.directory} reads back ({'; '.join(errors)}): "
                 "start again in a new folder"
             )
         return None
+
+    def _load(self, step: int, what: dict[str, Any]) -> dict[str, Any]:
+        return self._checkpointer.load_checkpointables(step, what)
 
     def close(self) -> None:
         """Wait for the save in flight; the store can be used again afterwards."""

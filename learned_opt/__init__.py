@@ -13,3 +13,5 @@ from ._nominal import Nominal as Nominal
 from ._nominal import NominalState as NominalState
 from ._optax import learned as learned
 from ._optax import scale_by_learned as scale_by_learned
+from ._per_param_mlp import PerParamMLP as PerParamMLP
+from ._per_param_mlp import PerParamMLPState as PerParamMLPState

@@ -14,6 +14,7 @@ from ._pack import Pack
 MOMENTUM_DECAYS = (0.5, 0.9, 0.99)
 SECOND_DECAY = 0.999
 EPS = 1e-8
+TINY = 1e-30
 
 
 class Accumulators(NamedTuple):
@@ -74,7 +75,8 @@ def directions(pack: Pack, acc: Accumulators, g: jax.Array, t: jax.Array) -> Dir
     Shapes: the pack's.
     """
     correction = 1 - SECOND_DECAY**t
-    root = jnp.sqrt(acc.second / correction)
+    # Above zero, where the square root has a derivative: meta-gradients may come by backprop.
+    root = jnp.sqrt(acc.second / correction + TINY)
     factored = pack.join(
         [
             _factored_root(part, row / correction, col / correction)
@@ -97,7 +99,7 @@ def _factored_root(root: jax.Array, row: jax.Array, col: jax.Array) -> jax.Array
     row, col = jnp.expand_dims(row, largest), jnp.expand_dims(col, second)
     # The mean of row over the second axis is the mean of g^2 over both: the common normaliser.
     mean = jnp.mean(row, axis=second, keepdims=True)
-    return jnp.sqrt(row) * jnp.sqrt(col / jnp.maximum(mean, 1e-30))
+    return jnp.sqrt(row + TINY) * jnp.sqrt((col + TINY) / (mean + TINY))
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -109,7 +111,7 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def rms(x: jax.Array) -> jax.Array:
     """sqrt(mean x^2), a scalar."""
-    return jnp.sqrt(jnp.mean(x * x))
+    return jnp.sqrt(jnp.mean(x * x) + TINY)
 
 
 def _ema(old: jax.Array, new: jax.Array) -> jax.Array:

@@ -20,13 +20,17 @@ class GuardState(NamedTuple):
 
 
 def skip_nonfinite(
-    inner: optax.GradientTransformationExtraArgs,
+    inner: optax.GradientTransformationExtraArgs, *, keeps_state: bool = False
 ) -> optax.GradientTransformationExtraArgs:
     """Give a zero update and keep the state when any gradient is NaN, infinite or above 1e18.
 
     Unlike `optax.apply_if_finite` it never gives in after a number of refusals, and it selects
     instead of branching, so it fuses into the update under jit and vmap. It also checks `params`
     once for all optimizers: ValueError for None, integer or empty leaves.
+
+    With `keeps_state`, `inner.update` takes a keyword `accepted` (boolean scalar) and itself
+    returns the state it got where that is False. It can select before anything else reads the new
+    state; selected here, the new state would be written twice on CPU.
     """
 
     def init(params: optax.Params) -> GuardState:
@@ -44,9 +48,12 @@ def skip_nonfinite(
         ok = jnp.array(True)
         for g in jax.tree.leaves(updates):
             ok &= jnp.all(jnp.abs(g) < LARGEST_GRADIENT)
+        if keeps_state:
+            extra_args["accepted"] = ok
         steps, after = inner.update(updates, state.inner, params, **extra_args)
         steps = jax.tree.map(lambda u: jnp.where(ok, u, jnp.zeros_like(u)), steps)
-        after = jax.tree.map(lambda new, old: jnp.where(ok, new, old), after, state.inner)
+        if not keeps_state:
+            after = jax.tree.map(lambda new, old: jnp.where(ok, new, old), after, state.inner)
         return steps, GuardState(state.skipped + jnp.where(ok, 0, 1), after)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import rich.console
 
@@ -12,13 +13,18 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m meta_train",
         description="Meta-train a learned optimizer and export it as one small file.",
-        epilog="The folder receives config.toml, metrics.jsonl, checkpoints/, and the artifact "
-        "NAME.safetensors with its card NAME.md. Killed at any moment, the same command with "
-        "--resume goes on and ends with the same theta, bit for bit. Evaluate the artifact with: "
+        epilog="The folder receives config.toml, metrics.jsonl, tensorboard/, checkpoints/, and "
+        "the artifact NAME.safetensors with its card NAME.md. SIGTERM and Ctrl-C save and stop. "
+        "Killed at any moment, --resume goes on and ends with the same theta, bit for bit. "
+        "Exit status: 0 done, 1 diverged (the best theta is exported), 2 a mistake in the "
+        "settings, 130 or 143 stopped by a signal and saved. Evaluate the artifact with: "
         "python -m eval DIR/NAME.safetensors --suite quickstart --out REPORT_DIR",
     )
     parser.add_argument(
-        "config", help="a TOML file, for example meta_train/configs/quickstart.toml"
+        "config",
+        nargs="?",
+        help="a TOML file, for example meta_train/configs/quickstart.toml; may be left out with "
+        "--resume: then it is that of the folder --out, or of the newest unfinished run in runs/",
     )
     parser.add_argument(
         "--set",
@@ -29,7 +35,23 @@ def parser() -> argparse.ArgumentParser:
         help="change one setting, for example --set run.outer_steps=900; repeat for more",
     )
     parser.add_argument("--out", metavar="DIR", help="output folder (default: runs/NAME)")
-    parser.add_argument("--resume", action="store_true", help="continue the run in the folder")
+    parser.add_argument("--resume", action="store_true", help="continue a run")
+    parser.add_argument(
+        "--accept-new-code",
+        action="store_true",
+        help="resume although the checkpoint was made by other code",
+    )
+    several = parser.add_argument_group(
+        "several processes", "the same command on every host, see docs/scaling.md"
+    )
+    several.add_argument(
+        "--distributed",
+        action="store_true",
+        help="join the other processes; JAX finds them itself on TPU pods, SLURM and MPI",
+    )
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    several.add_argument("--processes", type=int, metavar="N", help="how many there are")
+    several.add_argument("--process", type=int, metavar="I", help="which one this is, from 0")
     return parser
 
 
@@ -37,27 +59,65 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
+    import jax
+
     from tasks import use_all_cores
 
     use_all_cores()
     from checkpoints import CheckpointError, FolderError
 
-    from ._config import ConfigError, load_config
-    from ._loop import meta_train, shell_command
+    from ._config import Config, load_config
+    from ._loop import DivergedError, StoppedError, meta_train, shell_command
+    from ._parse import ConfigError, load_table
 
     try:
-        config = load_config(args.config, args.overrides)
-        out = args.out or f"runs/{config.run.name}"
-        meta_train(config, out, resume=args.resume, command=shell_command(argv))
-    except (ConfigError, FolderError, CheckpointError) as error:
-        rich.console.Console(stderr=True).print(
-            f"error: {error}", style="red", markup=False, soft_wrap=True
+        if not args.resume and not args.config:
+            raise ConfigError("a configuration is needed, or --resume to continue a run")
+        config: Config
+        if args.config:
+            config = load_config(args.config, args.overrides)
+            out = args.out or f"runs/{config.run.name}"
+        else:
+            out = args.out or str(newest_unfinished(Path("runs")))
+            config = Config.from_dict(load_table(Path(out) / "config.toml", args.overrides))
+        if args.distributed or args.coordinator:
+            # We agree on stopping ourselves; JAX's service would take SIGTERM from us.
+            jax.config.update("jax_enable_preemption_service", False)
+            jax.distributed.initialize(args.coordinator, args.processes, args.process)
+        meta_train(
+            config,
+            out,
+            resume=args.resume,
+            command=shell_command(argv),
+            accept_new_code=args.accept_new_code,
         )
-        return 2
+    except (ConfigError, FolderError, CheckpointError) as error:
+        return _fail(f"error: {error}", 2)
+    except DivergedError as error:
+        return _fail(f"error: {error}", 1)
+    except StoppedError as stop:
+        return _fail(f"stopped: {stop}", 128 + stop.signal)
     except KeyboardInterrupt:
-        print("stopped; continue with --resume", file=sys.stderr)
-        return 130
+        return _fail("stopped at once; continue from the last checkpoint with --resume", 130)
     return 0
+
+
+def newest_unfinished(runs: Path) -> Path:
+    """The folder in `runs` last written to that holds a run without an artifact."""
+    from ._parse import ConfigError
+
+    found = [path.parent for path in runs.glob("**/config.toml")]
+    unfinished = [folder for folder in found if not any(folder.glob("*.safetensors"))]
+    if not unfinished:
+        raise ConfigError(
+            f"--resume found no unfinished run in {runs}/; name one with --out, or a configuration"
+        )
+    return max(unfinished, key=lambda folder: max(p.stat().st_mtime for p in folder.iterdir()))
+
+
+def _fail(message: str, status: int) -> int:
+    rich.console.Console(stderr=True).print(message, style="red", markup=False, soft_wrap=True)
+    return status
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The provenance card: where a theta comes from, enough to make it again."""
 
 import datetime
+import hashlib
 import platform
 import subprocess
 from pathlib import Path
@@ -12,7 +13,6 @@ from learned_opt import Artifact
 from tasks import describe
 
 from ._config import Config
-from ._full_es import SHORTEST
 from ._trainer import MetaTrainState
 
 
@@ -20,19 +20,20 @@ def make_card(
     config: Config, state: MetaTrainState, *, seconds: float, command: str
 ) -> dict[str, Any]:
     """Facts about a finished run, as JSON types."""
-    shortest, longest = config.estimator.horizon
-    spec = config.family.spec()
+    specs = [source.spec for source in config.sources]
     return {
         "name": config.run.name,
         "command": command,
         "config": config.to_dict(),
         "trained_on": {
-            "datasets": list(spec.datasets),
-            "networks": [spec.problem.name],
-            "family": describe(spec),
-            "family_hash": spec.fingerprint,
-            "horizon": [round(SHORTEST * shortest), longest],
-            "batch_size": spec.batch_size,
+            "datasets": sorted({name for spec in specs for name in spec.datasets}),
+            "networks": sorted({spec.problem.name for spec in specs}),
+            "suite": config.suite,
+            "families": [
+                {"hash": spec.fingerprint, "weight": round(weight, 4), **describe(spec)}
+                for spec, weight in zip(specs, _shares(config), strict=True)
+            ],
+            "horizon": list(_horizon(config)),
         },
         "budget": {
             "outer_steps": int(state.step),
@@ -41,11 +42,27 @@ def make_card(
             "device": describe_device(),
         },
         "meta_valid_loss": round(float(state.best_score), 5),
+        "meta_valid_loss_untrained": round(float(state.first_score), 5),
+        "best_step": int(state.best_step),
         "meta_parameters": sum(x.size for x in jax.tree.leaves(state.theta)),
         "code": code_version(),
         "jax": jax.__version__,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
+
+
+def _shares(config: Config) -> list[float]:
+    total = sum(source.weight for source in config.sources)
+    return [source.weight / total for source in config.sources]
+
+
+def _horizon(config: Config) -> tuple[int, int]:
+    """The shortest and the longest run that meta-training can have seen."""
+    estimator: Any = config.estimator
+    low, high = estimator.horizon
+    shortest = getattr(estimator, "shortest", 1.0)
+    resume = getattr(estimator, "resume", None)
+    return round(shortest * low), high + (resume.longest if resume and resume.share else 0)
 
 
 def describe_device() -> str:
@@ -70,14 +87,27 @@ def code_version() -> str:
         return "unknown"
 
 
+def code_identity() -> dict[str, str]:
+    """What a checkpoint depends on: a hash of the sources of each room it needs, and jax's version.
+
+    Unlike a commit it holds outside a checkout and does not change with the documentation.
+    """
+    root = Path(__file__).resolve().parent.parent
+    identity = {"jax": jax.__version__}
+    for room in ("learned_opt", "tasks", "meta_train"):
+        digest = hashlib.sha256()
+        for path in sorted((root / room).rglob("*.py")):
+            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+        identity[room] = digest.hexdigest()[:12]
+    return identity
+
+
 def card_markdown(artifact: Artifact) -> str:
     """The card for people: one page of Markdown."""
     card, budget, seen = artifact.card, artifact.card["budget"], artifact.card["trained_on"]
     low, high = seen["horizon"]
-    augmentations = "".join(
-        f"| augmented by | {_named_ranges(fields)} |\n"
-        for fields in seen["family"]["augmentations"]
-    )
+    families = "".join(_family_row(family) for family in seen["families"])
+    estimator = card["config"]["estimator"]
     return f"""# {card["name"]}
 
 A learned optimizer of the family `{artifact.optimizer.name}` with {card["meta_parameters"]}
@@ -90,19 +120,40 @@ tx = learned_opt.learned("{card["name"]}", num_steps=1000)
 | | |
 |---|---|
 | made by | `{card["command"]}` |
-| learned from | {", ".join(seen["networks"])} on {", ".join(seen["datasets"])}, \
-batch {seen["batch_size"]}; \
-{_ranges(seen["family"]["problem"])} |
-{augmentations}| horizons seen | {low} to {high} steps |
+{families}| meta-gradient | {estimator["name"]}, {_options(estimator)} |
+| horizons seen | {low} to {high} steps |
 | budget | {budget["outer_steps"]} outer steps, {budget["inner_steps"]:,} inner steps, \
 {budget["seconds"]:.0f} s on {budget["device"]} |
-| meta-validation loss | {card["meta_valid_loss"]} |
+| meta-validation loss | {card["meta_valid_loss"]} at outer step {card["best_step"]}; \
+{card["meta_valid_loss_untrained"]} untrained |
 | code | {card["code"]}, jax {card["jax"]}, {card["date"]} |
 | sha256 of theta and configuration | `{artifact.sha256}` |
 
 Outside these tasks and horizons it has not been trained; the report of
 `python -m eval {card["name"]} --suite quickstart --out DIR` says how it does there.
 """
+
+
+def _family_row(family: dict[str, Any]) -> str:
+    """Rows of the table: what the family is, and how it is augmented."""
+    row = (
+        f"| learned from ({family['weight']:.0%}) | {family['problem']['name']} on "
+        f"{family['data']}, batch {family['batch_size']}; {_ranges(family['problem'])} |\n"
+    )
+    for fields in family["augmentations"]:
+        ranges = _ranges(fields)
+        row += f"| augmented by | {fields['name']}{': ' if ranges else ''}{ranges} |\n"
+    return row
+
+
+def _options(fields: dict[str, Any]) -> str:
+    """ "16 pairs, sigma 0.03": numbers above zero among the fields."""
+    numbers = {
+        name: value
+        for name, value in fields.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and value
+    }
+    return ", ".join(f"{name} {value:g}" for name, value in numbers.items())
 
 
 def _ranges(fields: dict[str, Any]) -> str:
@@ -113,8 +164,3 @@ def _ranges(fields: dict[str, Any]) -> str:
         if isinstance(value, list) and len(value) == 2
     ]
     return ", ".join(pairs)
-
-
-def _named_ranges(fields: dict[str, Any]) -> str:
-    ranges = _ranges(fields)
-    return f"{fields['name']}: {ranges}" if ranges else fields["name"]

@@ -1,263 +1,275 @@
-"""Run configurations: frozen dataclasses <-> TOML, with errors that name the cure."""
+"""Run configurations: what the sections of a TOML file hold, and what is built from them."""
 
 import dataclasses
-import difflib
+import functools
 import math
-import tomllib
-import types
-import typing
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import optax
 
-from learned_opt import Nominal
-from tasks import AUGMENTATIONS, PROBLEMS, FamilySpec, device_mesh
+from learned_opt import OPTIMIZERS, LearnedOptimizer, Nominal
+from tasks import (
+    AUGMENTATIONS,
+    PROBLEMS,
+    SUITES,
+    FamilySpec,
+    TrainFamily,
+    device_mesh,
+    load_suite,
+)
 
-from ._full_es import FullES
-from ._trainer import Trainer
-from ._unroll import Objective
-
-
-class ConfigError(ValueError):
-    """The configuration is wrong; the message says where, what came and what was expected."""
+from ._objective import Objective
+from ._outer import Outer
+from ._parse import ConfigError, from_dict, load_table, pick, to_dict
+from ._teacher import Teacher
+from ._trainer import Judge, Trainer
+from ._unroll import MetaProblem
+from .estimators import ESTIMATORS, FullES, GradientEstimator
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """[run] `name`: of the artifact; `outer_steps`: how many; `chunk`: outer steps between log
-    lines, meta-validations and checkpoints; `seed`: of everything."""
+    """[run] what is made, and how long.
+
+    `name`: of the artifact; `outer_steps`: how many; `chunk`: outer steps between log lines, one
+    compiled call; `seed`: of everything; `tolerance`: the run stops as diverged when three
+    meta-validations in a row are this much above the first, in nats.
+    """
 
     name: str = "nominal"
     outer_steps: int = 200
     chunk: int = 20
     seed: int = 0
+    tolerance: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """[family] the tasks to learn from.
+    """[family] the tasks to learn from; several are [[families]].
 
     `problem`: a name among `tasks.PROBLEMS`; `data`: see `tasks.load_dataset`; `batch_size`;
     `options`: fields of the problem, as [family.options]; `augment`: augmentations by name with
-    their fields, as [family.augment.NAME], the first innermost.
+    their fields, as [family.augment.NAME], the first innermost; `weight`: of its particles and its
+    meta-gradient, relative to the other families.
     """
 
     problem: str = "mlp"
     data: str = "digits"
     batch_size: int = 64
+    weight: float = 1.0
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     augment: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def spec(self) -> FamilySpec:
+    def spec(self, where: str = "family") -> FamilySpec:
         """What is built; ConfigError for an unknown name or a value of the wrong type."""
-        problem = _named(PROBLEMS, self.problem, "family.problem")
+        if self.batch_size <= 0 or self.weight <= 0:
+            name = "batch_size" if self.batch_size <= 0 else "weight"
+            raise ConfigError(f"{where}.{name} must be positive, got {getattr(self, name)}")
+        known = {a.name: a for a in AUGMENTATIONS}
         return FamilySpec(
-            from_dict(problem, self.options, "family.options."),
+            from_dict(
+                pick(PROBLEMS, self.problem, f"{where}.problem"), self.options, f"{where}.options."
+            ),
             self.data,
             self.batch_size,
             tuple(
-                from_dict(
-                    _named({a.name: a for a in AUGMENTATIONS}, name, "family.augment"),
-                    fields,
-                    f"family.augment.{name}.",
-                )
+                from_dict(pick(known, name, f"{where}.augment"), fields, f"{where}.augment.{name}.")
                 for name, fields in self.augment.items()
             ),
         )
 
-    def build(self) -> Any:
-        """The family, without the test split; ConfigError if the data cannot be had."""
-        try:
-            return self.spec().build().without_test()
-        except ConfigError:
-            raise
-        except ValueError as error:
-            raise ConfigError(f"family.data: {error}") from error
-
-
-def _named(known: dict[str, type], name: str, where: str) -> type:
-    if name not in known:
-        raise ConfigError(f"{where} must be one of {', '.join(known)}, got {name!r}")
-    return known[name]
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimator:
-    """[estimator] antithetic evolution strategies, see `FullES`."""
-
-    pairs: int = 16
-    sigma: float = 0.03
-    horizon: tuple[int, int] = (100, 300)
-
-
-@dataclasses.dataclass(frozen=True)
-class Outer:
-    """[outer] Adam on theta after clipping to global norm `clip`; cosine decay to zero."""
-
-    learning_rate: float = 1e-2
-    clip: float = 0.3
-
 
 @dataclasses.dataclass(frozen=True)
 class Valid:
-    """[valid] meta-validation that selects theta: `tasks` fixed runs of `horizon` steps."""
+    """[valid] meta-validation that selects theta, `every` so many chunks.
+
+    `tasks` fixed runs of `horizon` steps, drawn from the families in turn; with `suite`, `tasks`
+    runs of each task of its CPU tier instead, of the task's own horizon, `horizon` at most.
+    """
 
     tasks: int = 32
     horizon: int = 300
+    suite: str = ""
+    every: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Save:
+    """[save] checkpoints: one `every` so many chunks; the newest `keep` and the `best` by score."""
+
+    every: int = 1
+    keep: int = 2
+    best: int = 1
+
+
+class Setup(NamedTuple):
+    """What a configuration describes, ready to be compiled."""
+
+    trainer: Trainer
+    problems: tuple[MetaProblem, ...]
+    judges: tuple[Judge, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A whole meta-training run; each field is a section of the TOML file."""
+    """A whole meta-training run; each field is a section of the TOML file.
+
+    `suite`: learn from the families of a suite of `tasks`, with its weights, instead of from
+    [family] or [[families]]. `estimator`: as said for a family of weight 1; the pairs (tasks,
+    population) of the others are in proportion to their weights.
+    """
 
     run: Run = Run()
+    suite: str = ""
     family: Family = Family()
-    optimizer: Nominal = Nominal()
-    estimator: Estimator = Estimator()
+    families: tuple[Family, ...] = ()
+    optimizer: LearnedOptimizer = Nominal()
+    estimator: GradientEstimator = FullES()
     objective: Objective = Objective()
+    teacher: Teacher = Teacher()
     outer: Outer = Outer()
     valid: Valid = Valid()
+    save: Save = Save()
 
     def __post_init__(self) -> None:
-        run, family = self.run, self.family
-        family.spec()
-        for name, value in (
-            ("run.outer_steps", run.outer_steps),
-            ("run.chunk", run.chunk),
-            ("family.batch_size", family.batch_size),
-            ("estimator.pairs", self.estimator.pairs),
-            ("estimator.sigma", self.estimator.sigma),
-            ("valid.tasks", self.valid.tasks),
-            ("valid.horizon", self.valid.horizon),
-            ("outer.learning_rate", self.outer.learning_rate),
-            ("outer.clip", self.outer.clip),
-        ):
-            if value <= 0:
-                raise ConfigError(f"{name} must be positive, got {value}")
-        if run.outer_steps % run.chunk:
+        for section in ("run", "valid", "save"):
+            values = dataclasses.asdict(getattr(self, section))
+            for name, value in values.items():
+                if isinstance(value, int | float) and name != "seed" and value <= 0:
+                    raise ConfigError(f"{section}.{name} must be positive, got {value}")
+        if self.run.outer_steps % self.run.chunk:
             raise ConfigError(
-                f"run.outer_steps must be a multiple of run.chunk ({run.chunk}), "
-                f"got {run.outer_steps}"
+                f"run.outer_steps must be a multiple of run.chunk ({self.run.chunk}), "
+                f"got {self.run.outer_steps}"
             )
-        low, high = self.estimator.horizon
-        if not 1 <= low <= high:
+        if (self.family != Family()) + bool(self.families) + bool(self.suite) > 1:
+            raise ConfigError("give one of [family], [[families]] and suite, got several")
+        if self.estimator.direct and self.outer != Outer():
             raise ConfigError(
-                f"estimator.horizon must be [low, high] with 1 <= low <= high, got [{low}, {high}]"
+                f"[outer] has no effect on the estimator {self.estimator.name!r}, which steps "
+                "theta itself: leave the section out"
             )
+        self.sources  # noqa: B018 (it checks every family)
+        if self.valid.suite:
+            self._judged()
 
-    def build(self) -> tuple[Trainer, Any]:
-        """The trainer and the tasks it learns from."""
+    @functools.cached_property
+    def sources(self) -> tuple[TrainFamily, ...]:
+        """The families to learn from, with their weights."""
+        if self.suite:
+            found = SUITES.get(self.suite)
+            known = [s.name for s in SUITES.values() if isinstance(s.entries[0], TrainFamily)]
+            if found is None or found.name not in known:
+                raise ConfigError(f"suite must be one of {', '.join(known)}, got {self.suite!r}")
+            return tuple(entry for entry in found.entries if isinstance(entry, TrainFamily))
+        listed = self.families or (self.family,)
+        return tuple(
+            TrainFamily(
+                f"{family.problem}-{family.data}",
+                family.spec(f"families[{i}]" if self.families else "family"),
+                family.weight,
+            )
+            for i, family in enumerate(listed)
+        )
+
+    @property
+    def estimators(self) -> tuple[GradientEstimator, ...]:
+        """One a family, its parallel lanes in proportion to the family's weight."""
+        rows = self.estimator.rows
+        lanes = getattr(self.estimator, rows)
+        return tuple(
+            dataclasses.replace(self.estimator, **{rows: max(1, round(lanes * source.weight))})  # type: ignore[type-var]
+            for source in self.sources
+        )
+
+    def build(self) -> Setup:
+        """Trainer, families and meta-validation; ConfigError if some data cannot be had."""
+        lanes = [getattr(e, e.rows) for e in self.estimators]
         # One mesh for all of a run: its programs share their arrays.
-        mesh = device_mesh(math.gcd(self.estimator.pairs, self.valid.tasks))
-        estimator = FullES(
-            self.optimizer,
-            mesh,
-            self.objective,
-            **dataclasses.asdict(self.estimator),
-        )
-        outer = optax.chain(
-            optax.clip_by_global_norm(self.outer.clip),
-            optax.adam(optax.cosine_decay_schedule(self.outer.learning_rate, self.run.outer_steps)),
-        )
+        try:
+            mesh = device_mesh(math.gcd(*lanes, *self._judge_sizes()))
+        except ValueError as error:
+            rows = self.estimator.rows
+            raise ConfigError(f"estimator.{rows} and valid.tasks: {error}") from error
+
+        def problem(spec: FamilySpec, where: str) -> MetaProblem:
+            try:
+                family = spec.build().without_test()
+            except ValueError as error:
+                raise ConfigError(f"{where}: {error}") from error
+            return MetaProblem(family, self.optimizer, self.objective, mesh)
+
+        weights = [lane / sum(lanes) for lane in lanes]
+        outer = self.outer.build(self.run.outer_steps)
         trainer = Trainer(
             self.optimizer,
-            estimator,
-            outer,
-            self.objective,
-            mesh,
-            valid_tasks=self.valid.tasks,
-            valid_horizon=self.valid.horizon,
-            seed=self.run.seed,
+            self.estimators,
+            tuple(weights),
+            optax.sgd(1.0) if self.estimator.direct else outer,
+            self.run.seed,
         )
-        return trainer, self.family.build()
+        wheres = [
+            f"families[{i}].data" if self.families else self.suite or "family.data"
+            for i in range(len(lanes))
+        ]
+        untaught = [problem(s.spec, where) for s, where in zip(self.sources, wheres, strict=True)]
+        problems = tuple(dataclasses.replace(p, teacher=self.teacher) for p in untaught)
+        key = jax.random.fold_in(jax.random.key(self.run.seed), 0x7A11D)
+        if self.valid.suite:
+            tasks = self._judged()
+            members = [problem(task.spec, "valid.suite") for task in tasks]
+            facts = [
+                (p, task.member, min(task.horizon, self.valid.horizon))
+                for p, task in zip(members, tasks, strict=True)
+            ]
+        else:
+            facts = [(p, None, self.valid.horizon) for p in untaught]
+        judges = tuple(
+            Judge(p, task, jnp.int32(horizon), jax.random.fold_in(key, i), size)
+            for i, ((p, task, horizon), size) in enumerate(
+                zip(facts, self._judge_sizes(), strict=True)
+            )
+        )
+        return Setup(trainer, problems, judges)
 
-    def to_dict(self) -> dict[str, dict[str, Any]]:
-        """JSON types; `from_dict` is its inverse."""
-        return _plain(dataclasses.asdict(self))
+    def _judge_sizes(self) -> list[int]:
+        """Runs of each judge."""
+        if self.valid.suite:
+            return [self.valid.tasks] * len(self._judged())
+        count = len(self.sources)
+        return [math.ceil(self.valid.tasks / count)] * count
+
+    def _judged(self) -> Sequence[Any]:
+        try:
+            return load_suite(self.valid.suite)
+        except ValueError as error:
+            raise ConfigError(f"valid.{error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types; `Config.from_dict` is its inverse."""
+        table = to_dict(self)
+        # Sections that are not used would contradict those that are.
+        if self.families or self.suite:
+            del table["family"]
+        if self.estimator.direct:
+            del table["outer"]
+        return table
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any]) -> "Config":
+        """ConfigError for an unknown or mistyped key or a value of the wrong type."""
+        choices = {LearnedOptimizer: OPTIMIZERS, GradientEstimator: ESTIMATORS}
+        return from_dict(cls, table, choices=choices)
 
 
-def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a TOML file and apply overrides of the form "section.key=value".
 
     Raises:
       ConfigError: missing file, bad TOML, unknown or mistyped key, value of the wrong type.
     """
-    try:
-        table = tomllib.loads(Path(path).read_text())
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        *sections, name = key.strip().split(".")
-        if not equals or not sections:
-            raise ConfigError(f"--set expects section.key=value, got {override!r}")
-        target = table
-        for section in sections:
-            target = target.setdefault(section, {})
-            if not isinstance(target, dict):
-                raise ConfigError(f"{section} must be a section, got {target!r}")
-        target[name] = _parse(text.strip())
-    return from_dict(Config, table)
-
-
-def from_dict(cls: type, table: dict[str, Any], where: str = "") -> Any:
-    """Build a dataclass from a dict, checking every name and type."""
-    hints = typing.get_type_hints(cls)
-    known = {field.name for field in dataclasses.fields(cls)}
-    values = {}
-    for key, value in table.items():
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-            kind = "key" if where else "section"
-            raise ConfigError(f"unknown {kind} {where}{key}; did you mean {where}{close[0]}?")
-        values[key] = _convert(hints[key], value, f"{where}{key}")
-    try:
-        return cls(**values)
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(f"{where.removesuffix('.')}: {error}") from error
-
-
-def _convert(hint: Any, value: Any, name: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{name} must be a section, got {value!r}")
-        return from_dict(typing.cast(type, hint), value, f"{name}.")
-    if typing.get_origin(hint) is dict:
-        if not isinstance(value, dict):
-            raise ConfigError(f"{name} must be a section, got {value!r}")
-        return value
-    if typing.get_origin(hint) is typing.Literal:
-        if value not in typing.get_args(hint):
-            known = ", ".join(map(repr, typing.get_args(hint)))
-            raise ConfigError(f"{name} must be one of {known}, got {value!r}")
-        return value
-    if isinstance(hint, types.GenericAlias):
-        parts = typing.get_args(hint)
-        if parts[-1] is Ellipsis and isinstance(value, list):
-            parts = parts[:1] * len(value)
-        if not isinstance(value, list) or len(value) != len(parts):
-            raise ConfigError(f"{name} must be a list of {len(parts)} numbers, got {value!r}")
-        return tuple(_convert(part, v, name) for part, v in zip(parts, value, strict=True))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not hint:
-        raise ConfigError(f"{name} must be of type {hint.__name__}, got {value!r}")
-    return value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _parse(text: str) -> Any:
-    try:
-        return tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
-        return text
+    return Config.from_dict(load_table(path, overrides))

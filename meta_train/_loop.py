@@ -1,7 +1,6 @@
-"""A meta-training run in a folder: start, log, save, resume, export."""
+"""A meta-training run in a folder: start, log, save, resume, stop, export."""
 
-import concurrent.futures
-import json
+import math
 import os
 import shlex
 import time
@@ -11,16 +10,32 @@ from typing import Any
 
 import jax
 import rich.console
-from jax.sharding import NamedSharding, PartitionSpec
 
-from checkpoints import Store, claim_folder, write_atomic
+from checkpoints import FolderError, Store, claim_folder
 from learned_opt import Artifact
-from tasks import TaskFamily, compiler_options
 
-from ._card import card_markdown, make_card
+from ._card import card_markdown, code_identity, make_card
 from ._config import Config
+from ._log import Log
+from ._processes import leader_does, leads, stop_on_signals
+from ._programs import Programs
 from ._progress import Progress
-from ._trainer import MetaTrainState, Metrics, Trainer
+from ._trainer import MetaTrainState, Metrics
+
+PATIENCE = 3
+"""Meta-validations in a row that must be out of bounds before a run counts as diverged."""
+
+
+class StoppedError(Exception):
+    """The run was asked to stop; everything is saved. `signal`: by which one."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
+class DivergedError(RuntimeError):
+    """Meta-training went astray; the message says where, and the best theta was exported."""
 
 
 def meta_train(
@@ -30,126 +45,187 @@ def meta_train(
     resume: bool = False,
     command: str | None = None,
     console: rich.console.Console | None = None,
+    accept_new_code: bool = False,
 ) -> Artifact:
     """Meta-train by `config` into the folder `out` and export the artifact with the best score.
 
-    Writes `config.toml`, `checkpoints/`, `metrics.jsonl`, `NAME.safetensors`, `NAME.md`. A run
-    that was killed at any moment continues with `resume=True` and ends with the theta, bit for
-    bit, of a run that was not; with nothing to resume it starts.
+    Writes `config.toml`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `NAME.safetensors`,
+    `NAME.md`. A run that was killed at any moment continues with `resume=True` and ends with the
+    theta, bit for bit, of a run that was not; with nothing to resume it starts. In a program of
+    several processes all call this with the same arguments, and share the folder.
 
     Raises:
+      ConfigError: the configuration cannot be built here.
       FolderError: `out` holds files and `resume` is off, or a run of another configuration.
+      CheckpointError: the checkpoints are of another configuration, or of other code and
+        `accept_new_code` is off.
+      StoppedError: SIGTERM or SIGINT came; the run is saved and can be resumed.
+      DivergedError: see `Run.tolerance`; the best theta is exported.
     """
     console = console or rich.console.Console()
-    trainer, family = config.build()
-    facts = config.to_dict()
-    out = claim_folder(out, "config.toml", facts, what="a meta-training run", resume=resume)
-    store = Store(out / "checkpoints")
-    log = _Log(out / "metrics.jsonl")
-    programs = _Programs(trainer, family, config.run.chunk)
-    state, seconds = programs.start, 0.0
-    restored = store.restore(state) if resume else None
-    if restored:
-        _, state, saved = restored
-        seconds = saved["seconds"]
-        console.print(f"Resuming after {int(state.step)} of {config.run.outer_steps} outer steps.")
-    log.rewind(int(state.step))
-    with Progress(console, int(state.step), config.run.outer_steps) as progress:
-        start = time.perf_counter() - seconds
-        if int(state.step) < config.run.outer_steps:
-            programs.compile()
-        progress.compiled()
-        while int(state.step) < config.run.outer_steps:
-            before, tick = float(state.inner_steps), time.perf_counter()
-            state, metrics = jax.block_until_ready(programs.chunk(family, state))
-            rate = (float(state.inner_steps) - before) / (time.perf_counter() - tick)
-            state, score = jax.block_until_ready(programs.select(family, state))
-            row = _row(state, metrics, score, rate, time.perf_counter() - start)
-            log.append(row)
-            store.save(row["step"], state, {"seconds": row["seconds"]})
-            progress.update(row)
-        seconds = time.perf_counter() - start
-    store.close()
+    console.quiet |= not leads()
+    setup = config.build()
+    facts, folder = config.to_dict(), Path(out)
 
-    card = make_card(
-        config, state, seconds=seconds, command=command or _default_command(config, out)
-    )
-    artifact = Artifact(config.optimizer, jax.device_get(state.best_theta), card)
-    path = out / f"{config.run.name}.safetensors"
-    artifact.save(path)
-    path.with_suffix(".md").write_text(card_markdown(artifact))
-    console.print(
-        f"Meta-trained for {seconds:.0f} s, {card['budget']['inner_steps']:,} inner steps."
-    )
-    console.print(f"Exported {path}", soft_wrap=True)
+    def claim() -> None:
+        claim_folder(folder, "config.toml", facts, what="a meta-training run", resume=resume)
+
+    leader_does(claim, (FolderError,))
+    identity: dict[str, Any] = {"config": facts, "code": code_identity()}
+    store = Store(folder / "checkpoints", keep=config.save.keep, best=config.save.best)
+    programs = Programs(*setup, config.run.chunk)
+    state, seconds = programs.start, 0.0
+    if resume:
+        expect = {"config": facts} if accept_new_code else identity
+        restored = store.restore(state, expect)
+        if restored:
+            _, state, saved = restored
+            seconds = saved["seconds"]
+            console.print(
+                f"Resuming after {int(state.step)} of {config.run.outer_steps} outer steps."
+            )
+    log = Log(folder, int(state.step)) if leads() else None
+    with stop_on_signals() as stop, Progress(console, config.run.outer_steps) as progress:
+        loop = _Loop(config, programs, store, log, progress, identity, seconds)
+        try:
+            state = loop.run(state, stop.agreed)
+        finally:
+            store.close()
+            if log:
+                log.close()
+        if stop.signal and int(state.step) < config.run.outer_steps and not loop.astray:
+            raise StoppedError(
+                f"saved after {int(state.step)} of {config.run.outer_steps} outer steps; "
+                "continue with --resume",
+                stop.signal,
+            )
+    artifact = _export(config, folder, state, loop.seconds, command, console)
+    if loop.astray:
+        raise DivergedError(
+            f"diverged: {loop.astray}; the best theta (outer step {int(state.best_step)}, "
+            f"meta-validation loss {float(state.best_score):.4f}) was exported. A lower "
+            "outer.learning_rate or estimator.sigma, or more pairs, may help"
+        )
     return artifact
 
 
-class _Programs:
-    """The two compiled programs of a run, and the state it starts from."""
+class _Loop:
+    """The loop over chunks; `seconds`: of training so far; `astray`: why it diverged, or ""."""
 
-    def __init__(self, trainer: Trainer, family: TaskFamily, length: int) -> None:
-        everywhere = NamedSharding(trainer.mesh, PartitionSpec())
-        options = compiler_options()
-        self.family = family
-        # One layout from the first call to the last, or the second call compiles again.
-        self.start = jax.jit(trainer.init, out_shardings=everywhere)(family)
-        self.chunk = jax.jit(
-            lambda family, state: trainer.chunk(family, state, length),
-            out_shardings=everywhere,
-            compiler_options=options,
+    def __init__(
+        self,
+        config: Config,
+        programs: Programs,
+        store: Store,
+        log: Log | None,
+        progress: Progress,
+        identity: dict[str, Any],
+        seconds: float,
+    ) -> None:
+        self.config, self.programs, self.store = config, programs, store
+        self.log, self.progress, self.identity = log, progress, identity
+        self.seconds, self.astray, self._bad, self._saved = seconds, "", 0, -1
+
+    def run(self, state: MetaTrainState, stop: Any) -> MetaTrainState:
+        """Until the last outer step, a request to stop, or divergence; the state is saved."""
+        run, step = self.config.run, int(state.step)
+        start = time.perf_counter() - self.seconds
+        if step >= run.outer_steps:
+            return state
+        self.progress.compiling(step)
+        self.programs.compile()
+        self.progress.compiled()
+        if step == 0 and not stop():
+            state, scores = self.programs.validate(state)
+            self._write({"step": 0, **self._scores(scores)})
+        while step < run.outer_steps and not stop() and not self.astray:
+            before, tick = float(state.inner_steps), time.perf_counter()
+            state, metrics = jax.block_until_ready(self.programs.chunk(state))
+            took = time.perf_counter() - tick
+            step, chunks = int(state.step), int(state.step) // run.chunk
+            row, score = self._row(state, metrics, before, took), None
+            last = step >= run.outer_steps
+            if last or chunks % self.config.valid.every == 0:
+                state, scores = self.programs.validate(state)
+                row |= self._scores(scores)
+                score = row["valid_loss"]
+                self._judge(state, row)
+            self.seconds = time.perf_counter() - start
+            row["seconds"] = round(self.seconds, 2)
+            if last or chunks % self.config.save.every == 0:
+                self._save(state, score)
+            self._write(row)
+        if not self.astray and self._saved != step:
+            self._save(state)
+        self.seconds = time.perf_counter() - start
+        return state
+
+    def _save(self, state: MetaTrainState, score: float | None = None) -> None:
+        facts = {**self.identity, "seconds": self.seconds}
+        self._saved = int(state.step)
+        self.store.save(self._saved, state, facts, score=score)
+
+    def _judge(self, state: MetaTrainState, row: dict[str, Any]) -> None:
+        """Notice a run that has gone astray."""
+        score, first = row["valid_loss"], float(state.first_score)
+        if not math.isfinite(row["grad_norm"]) or not all(
+            bool(jax.numpy.isfinite(x).all()) for x in jax.tree.leaves(state.theta)
+        ):
+            self.astray = f"theta is no longer finite at outer step {row['step']}"
+        self._bad = self._bad + 1 if not score <= first + self.config.run.tolerance else 0
+        if self._bad >= PATIENCE:
+            self.astray = (
+                f"the meta-validation loss has been above {first:.4f} + "
+                f"{self.config.run.tolerance:g} {PATIENCE} times in a row up to outer step "
+                f"{row['step']}"
+            )
+
+    def _row(
+        self, state: MetaTrainState, metrics: Metrics, before: float, took: float
+    ) -> dict[str, Any]:
+        row = {
+            "step": int(state.step),
+            "inner_steps": int(state.inner_steps),
+            "inner_steps_per_second": round((float(state.inner_steps) - before) / took, 1),
+            "outer_steps_per_second": round(self.config.run.chunk / took, 3),
+            "meta_loss": float(metrics.loss),
+            "grad_norm": float(metrics.grad_norm),
+            "nonfinite": float(metrics.nonfinite),
+        }
+        if len(self.config.sources) > 1:
+            named = zip(self.config.sources, metrics.losses, strict=True)
+            row |= {f"meta_loss/{source.name}": float(loss) for source, loss in named}
+        return row
+
+    def _scores(self, scores: list[float]) -> dict[str, float]:
+        return {"valid_loss": sum(scores) / len(scores)}
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self.log:
+            self.log.append(row)
+        self.progress.update(row)
+
+
+def _export(
+    config: Config,
+    folder: Path,
+    state: MetaTrainState,
+    seconds: float,
+    command: str | None,
+    console: rich.console.Console,
+) -> Artifact:
+    command = command or f"meta_train.meta_train(Config(...), {str(folder)!r})"
+    card = make_card(config, state, seconds=seconds, command=command)
+    artifact = Artifact(config.optimizer, jax.device_get(state.best_theta), card)
+    if leads():
+        path = folder / f"{config.run.name}.safetensors"
+        artifact.save(path)
+        path.with_suffix(".md").write_text(card_markdown(artifact))
+        console.print(
+            f"Meta-trained for {seconds:.0f} s, {card['budget']['inner_steps']:,} inner steps."
         )
-        self.select = jax.jit(trainer.select, out_shardings=everywhere, compiler_options=options)
-
-    def compile(self) -> None:
-        """Compile both at once: each keeps about one core busy."""
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            jobs = [
-                pool.submit(lambda f: f.lower(self.family, self.start).compile(), program)
-                for program in (self.chunk, self.select)
-            ]
-            self.chunk, self.select = (job.result() for job in jobs)
-
-
-def _row(
-    state: MetaTrainState, metrics: Metrics, score: jax.Array, rate: float, seconds: float
-) -> dict[str, Any]:
-    return {
-        "step": int(state.step),
-        "inner_steps": int(state.inner_steps),
-        "inner_steps_per_second": round(rate, 1),
-        "seconds": round(seconds, 2),
-        **{name: float(value) for name, value in metrics._asdict().items()},
-        "valid_loss": float(score),
-    }
-
-
-class _Log:
-    """`metrics.jsonl`: one line a chunk, never one twice."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def append(self, row: dict[str, Any]) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-    def rewind(self, step: int) -> None:
-        """Forget lines after `step`, and a last line that a kill cut short."""
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = []
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                break
-            if row["step"] <= step:
-                kept.append(line + "\n")
-        write_atomic(self.path, "".join(kept))
-
-
-def _default_command(config: Config, out: Path) -> str:
-    return f"meta_train.meta_train(Config(...), {str(out)!r})"
+        console.print(f"Exported {path}", soft_wrap=True)
+    return artifact
 
 
 def shell_command(argv: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """What a person sees while meta-training: a bar on a terminal, plain lines in a log."""
 
+import datetime
 import time
 from typing import Any
 
@@ -8,28 +9,34 @@ import rich.progress
 
 
 class Progress:
-    """Outer steps done, inner steps a second, meta-loss, meta-validation loss, time left."""
+    """Outer steps done, speed, meta-loss, meta-validation loss, time left."""
 
-    def __init__(self, console: rich.console.Console, done: int, total: int) -> None:
-        self.console, self.done, self.total = console, done, total
+    def __init__(self, console: rich.console.Console, total: int) -> None:
+        self.console, self.done, self.total = console, 0, total
+        self._valid = ""
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("Meta-training"),
-            rich.progress.BarColumn(bar_width=24),
+            rich.progress.BarColumn(bar_width=20),
             rich.progress.MofNCompleteColumn(),
             rich.progress.TextColumn("{task.fields[facts]}"),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal or console.quiet,
         )
-        self._task = self._bar.add_task("", total=total, completed=done, facts="compiling")
+        self._task = self._bar.add_task("", total=total, facts="")
         self._start = time.perf_counter()
 
     def __enter__(self) -> "Progress":
         self._bar.start()
-        self._line("Compiling the outer step.")
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
+
+    def compiling(self, done: int) -> None:
+        """Compilation begins, `done` outer steps into the run."""
+        self.done, self._start = done, time.perf_counter()
+        self._bar.update(self._task, completed=done, facts="compiling")
+        self._line("Compiling the outer step.")
 
     def compiled(self) -> None:
         """The clock for the time left starts here."""
@@ -39,12 +46,21 @@ class Progress:
 
     def update(self, row: dict[str, Any]) -> None:
         """Show one row of `metrics.jsonl`."""
+        if "valid_loss" in row:
+            self._valid = f"valid {row['valid_loss']:.3f}"
+        if row["step"] == 0:
+            self._line(f"untrained: {self._valid}")
+            self._start = time.perf_counter()
+            return
         pace = (time.perf_counter() - self._start) / (row["step"] - self.done)
+        left = datetime.timedelta(seconds=round(pace * (self.total - row["step"])))
         facts = (
             f"{row['inner_steps_per_second']:,.0f} inner steps/s  "
-            f"meta-loss {row['meta_loss']:.3f}  valid {row['valid_loss']:.3f}  "
-            f"{pace * (self.total - row['step']):.0f} s left"
+            f"{row['outer_steps_per_second']:.3g} outer/s  "
+            f"meta-loss {row['meta_loss']:.3f}  {self._valid}  {left} left"
         )
+        if row["nonfinite"]:
+            facts += f"  {row['nonfinite']:.0f} runs not finite"
         self._bar.update(self._task, completed=row["step"], facts=facts)
         self._line(f"outer step {row['step']}/{self.total}  {facts}")
 

@@ -1,133 +1,207 @@
-"""The outer loop: estimate a meta-gradient, step theta, validate, all in one compiled call."""
+"""The outer loop's mathematics: estimate meta-gradients, step theta, validate, keep the best."""
 
 import dataclasses
+import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import PartitionSpec
 
 from learned_opt import LearnedOptimizer, Theta
-from tasks import TaskFamily, map_lanes
+from tasks import map_lanes
 
-from ._base import GradientEstimator
-from ._unroll import Objective, unroll
+from ._unroll import MetaProblem, unroll
+from .estimators import GradientEstimator, MetaGrad
 
 
 class MetaTrainState(NamedTuple):
     """Everything a run needs to go on: one pytree, one checkpoint.
 
-    `best_theta`, `best_score`: the meta-parameters with the lowest meta-validation loss so far;
-    `step`: outer steps done (int32); `inner_steps`: training steps spent so far (float32).
+    `estimator_states`: one a family; `best_theta`, `best_score`, `best_step`: the meta-parameters
+    with the lowest meta-validation loss so far, that loss, and when; `first_score`: the loss
+    before the first step; `step`: outer steps done (int32); `inner_steps`: training steps spent so
+    far (float32).
     """
 
     theta: Theta
     outer_state: optax.OptState
-    estimator_state: Any
+    estimator_states: tuple[Any, ...]
     best_theta: Theta
     best_score: jax.Array
+    best_step: jax.Array
+    first_score: jax.Array
     step: jax.Array
     inner_steps: jax.Array
     key: jax.Array
 
 
 class Metrics(NamedTuple):
-    """Of one chunk of outer steps: mean meta-loss and gradient norm, pairs dropped in all."""
+    """Of one or several outer steps.
 
-    meta_loss: jax.Array
+    `losses`: meta-loss by family, (families,); `loss`: their weighted mean; `grad_norm`: norm of
+    the meta-gradient before the outer optimizer; `nonfinite`: runs that met a loss or gradient
+    that was not a finite number, in all.
+    """
+
+    losses: jax.Array
+    loss: jax.Array
     grad_norm: jax.Array
-    dropped: jax.Array
+    nonfinite: jax.Array
+
+    @classmethod
+    def over(cls, steps: "Metrics") -> "Metrics":
+        """Of several steps, from leaves with a leading axis: means, and the sum of `nonfinite`."""
+        means = jax.tree.map(lambda x: x.mean(0), steps)
+        return means._replace(nonfinite=steps.nonfinite.sum())
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["problem", "task", "horizon", "key"],
+    meta_fields=["runs"],
+)
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """Meta-validation: the mean meta-loss of `runs` runs that are always the same. A pytree.
+
+    Args:
+      problem: what is learned, and the family.
+      task: a member of the family, or None: each run draws its own.
+      horizon: steps (int32).
+      key: of the tasks, initial weights and data.
+      runs: how many.
+    """
+
+    problem: MetaProblem
+    task: Any
+    horizon: jax.Array
+    key: jax.Array
+    runs: int
+
+    def score(self, theta: Theta) -> jax.Array:
+        """Mean meta-loss (scalar) at theta."""
+
+        def run(index: jax.Array, judge: "Judge", theta: Theta) -> jax.Array:
+            task_key, run_key = jax.random.split(jax.random.fold_in(judge.key, index))
+            family = judge.problem.family
+            task = family.sample(task_key) if judge.task is None else judge.task
+            return unroll(judge.problem, task, theta, run_key, horizon=judge.horizon)[0]
+
+        lanes = jnp.arange(self.runs)
+        return map_lanes(self.problem.mesh, run, lanes, self, theta, total=True) / self.runs
 
 
 @dataclasses.dataclass(frozen=True)
 class Trainer:
-    """Meta-training of one optimizer on one family.
+    """Meta-training of one optimizer on one or several families.
 
     Args:
       optimizer: what is trained.
-      estimator: its meta-gradient.
+      estimators: the meta-gradient of each family.
+      weights: of the families' meta-gradients; they sum to one.
       outer: optax transformation that moves theta.
-      objective: meta-loss of the meta-validation.
-      mesh: devices for the meta-validation.
-      valid_tasks: meta-validation runs, with fixed tasks, initial weights and data.
-      valid_horizon: their length in steps.
-      seed: of everything.
+      seed: of everything but the meta-validation.
     """
 
     optimizer: LearnedOptimizer
-    estimator: GradientEstimator
+    estimators: tuple[GradientEstimator, ...]
+    weights: tuple[float, ...]
     outer: optax.GradientTransformation
-    objective: Objective
-    mesh: Mesh
-    valid_tasks: int = 16
-    valid_horizon: int = 300
     seed: int = 0
 
-    def init(self, family: TaskFamily) -> MetaTrainState:
-        """The state before the first outer step."""
+    def init(self, problems: Sequence[MetaProblem]) -> MetaTrainState:
+        """The state before the first outer step; one problem a family."""
         theta_key, estimator_key, key = jax.random.split(jax.random.key(self.seed), 3)
         theta = self.optimizer.init(theta_key)
         return MetaTrainState(
             theta=theta,
             outer_state=self.outer.init(theta),
-            estimator_state=self.estimator.init(family, theta, estimator_key),
+            estimator_states=tuple(
+                estimator.init(problem, theta, jax.random.fold_in(estimator_key, i))
+                for i, (estimator, problem) in enumerate(
+                    zip(self.estimators, problems, strict=True)
+                )
+            ),
             best_theta=jax.tree.map(jnp.copy, theta),
             best_score=jnp.asarray(jnp.inf),
+            best_step=jnp.zeros((), jnp.int32),
+            first_score=jnp.asarray(jnp.inf),
             step=jnp.zeros((), jnp.int32),
             inner_steps=jnp.zeros(()),
             key=key,
         )
 
-    def step(
-        self, family: TaskFamily, state: MetaTrainState
-    ) -> tuple[MetaTrainState, tuple[jax.Array, jax.Array, jax.Array]]:
-        """One outer step; returns the state, meta-loss, gradient norm and dropped pairs."""
-        key = jax.random.fold_in(state.key, state.step)
-        estimate, estimator_state = self.estimator.estimate(
-            family, state.theta, state.estimator_state, key
+    def specs(self, state: MetaTrainState, rows: PartitionSpec) -> Any:
+        """Like the state: `rows` for leaves that have a row a lane, no sharding for the others."""
+        whole = PartitionSpec()
+        specs = [
+            jax.tree.map(lambda _, spec=rows if estimator.row_state else whole: spec, part)
+            for estimator, part in zip(self.estimators, state.estimator_states, strict=True)
+        ]
+        everything = jax.tree.map(lambda _: whole, state)
+        return everything._replace(estimator_states=tuple(specs))
+
+    def estimate(
+        self, family: int, problem: MetaProblem, state: MetaTrainState
+    ) -> tuple[MetaGrad, Any]:
+        """The meta-gradient of one family, by its number, and its estimator's next state."""
+        key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), family)
+        return self.estimators[family].estimate(
+            problem, state.theta, state.estimator_states[family], key, state.step
         )
-        updates, outer_state = self.outer.update(estimate.grad, state.outer_state, state.theta)
+
+    def apply(
+        self, state: MetaTrainState, estimates: Sequence[tuple[MetaGrad, Any]]
+    ) -> tuple[MetaTrainState, Metrics]:
+        """One step of theta, after all families have been estimated."""
+        found = [estimate for estimate, _ in estimates]
+        grad = jax.tree.map(
+            lambda *parts: sum(w * g for w, g in zip(self.weights, parts, strict=True)),
+            *(one.grad for one in found),
+        )
+        updates, outer_state = self.outer.update(grad, state.outer_state, state.theta)
+        losses = jnp.stack([one.loss for one in found])
+        metrics = Metrics(
+            losses=losses,
+            loss=losses @ jnp.asarray(self.weights, losses.dtype),
+            grad_norm=optax.tree.norm(grad),
+            nonfinite=sum((one.nonfinite for one in found), start=jnp.zeros(())),
+        )
         state = state._replace(
             theta=optax.apply_updates(state.theta, updates),
             outer_state=outer_state,
-            estimator_state=estimator_state,
+            estimator_states=tuple(after for _, after in estimates),
             step=state.step + 1,
-            inner_steps=state.inner_steps + estimate.inner_steps,
+            inner_steps=state.inner_steps + sum(one.inner_steps for one in found),
         )
-        return state, (estimate.loss, optax.tree.norm(estimate.grad), estimate.dropped)
+        return state, metrics
+
+    def step(
+        self, problems: Sequence[MetaProblem], state: MetaTrainState
+    ) -> tuple[MetaTrainState, Metrics]:
+        """One outer step."""
+        estimates = [self.estimate(i, problem, state) for i, problem in enumerate(problems)]
+        return self.apply(state, estimates)
 
     def chunk(
-        self, family: TaskFamily, state: MetaTrainState, length: int
+        self, problems: Sequence[MetaProblem], state: MetaTrainState, length: int
     ) -> tuple[MetaTrainState, Metrics]:
         """`length` outer steps."""
-        state, (loss, norm, dropped) = jax.lax.scan(
-            lambda s, _: self.step(family, s), state, length=length
-        )
-        return state, Metrics(loss.mean(), norm.mean(), dropped.sum())
+        state, steps = jax.lax.scan(lambda s, _: self.step(problems, s), state, length=length)
+        return state, Metrics.over(steps)
 
-    def select(self, family: TaskFamily, state: MetaTrainState) -> tuple[MetaTrainState, jax.Array]:
-        """Validate theta, keep it if it is the best so far; returns the state and the score."""
-        score = self.validate(family, state.theta)
+    def select(self, state: MetaTrainState, score: jax.Array) -> MetaTrainState:
+        """Keep theta if its meta-validation loss `score` is the lowest so far."""
         better = score < state.best_score
         best = jax.tree.map(
             lambda new, old: jnp.where(better, new, old), state.theta, state.best_theta
         )
-        best_score = jnp.where(better, score, state.best_score)
-        return state._replace(best_theta=best, best_score=best_score), score
-
-    def validate(self, family: TaskFamily, theta: Theta) -> jax.Array:
-        """Mean meta-loss (scalar) over the fixed meta-validation runs."""
-        horizon = jnp.asarray(self.valid_horizon, jnp.int32)
-        root = jax.random.fold_in(jax.random.key(self.seed), 0x7A11D)
-
-        def run(index, family, theta, root, horizon):
-            task_key, run_key = jax.random.split(jax.random.fold_in(root, index))
-            return unroll(
-                self.optimizer, self.objective, family, family.sample(task_key), theta, run_key,
-                horizon=horizon, max_steps=horizon,
-            )  # fmt: skip
-
-        runs = jnp.arange(self.valid_tasks)
-        total = map_lanes(self.mesh, run, runs, family, theta, root, horizon, total=True)
-        return total / self.valid_tasks
+        return state._replace(
+            best_theta=best,
+            best_score=jnp.where(better, score, state.best_score),
+            best_step=jnp.where(better, state.step, state.best_step),
+            first_score=jnp.where(state.step == 0, score, state.first_score),
+        )

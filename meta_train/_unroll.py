@@ -1,16 +1,22 @@
-"""An inner training run from start to horizon, and the meta-loss it earns."""
+"""Inner training runs: begun, advanced by some steps, ended, or from start to horizon at once.
+
+What is to be learned (`MetaProblem`) and what all estimators do with it.
+"""
 
 import dataclasses
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from learned_opt import LearnedOptimizer, Theta
 from tasks import (
+    InnerState,
     TaskFamily,
-    comparable_loss,
     full_loss,
     inner_init,
     inner_step,
@@ -18,66 +24,185 @@ from tasks import (
     relative_loss,
 )
 
+from ._objective import Objective
+from ._teacher import Teacher
 
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["family"],
+    meta_fields=["optimizer", "objective", "mesh", "teacher"],
+)
 @dataclasses.dataclass(frozen=True)
-class Objective:
-    """Meta-loss of a run: valid C(V) + last C(L) + mean C(M), C = `tasks.comparable_loss`.
+class MetaProblem:
+    """What is to be learned: an optimizer, on a family of tasks, by an objective, on a mesh.
 
-    V: loss on the whole inner validation split at the end; L: training loss averaged over the
-    last tenth of the steps (one at least); M: over all of them. C is the logarithm of the loss
-    relative to the task's reference, capped and floored.
+    A pytree whose leaves are the data; all else is static.
+
+    Args:
+      family: where tasks come from.
+      optimizer: what is meta-trained.
+      objective: meta-loss of one run.
+      mesh: devices that share the lanes of an estimate, see `tasks.device_mesh`.
+      teacher: a hand-made optimizer that takes part in the inner update for a while.
     """
 
-    valid: float = 1.0
-    last: float = 0.0
-    mean: float = 0.1
+    family: TaskFamily
+    optimizer: LearnedOptimizer
+    objective: Objective
+    mesh: Mesh
+    teacher: Teacher = Teacher()
 
-    def __call__(
-        self, valid: jax.Array, last: jax.Array, mean: jax.Array, reference: jax.Array
-    ) -> jax.Array:
-        """Scalars in the loss's own units to a scalar; always finite."""
-        terms = ((self.valid, valid), (self.last, last), (self.mean, mean))
-        return sum(
-            (weight * comparable_loss(loss, reference) for weight, loss in terms),
-            start=jnp.zeros(()),
-        )
+    def transform(
+        self, theta: Theta, horizon: jax.Array, outer_step: jax.Array | None
+    ) -> optax.GradientTransformationExtraArgs:
+        """What is added to parameters; without `outer_step` the teacher is silent."""
+        learned = self.optimizer.transform(theta, num_steps=horizon)
+        if outer_step is not None:
+            learned = self.teacher.assist(learned, horizon, outer_step)
+        return optax.with_extra_args_support(optax.chain(learned, optax.scale(-1.0)))
+
+
+class Episode(NamedTuple):
+    """What the two runs of an antithetic pair share.
+
+    `task`; `key`: of the data of all steps; `horizon`: planned steps and `t`: steps done (int32);
+    `reference`: the task's reference loss.
+    """
+
+    task: Any
+    key: jax.Array
+    horizon: jax.Array
+    t: jax.Array
+    reference: jax.Array
+
+
+class Run(NamedTuple):
+    """One training run in progress.
+
+    `total`, `tail`: sums of relative training losses over all steps and over the last tenth;
+    `finite`: whether every loss so far was a finite number.
+    """
+
+    params: Any
+    opt_state: optax.OptState
+    gradient_state: optax.OptState
+    total: jax.Array
+    tail: jax.Array
+    finite: jax.Array
+
+
+def begin(family: TaskFamily, task: Any, key: jax.Array, horizon: jax.Array) -> Episode:
+    """An episode at step 0; `key` decides its initial weights and data."""
+    return Episode(task, key, horizon, jnp.zeros((), jnp.int32), reference_loss(family, task))
+
+
+def start(
+    problem: MetaProblem, episode: Episode, theta: Theta, outer_step: jax.Array | None = None
+) -> Run:
+    """A run at step 0, with the episode's initial parameters."""
+    tx = problem.transform(theta, episode.horizon, outer_step)
+    init_key, _ = jax.random.split(episode.key)
+    _, params, opt_state, gradient_state = inner_init(episode.task, tx, init_key)
+    zero = jnp.zeros(())
+    return Run(params, opt_state, gradient_state, zero, zero, jnp.array(True))
+
+
+def advance(
+    problem: MetaProblem,
+    episode: Episode,
+    run: Run,
+    theta: Theta,
+    steps: int | jax.Array,
+    outer_step: jax.Array | None = None,
+    *,
+    over: Sequence[tuple[int | None, int, int]] = (),
+    masked: bool = False,
+    loop: Callable[..., Any] = jax.lax.fori_loop,
+) -> tuple[Run, jax.Array]:
+    """`steps` more training steps at `theta`; returns the run and what its steps earned (scalar).
+
+    Args:
+      over: axes of (episode, run, theta) to vectorise over, the outermost first. The loop is
+        around the vectorised step, which traces in a quarter of the time of the converse.
+      masked: `steps` may reach past the horizon, where the run stands still.
+      loop: `jax.lax.fori_loop` or what is called like it.
+    """
+
+    def step(i: jax.Array, episode: Episode, carry: tuple[Run, jax.Array], theta: Theta) -> Any:
+        return _step(problem, episode, carry, theta, i, outer_step, masked)
+
+    for episode_axis, run_axis, theta_axis in reversed(over):
+        step = jax.vmap(step, in_axes=(None, episode_axis, run_axis, theta_axis))
+    shape = run.total.shape[: len(over)]
+    return loop(0, steps, lambda i, carry: step(i, episode, carry, theta), (run, jnp.zeros(shape)))
+
+
+def _step(
+    problem: MetaProblem,
+    episode: Episode,
+    carry: tuple[Run, jax.Array],
+    theta: Theta,
+    i: jax.Array,
+    outer_step: jax.Array | None,
+    masked: bool,
+) -> tuple[Run, jax.Array]:
+    """Step number `i` of an `advance`."""
+    (run, earned), t = carry, episode.t + i
+    tx = problem.transform(theta, episode.horizon, outer_step)
+    _, step_key = jax.random.split(episode.key)
+    horizon, reference = episode.horizon, episode.reference
+    tail_start = horizon - jnp.maximum(1, horizon // 10)
+    state = InnerState(episode.task, run.params, run.opt_state, run.gradient_state)
+    new, loss = inner_step(problem.family, tx, state, jax.random.fold_in(step_key, t))
+    params, credit = new.params, problem.objective.of_step(loss, reference, horizon)
+    finite, loss = jnp.isfinite(loss), relative_loss(loss, reference)
+    if masked:
+        on = t < horizon
+        params = jax.tree.map(lambda a, b: jnp.where(on, a, b), params, run.params)
+        loss, credit = jnp.where(on, loss, 0.0), jnp.where(on, credit, 0.0)
+        finite |= ~on
+    run = Run(
+        params,
+        new.opt_state,
+        new.gradient_state,
+        run.total + loss,
+        run.tail + jnp.where(t >= tail_start, loss, 0.0),
+        run.finite & finite,
+    )
+    return run, earned + credit
+
+
+def finish(problem: MetaProblem, episode: Episode, run: Run) -> jax.Array:
+    """What the end of a run earns (scalar)."""
+    valid = None
+    if problem.objective.valid:
+        valid, _ = full_loss(problem.family, episode.task, run.params, "inner_valid")
+    tail_steps = jnp.maximum(1, episode.horizon // 10)
+    last = episode.reference * run.tail / tail_steps.astype(jnp.float32)
+    mean = episode.reference * run.total / episode.horizon.astype(jnp.float32)
+    return problem.objective.of_end(valid, last, mean, episode.reference)
 
 
 def unroll(
-    optimizer: LearnedOptimizer,
-    objective: Objective,
-    family: TaskFamily,
+    problem: MetaProblem,
     task: Any,
     theta: Theta,
     key: jax.Array,
     *,
     horizon: jax.Array,
-    max_steps: jax.Array,
-) -> jax.Array:
-    """Meta-loss (scalar) of training `task` for `horizon` steps with the optimizer at `theta`.
+    max_steps: jax.Array | int | None = None,
+    outer_step: jax.Array | None = None,
+    loop: Callable[..., Any] = jax.lax.fori_loop,
+) -> tuple[jax.Array, Run]:
+    """Meta-loss (scalar) of training `task` for `horizon` steps at `theta`, and the run.
 
     The loop runs `max_steps` >= `horizon` times, so that under `vmap` runs of several horizons
-    share it: past its horizon a run stands still. Both are traced: no recompilation.
+    share it: past its horizon a run stands still. Both may be traced: no recompilation.
     """
-    direction = optimizer.transform(theta, num_steps=horizon)
-    tx = optax.with_extra_args_support(optax.chain(direction, optax.scale(-1.0)))
-    init_key, step_key = jax.random.split(key)
-    state = inner_init(task, tx, init_key)
-    reference = reference_loss(family, task)
-    tail_steps = jnp.maximum(1, horizon // 10)
-
-    def body(t: jax.Array, carry: tuple) -> tuple:
-        state, total, tail = carry
-        new, loss = inner_step(family, tx, state, jax.random.fold_in(step_key, t))
-        on = t < horizon
-        params = jax.tree.map(lambda a, b: jnp.where(on, a, b), new.params, state.params)
-        loss = jnp.where(on, relative_loss(loss, reference), 0.0)
-        tail = tail + jnp.where(t >= horizon - tail_steps, loss, 0.0)
-        return new._replace(params=params), total + loss, tail
-
-    zero = jnp.zeros(())
-    state, total, tail = jax.lax.fori_loop(0, max_steps, body, (state, zero, zero))
-    valid, _ = full_loss(family, task, state.params, "inner_valid")
-    last = reference * tail / tail_steps.astype(tail.dtype)
-    mean = reference * total / horizon.astype(total.dtype)
-    return objective(valid, last, mean, reference)
+    episode = begin(problem.family, task, key, horizon)
+    run = start(problem, episode, theta, outer_step)
+    steps = horizon if max_steps is None else max_steps
+    masked = max_steps is not None
+    run, earned = advance(problem, episode, run, theta, steps, outer_step, masked=masked, loop=loop)
+    return earned + finish(problem, episode, run), run

@@ -14,7 +14,9 @@ from ._inner import inner_step as inner_step
 from ._mesh import compiler_options as compiler_options
 from ._mesh import core_count as core_count
 from ._mesh import device_mesh as device_mesh
+from ._mesh import map_blocks as map_blocks
 from ._mesh import map_lanes as map_lanes
+from ._mesh import row_spec as row_spec
 from ._mesh import use_all_cores as use_all_cores
 from ._meta_loss import comparable_loss as comparable_loss
 from ._meta_loss import reference_loss as reference_loss

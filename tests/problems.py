@@ -6,9 +6,22 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from tasks import Batch, Task, full_loss, inner_init, inner_step
+from meta_train import Objective
+from tasks import Batch, FamilySpec, Task, full_loss, inner_init, inner_step
+from tasks.families import InfluenceBalancing
+
+FINAL = Objective(valid=1.0, last=0.0, mean=0.0)
+FLOOR = 5e-4
+
+
+def mesh(devices=2):
+    return jax.make_mesh(
+        (devices,), ("lanes",), axis_types=(jax.sharding.AxisType.Auto,),
+        devices=jax.devices()[:devices],
+    )  # fmt: skip
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["start"], meta_fields=[])
@@ -76,3 +89,43 @@ def loss_ratio(family, task, tx, key, steps):
 
     state = jax.lax.fori_loop(0, steps, body, state)
     return full_loss(family, task, state.params, "inner_valid")[0] / first
+
+
+@dataclasses.dataclass(frozen=True)
+class InfluenceOptimizer:
+    """p <- p - g + u s with theta = {"u"}: +1 for the first 10 of 23 units, -1 for the rest."""
+
+    name: ClassVar[str] = "influence"
+
+    def init(self, key):
+        return {"u": jnp.zeros(())}
+
+    def transform(self, theta, *, num_steps=None):
+        def update(updates, state, params=None, **extra):
+            return {"p": updates["p"] - theta["u"] * jnp.asarray(SIGNS, jnp.float32)}, state
+
+        return optax.GradientTransformationExtraArgs(lambda params: (), update)
+
+
+SIGNS = np.where(np.arange(23) < 10, 1.0, -1.0)
+
+
+def influence_family():
+    return FamilySpec(InfluenceBalancing(), "points/23", 1).build()
+
+
+def influence_gradients(horizon, length):
+    """d/du at u = 0 of the mean relative loss over the run, whole and within truncations.
+
+    p <- A p + u s from p = 0, so dp/du obeys the same recursion; the loss of a step is
+    (p_1 - 1)^2 / 2 before it, relative to 1/2.
+    """
+    a = 0.5 * np.eye(23) + 0.5 * np.eye(23, k=1)
+    whole = within = 0.0
+    far, near = np.zeros(23), np.zeros(23)
+    for t in range(horizon):
+        if t % length == 0:
+            near = np.zeros(23)
+        whole, within = whole - 2 * far[0] / horizon, within - 2 * near[0] / horizon
+        far, near = a @ far + SIGNS, a @ near + SIGNS
+    return whole, within

@@ -93,7 +93,9 @@ def test_newer_format(path):
 
 def test_unknown_optimizer(path):
     rewrite(path, optimizer="velo9000")
-    with pytest.raises(ArtifactError, match="'velo9000', this code knows nominal: upgrade"):
+    with pytest.raises(
+        ArtifactError, match="'velo9000', this code knows nominal, per_param_mlp: upgrade"
+    ):
         learned_opt.load(path)
 
 

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 from checkpoints import FolderError, claim_folder
-from meta_train import Config, ConfigError, load_config
-from meta_train._config import from_dict
+from meta_train import PES, Config, ConfigError, Resume, load_config
+from tasks import SUITES, load_suite
 
 QUICKSTART = Path(__file__).parent.parent / "meta_train" / "configs" / "quickstart.toml"
 
@@ -16,7 +18,28 @@ def test_every_shipped_configuration_loads_and_round_trips():
     assert QUICKSTART in paths
     for path in paths:
         config = load_config(path)
-        assert from_dict(Config, config.to_dict()) == config
+        assert Config.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, marks=[pytest.mark.slow] if p.stem == "velo" else [], id=p.stem)
+        for p in sorted(QUICKSTART.parent.glob("*.toml"))
+    ],
+)
+def test_every_shipped_configuration_describes_an_outer_step(path):
+    """Traced, not run: data, problems, optimizer, estimator and outer optimizer fit together."""
+    jax.config.update("jax_numpy_dtype_promotion", "standard")  # for optax's own schedules
+    try:
+        trainer, problems, judges = load_config(path).build()
+        state = jax.eval_shape(trainer.init, problems)
+        after, metrics = jax.eval_shape(trainer.step, problems, state)
+        assert jax.tree.structure(after) == jax.tree.structure(state)
+        assert metrics.losses.shape == (len(problems),)
+        assert jax.eval_shape(judges[0].score, state.theta).shape == ()
+    finally:
+        jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 def test_overrides_change_one_value_each():
@@ -71,9 +94,89 @@ def test_bad_settings_are_named(override, message):
 @pytest.mark.parametrize(("pairs", "tasks", "devices"), [(4, 2, 2), (3, 2, 1), (4, 3, 1)])
 def test_a_run_has_one_mesh_that_fits_pairs_and_validation(pairs, tasks, devices):
     config = load_config(QUICKSTART, [f"estimator.pairs={pairs}", f"valid.tasks={tasks}"])
-    trainer, _ = config.build()
-    assert trainer.mesh == trainer.estimator.mesh
-    assert trainer.mesh.size == devices
+    _, (problem,), (judge,) = config.build()
+    assert problem.mesh == judge.problem.mesh
+    assert problem.mesh.size == devices
+
+
+def test_optimizer_and_estimator_are_chosen_by_name():
+    config = load_config(
+        QUICKSTART,
+        [
+            "optimizer.name=nominal", "estimator.name=pes", "estimator.truncation=25",
+            "estimator.resume.share=0.5", "estimator.sign=true", "teacher.name=muon",
+            "outer.optimizer=adamw", "outer.weight_decay=0.1", "outer.warmup=10",
+        ],
+    )  # fmt: skip
+    assert config.estimator == PES(
+        pairs=16, sigma=0.03, horizon=(100, 300), truncation=25, resume=Resume(share=0.5), sign=True
+    )
+    assert Config.from_dict(config.to_dict()) == config
+
+
+def test_several_families_share_the_pairs_by_weight():
+    table = {
+        "estimator": {"name": "pes", "pairs": 4},
+        "families": [
+            {"problem": "mlp", "weight": 3.0},
+            {"problem": "linear", "data": "wine", "weight": 0.5},
+        ],
+    }
+    config = Config.from_dict(table)
+    trainer, problems, judges = config.build()
+    assert [e.pairs for e in trainer.estimators] == [12, 2]
+    assert trainer.weights == (12 / 14, 2 / 14)
+    assert problems[0].mesh.size == 2
+    assert [judge.runs for judge in judges] == [16, 16]
+    assert Config.from_dict(config.to_dict()) == config
+
+
+def test_a_suite_brings_its_families_and_their_weights():
+    config = Config.from_dict({"suite": "META_TRAIN_V1", "estimator": {"pairs": 2}})
+    weights = [entry.weight for entry in SUITES["META_TRAIN_V1"].entries]
+    assert [e.pairs for e in config.estimators] == [max(1, round(2 * w)) for w in weights]
+    assert Config.from_dict(config.to_dict()) == config
+
+
+def test_meta_validation_on_a_suite_judges_each_of_its_tasks():
+    """At most at the horizon that is said; META_VALID_V1 is the same with MNIST prepared."""
+    valid = {"suite": "quickstart", "tasks": 4, "horizon": 400}
+    _, (problem,), judges = Config.from_dict({"valid": valid}).build()
+    tasks = load_suite("quickstart")
+    assert [int(judge.horizon) for judge in judges] == [min(400, t.horizon) for t in tasks]
+    assert all(judge.runs == 4 for judge in judges)
+    assert all(judge.problem.mesh == problem.mesh for judge in judges)
+    for judge, task in zip(judges, tasks, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, judge.task, task.member)
+    keys = {tuple(jax.random.key_data(judge.key).tolist()) for judge in judges}
+    assert len(keys) == len(tasks)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"suite": "META_TEST_V1"}, "suite must be one of META_TRAIN_V1, got 'META_TEST_V1'"),
+        ({"suite": "META_TRAIN_V1", "family": {"data": "wine"}}, "give one of [family], [[famil"),
+        ({"valid": {"suite": "V9"}}, "valid.suite must be one of quickstart, META_VALID_V1"),
+        ({"families": [{"problem": "mpl"}]}, "families[0].problem must be one of quadratic"),
+        ({"families": 3}, "families must be a list, got 3"),
+        ({"families": [{"weight": 0}]}, "families[0].weight must be positive, got 0"),
+        ({"estimator": {"name": "sps"}}, "estimator.name must be one of full_es, truncated_es"),
+        ({"estimator": {"name": "pes", "sigm": 1}}, "key estimator.sigm; did you mean estimator.s"),
+        ({"estimator": {"name": "evosax", "strategy": "ES"}}, "estimator.strategy must be an algo"),
+        ({"estimator": {"name": "evosax"}, "outer": {"clip": 1}}, "[outer] has no effect on the"),
+        ({"outer": {"optimizer": "adamm"}}, "outer.optimizer must be one of 'adam', 'adamw'"),
+        ({"outer": {"weight_decay": 0.1}}, "outer.weight_decay needs the optimizer adamw or lion"),
+        ({"teacher": {"share": 1.5}}, "teacher.share must be in (0, 1], got 1.5"),
+        ({"save": {"keep": 0}}, "save.keep must be positive, got 0"),
+        ({"objective": {"valid": -1}}, "objective.valid, last, mean and steps must be at least 0"),
+    ],
+)
+def test_bad_sections_are_named(table, message):
+    with pytest.raises(ConfigError) as error:
+        Config.from_dict(table)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_unknown_data_is_found_when_the_run_is_built():

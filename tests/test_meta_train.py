@@ -1,26 +1,24 @@
-"""Meta-gradients against closed forms, and the outer loop's mathematics."""
+"""The unroll, its meta-loss, the outer loop's mathematics, and what one program costs nothing."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from problems import LearnedSGD, Quadratics
+from problems import FINAL, FLOOR, LearnedSGD, Quadratics, mesh
 
-from meta_train import FullES, Objective, Trainer, unroll
+from meta_train import FullES, Judge, MetaProblem, Objective, Outer, Teacher, Trainer, unroll
 from tasks import device_mesh
 
 FAMILY = Quadratics(jnp.asarray(2.0))
 STEPS = 5
-FINAL = Objective(valid=1.0, last=0.0, mean=0.0)
-FLOOR = 5e-4
+KEY = jax.random.key(0)
 
 
-def mesh(devices=2):
-    return jax.make_mesh(
-        (devices,), ("lanes",), axis_types=(jax.sharding.AxisType.Auto,),
-        devices=jax.devices()[:devices],
-    )  # fmt: skip
+def problem(objective=FINAL, optimizer=None, family=FAMILY):
+    return MetaProblem(family, optimizer or LearnedSGD(), objective, mesh())
 
 
 def meta_loss(lr, start=2.0, steps=STEPS):
@@ -28,30 +26,31 @@ def meta_loss(lr, start=2.0, steps=STEPS):
     return np.log(np.minimum(0.5 * (start * (1 - lr) ** steps) ** 2 + 1, 4) + FLOOR)
 
 
-def smoothed_gradient(lr, sigma, steps=STEPS):
-    """d/d lr E[meta_loss(lr + sigma z)] = E[meta_loss(lr + sigma z) z] / sigma by quadrature."""
-    z, w = np.polynomial.hermite_e.hermegauss(64)
-    return np.sum(w * meta_loss(lr + sigma * z, steps=steps) * z) / sigma / np.sqrt(2 * np.pi)
+def run(objective, horizon, max_steps=None, optimizer=None, lr=0.3):
+    system = problem(objective, optimizer)
 
+    @jax.jit
+    def earned(horizon, max_steps):
+        task, theta = FAMILY.sample(KEY), {"lr": jnp.asarray(lr)}
+        return unroll(system, task, theta, KEY, horizon=horizon, max_steps=max_steps)[0]
 
-def run(objective, horizon, max_steps=None, family=FAMILY, optimizer=None, lr=0.3):
-    return unroll(
-        optimizer or LearnedSGD(), objective, family, family.sample(jax.random.key(0)),
-        {"lr": jnp.asarray(lr)}, jax.random.key(1),
-        horizon=jnp.asarray(horizon), max_steps=jnp.asarray(max_steps or horizon),
-    )  # fmt: skip
+    return earned(jnp.asarray(horizon), jnp.asarray(max_steps or horizon))
 
 
 def test_unroll_earns_the_meta_loss_of_its_definition():
     p = 2.0 * 0.7 ** np.arange(21)
     losses = 0.5 * p**2 + 1
-    objective = Objective(valid=1.0, last=0.5, mean=0.25)
+    objective = Objective(valid=1.0, last=0.5, mean=0.25, steps=2.0)
     want = (
         np.log(losses[20] + FLOOR)
+        + 2.0 * np.log(losses[:20] + FLOOR).mean()
         + 0.5 * np.log(losses[18:20].mean() + FLOOR)
         + 0.25 * np.log(losses[:20].mean() + FLOOR)
     )
     np.testing.assert_allclose(run(objective, 20), want, rtol=1e-5)
+    plain = dataclasses.replace(objective, log=False)
+    want = losses[20] + 2.25 * losses[:20].mean() + 0.5 * losses[18:20].mean()
+    np.testing.assert_allclose(run(plain, 20), want, rtol=1e-5)
 
 
 def test_steps_past_the_horizon_change_nothing():
@@ -67,144 +66,122 @@ def test_losses_that_explode_or_are_not_numbers_count_as_the_cap():
     assert float(nan) == pytest.approx(want, rel=1e-5)
 
 
-@pytest.mark.parametrize("sigma", [0.02, 0.2])
-def test_full_es_is_unbiased_for_the_smoothed_gradient(sigma):
-    """Mean of 200 estimates of 16 pairs within 3 standard errors; the errors are small."""
-    es = FullES(LearnedSGD(), mesh(), FINAL, pairs=16, sigma=sigma, horizon=(STEPS, STEPS))
-    keys = jax.random.split(jax.random.key(0), 200)
-    theta = {"lr": jnp.asarray(0.3)}
-    estimate = jax.jit(lambda key: es.estimate(FAMILY, theta, (), key)[0].grad["lr"])
-    draws = np.array([estimate(key) for key in keys])
-    # A pair's horizon is round(5 u), u ~ U(0.6, 1): 3, 4, 5 with these chances.
-    chances = {3: 0.25, 4: 0.5, 5: 0.25}
-    want = sum(p * smoothed_gradient(0.3, sigma, steps) for steps, p in chances.items())
-    error = draws.std() / np.sqrt(len(draws))
-    assert error < 0.05 * abs(want)
-    assert abs(draws.mean() - want) < 3 * error
+def trainer(outer=None, families=1, **settings):
+    es = FullES(pairs=16, sigma=0.05, horizon=(STEPS, STEPS))
+    weights = (0.75, 0.25)[:families] if families > 1 else (1.0,)
+    return Trainer(LearnedSGD(), (es,) * families, weights, outer or optax.sgd(0.02), 3, **settings)
 
 
-def test_full_es_is_the_estimator_of_evosaxs_open_es():
-    """Mean and variance of 400 estimates agree with an independent implementation's."""
-    from evosax.algorithms import Open_ES
-    from evosax.core.fitness_shaping import identity_fitness_shaping_fn
-
-    sigma, pairs, count = 0.1, 8, 400
-    theta = jnp.asarray([0.3])
-    reference = Open_ES(
-        population_size=2 * pairs, solution=theta, optimizer=optax.sgd(1.0),
-        std_schedule=optax.constant_schedule(sigma),
-        fitness_shaping_fn=identity_fitness_shaping_fn,
-    )  # fmt: skip
-
-    def fitness(lr, steps):
-        return jnp.log(0.5 * (2.0 * (1 - lr) ** steps) ** 2 + 1)
-
-    @jax.jit
-    def evosax_gradient(key):
-        key_ask, key_tell, key_horizon = jax.random.split(key, 3)
-        state = reference.init(key, theta, reference.default_params)
-        population, state = reference.ask(key_ask, state, reference.default_params)
-        steps = jnp.round(STEPS * jax.random.uniform(key_horizon, (pairs,), minval=0.6))
-        losses = fitness(population[:, 0], jnp.concatenate([steps, steps]))
-        after, _ = reference.tell(key_tell, population, losses, state, reference.default_params)
-        return (theta - reference.get_mean(after))[0]
-
-    es = FullES(LearnedSGD(), mesh(), FINAL, pairs=pairs, sigma=sigma, horizon=(STEPS, STEPS))
-    ours = jax.jit(lambda key: es.estimate(FAMILY, {"lr": theta[0]}, (), key)[0].grad["lr"])
-    keys = jax.random.split(jax.random.key(5), count)
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        theirs = np.array([evosax_gradient(key) for key in keys])
-    draws = np.array([ours(key) for key in keys])
-    error = np.hypot(draws.std(), theirs.std()) / np.sqrt(count)
-    assert abs(draws.mean() - theirs.mean()) < 3 * error
-    assert abs(draws.mean()) > 20 * error
-    # The relative standard error of a standard deviation of 400 draws is 3.5 %; of a ratio 5 %.
-    np.testing.assert_allclose(draws.std() / theirs.std(), 1, atol=0.15)
-
-
-def test_quadrature_agrees_with_the_derivative_for_small_sigma():
-    slope = (meta_loss(0.3 + 1e-6) - meta_loss(0.3 - 1e-6)) / 2e-6
-    np.testing.assert_allclose(smoothed_gradient(0.3, 1e-3), slope, rtol=1e-4)
-
-
-def test_estimate_does_not_depend_on_the_number_of_devices():
-    family, theta = Quadratics(jnp.asarray(2.0), noisy=True), {"lr": jnp.asarray(0.3)}
-    one, two = (
-        FullES(LearnedSGD(), mesh(n), FINAL, pairs=8, horizon=(2, 9)).estimate(
-            family, theta, (), jax.random.key(3)
-        )[0]
-        for n in (1, 2)
-    )
-    np.testing.assert_allclose(one.grad["lr"], two.grad["lr"], rtol=1e-5)
-    np.testing.assert_allclose(one.loss, two.loss, rtol=1e-6)
-    assert int(one.inner_steps) == int(two.inner_steps)
-
-
-def test_a_pair_shares_task_horizon_and_data():
-    """With equal losses on both sides whatever the task, every estimate is exactly zero."""
-    flat = Objective(valid=0.0, last=0.0, mean=0.0)
-    es = FullES(LearnedSGD(), mesh(), flat, pairs=4)
-    grad, _ = es.estimate(
-        Quadratics(jnp.asarray(2.0), noisy=True), {"lr": jnp.asarray(0.3)}, (), jax.random.key(0)
-    )
-    assert float(grad.grad["lr"]) == 0.0
-    assert float(grad.dropped) == 0
-
-
-def test_an_exploding_pair_stays_finite_and_bounded():
-    """Losses are capped, so a NaN on one side costs one pair the difference of two logarithms."""
-    es = FullES(LearnedSGD(explode=True), mesh(), FINAL, pairs=64, sigma=0.2, horizon=(5, 5))
-    grad, _ = es.estimate(FAMILY, {"lr": jnp.asarray(0.3)}, (), jax.random.key(0))
-    worst = np.log(4.0) * 3.5 * 0.2 / (2 * 0.2**2)
-    assert np.isfinite(grad.grad["lr"])
-    assert abs(float(grad.grad["lr"])) < worst
-    # Larger lr explodes: the meta-gradient points away from it.
-    assert float(grad.grad["lr"]) > 0
-
-
-def test_pairs_must_fit_the_devices():
-    with pytest.raises(ValueError, match=r"pairs must be a multiple of .*\(2\), got 3"):
-        FullES(LearnedSGD(), mesh(2), pairs=3)
-    assert device_mesh(3).size == 1
-    assert device_mesh(4).size == 2
-
-
-def trainer(**changes):
-    es = FullES(LearnedSGD(), mesh(), FINAL, pairs=16, sigma=0.05, horizon=(STEPS, STEPS))
-    settings = {"valid_tasks": 4, "valid_horizon": STEPS, "seed": 3} | changes
-    return Trainer(LearnedSGD(), es, optax.sgd(0.02), FINAL, mesh(), **settings)
+def score(problem, theta, runs=4):
+    judge = Judge(problem, None, jnp.int32(STEPS), KEY, runs)
+    return jax.jit(judge.score)(theta)
 
 
 def test_meta_training_finds_a_step_size_that_solves_the_quadratic():
     """From lr = 0.3, meta-loss 0.055, to one that leaves under a thousandth."""
-    t = trainer()
-    state = t.init(FAMILY)
-    before = t.validate(FAMILY, state.theta)
-    state, metrics = jax.jit(lambda s: t.chunk(FAMILY, s, 150))(state)
-    state, score = t.select(FAMILY, state)
+    t, problems = trainer(), (problem(),)
+    state = t.init(problems)
+    before = score(problems[0], state.theta)
+    state = t.select(state, before)
+    state, metrics = jax.jit(lambda s: t.chunk(problems, s, 150))(state)
+    after = score(problems[0], state.theta)
+    state = t.select(state, after)
     assert float(before) > 0.05
-    assert float(score) < 1e-3
+    assert float(after) < 1e-3
     np.testing.assert_allclose(before, meta_loss(0.3), rtol=1e-5)
-    np.testing.assert_allclose(score, meta_loss(float(state.theta["lr"])), atol=1e-5)
-    assert int(state.step) == 150
-    assert float(metrics.dropped) == 0
+    np.testing.assert_allclose(after, meta_loss(float(state.theta["lr"])), atol=1e-5)
+    assert int(state.step) == int(state.best_step) == 150
+    assert float(state.first_score) == float(before)
+    assert float(metrics.nonfinite) == 0
 
 
 def test_chunks_make_the_same_steps_however_they_are_cut():
-    t = trainer()
-    state = t.init(FAMILY)
-    whole, _ = t.chunk(FAMILY, state, 4)
-    parts, _ = t.chunk(FAMILY, t.chunk(FAMILY, state, 2)[0], 2)
+    t, problems = trainer(), (problem(),)
+    state = t.init(problems)
+    chunk = jax.jit(lambda state, length: t.chunk(problems, state, length), static_argnums=1)
+    whole, _ = chunk(state, 4)
+    parts, _ = chunk(chunk(state, 2)[0], 2)
     assert float(whole.theta["lr"]) == float(parts.theta["lr"])
     assert float(whole.inner_steps) == float(parts.inner_steps)
 
 
+def test_several_families_step_theta_by_the_weighted_mean_of_their_gradients():
+    """Starts 2 and 1 with weights 3 and 1: plain SGD moves by the mean of both estimates."""
+    t = trainer(families=2)
+    problems = (problem(), problem(family=Quadratics(jnp.asarray(1.0))))
+    state = t.init(problems)
+    estimate = jax.jit(t.estimate, static_argnums=0)
+    (one, _), (two, _) = (estimate(i, p, state) for i, p in enumerate(problems))
+    assert float(one.grad["lr"]) != float(two.grad["lr"])
+    after, metrics = jax.jit(t.step)(problems, state)
+    grad = 0.75 * one.grad["lr"] + 0.25 * two.grad["lr"]
+    np.testing.assert_allclose(after.theta["lr"], 0.3 - 0.02 * grad, rtol=1e-6)
+    np.testing.assert_allclose(metrics.losses, [one.loss, two.loss], rtol=1e-6)
+    np.testing.assert_allclose(metrics.loss, 0.75 * one.loss + 0.25 * two.loss, rtol=1e-6)
+    assert float(after.inner_steps) == float(one.inner_steps + two.inner_steps)
+
+
 def test_selection_keeps_the_best_theta():
     t = trainer()
-    state = t.init(FAMILY)
-    good, score = t.select(FAMILY, state._replace(theta={"lr": jnp.asarray(0.9)}))
-    worse, _ = t.select(FAMILY, good._replace(theta={"lr": jnp.asarray(0.1)}))
+    state = t.init((problem(),))
+    good = t.select(state._replace(theta={"lr": jnp.asarray(0.9)}), jnp.asarray(0.5))
+    worse = t.select(good._replace(theta={"lr": jnp.asarray(0.1)}), jnp.asarray(0.6))
     assert float(worse.best_theta["lr"]) == pytest.approx(0.9)
-    assert float(worse.best_score) == float(score)
-    nan, _ = t.select(FAMILY, good._replace(theta={"lr": jnp.asarray(jnp.nan)}))
+    assert float(worse.best_score) == 0.5
+    nan = t.select(good._replace(theta={"lr": jnp.asarray(jnp.nan)}), jnp.asarray(jnp.nan))
     assert float(nan.best_theta["lr"]) == pytest.approx(0.9)
+
+
+def test_a_mesh_takes_the_devices_that_divide_the_lanes():
+    assert device_mesh(3).size == 1
+    assert device_mesh(4).size == 2
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_teachers_share_decays_from_one_to_nothing(name):
+    """At outer step 0 its own steps, at 10 the learned ones, at 5 the mean of both."""
+    teacher = Teacher(name, learning_rate=0.1, share=1.0, outer_steps=10)
+    learned = LearnedSGD().transform({"lr": jnp.asarray(0.3)})
+    params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
+    grads = {"w": jnp.arange(1.0, 7.0).reshape(3, 2), "b": jnp.asarray([0.5, -0.5])}
+    make = {"adamw": optax.adamw, "muon": optax.contrib.muon}[name]
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        # T = 100: 5 % warm-up, so that the first step has a fifth of the learning rate.
+        alone = make(0.1 / 5)
+        theirs, _ = alone.update(grads, alone.init(params), params)
+
+        def at(step):
+            tx = teacher.assist(learned, jnp.int32(100), step)
+            return tx.update(grads, tx.init(params), params)[0]
+
+        found = [jax.jit(at)(jnp.int32(step)) for step in (0, 5, 10, 15)]
+    for leaf in "wb":
+        ours, taught = 0.3 * grads[leaf], -theirs[leaf]
+        np.testing.assert_allclose(found[0][leaf], taught, rtol=1e-4)
+        np.testing.assert_allclose(found[1][leaf], (ours + taught) / 2, rtol=1e-4)
+        np.testing.assert_allclose(found[2][leaf], ours, rtol=1e-6)
+        np.testing.assert_allclose(found[3][leaf], ours, rtol=1e-6)
+
+
+def test_outer_optimizers_follow_their_schedules():
+    """SGD without momentum shows the step size itself."""
+
+    def sizes(**settings):
+        outer = Outer("sgd", learning_rate=2.0, b1=0.0, clip=0.0, **settings)
+        tx = outer.build(10)
+
+        def body(state, _):
+            step, state = tx.update(jnp.asarray(1.0), state)
+            return state, -step
+
+        with jax.numpy_dtype_promotion("standard"):
+            return jax.lax.scan(body, tx.init(jnp.zeros(())), length=10)[1]
+
+    np.testing.assert_allclose(sizes(schedule="constant"), [2.0] * 10)
+    ramp = sizes(schedule="linear", warmup=2, final=0.5)
+    np.testing.assert_allclose(ramp, [0, 1, *(2 - np.arange(8) / 8)], rtol=1e-6)
+    cosine = 1 + np.cos(np.pi * np.arange(10) / 10)
+    np.testing.assert_allclose(sizes(schedule="cosine"), cosine, rtol=1e-5)
+    clipped = Outer("sgd", learning_rate=1.0, b1=0.0, schedule="constant", clip=0.3).build(10)
+    step, _ = clipped.update(jnp.asarray([3.0, 4.0]), clipped.init(jnp.zeros(2)))
+    np.testing.assert_allclose(step, [-0.18, -0.24], rtol=1e-6)

@@ -63,6 +63,22 @@ def test_initial_theta_is_adamw_with_warmup_and_linear_decay():
             np.testing.assert_allclose(got[name], want[name], rtol=2e-5, atol=2e-6)
 
 
+def test_descends_before_any_meta_training():
+    """Only a rule that starts as AdamW promises this."""
+    optimizer = Nominal()
+    tx = negated(optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=100))
+    params = jax.tree.map(lambda p: jnp.abs(p) + 1, tree(0))
+    after = descend(tx, params, [jax.tree.map(lambda p: 0.1 * p + 0.01, params)] * 3)[-1]
+    for name in SHAPES:
+        assert (after[name] < params[name]).all()
+
+
+def test_a_horizon_is_needed():
+    optimizer = Nominal()
+    with pytest.raises(ValueError, match="num_steps must be a positive integer, got None"):
+        optimizer.transform(optimizer.init(jax.random.key(0)))
+
+
 def reference(config, theta, params, grads, total):
     """The rule in float64 NumPy, tensor by tensor, from the equations of the docstrings."""
     theta = jax.tree.map(lambda x: np.asarray(x, np.float64), theta)

@@ -1,117 +1,221 @@
-"""A real process, killed with SIGKILL: the same command with --resume ends with the same theta."""
+"""Real processes, stopped and killed: --resume ends with the same theta, bit for bit."""
 
-import json
-import os
+import functools
+import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from processes import CACHE, TABLE, finish, launch, rows, same_run, wait_for, write_config
 
 import learned_opt
+import meta_train
 from checkpoints import CheckpointError, Store
-
-ROOT = Path(__file__).parent.parent
-SMALL = [
-    "--set", "run.outer_steps=12", "--set", "run.chunk=2", "--set", "family.options.max_width=8",
-    "--set", "family.options.widths=[4, 8]", "--set", "family.options.max_depth=1",
-    "--set", "family.options.depths=[1, 1]", "--set", "family.batch_size=8",
-    "--set", "estimator.pairs=2", "--set", "estimator.horizon=[20, 60]", "--set", "valid.tasks=2",
-    "--set", "valid.horizon=20",
-]  # fmt: skip
-
-
-def command(out, *extra):
-    config = str(ROOT / "meta_train" / "configs" / "quickstart.toml")
-    return [sys.executable, "-m", "meta_train", config, *SMALL, "--out", str(out), *extra]
-
-
-def start(out, *extra):
-    env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-    return subprocess.Popen(
-        command(out, *extra),
-        cwd=ROOT,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process):
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    return output
-
-
-def rows(out):
-    path = out / "metrics.jsonl"
-    return len(path.read_text().splitlines()) if path.exists() else 0
+from meta_train import Config, _loop
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
+def config(tmp_path_factory):
+    return write_config(tmp_path_factory.mktemp("config"))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, config):
     out = tmp_path_factory.mktemp("whole") / "run"
-    finish(start(out))
+    finish(launch(config, "--out", out))
     return out
 
 
-def same_run(a, b):
-    one, two = (learned_opt.load(out / "quickstart.safetensors") for out in (a, b))
-    jax.tree.map(np.testing.assert_array_equal, one.theta, two.theta)
-    assert one.card["budget"]["inner_steps"] == two.card["budget"]["inner_steps"]
-    timeless = ("inner_steps_per_second", "seconds")
-    logs = [
-        [
-            {k: v for k, v in json.loads(line).items() if k not in timeless}
-            for line in (out / "metrics.jsonl").read_text().splitlines()
-        ]
-        for out in (a, b)
-    ]
-    assert logs[0] == logs[1]
-    assert [row["step"] for row in logs[0]] == [2, 4, 6, 8, 10, 12]
-
-
-@pytest.mark.parametrize("kill_after_rows", [0, 1, 3])
-def test_sigkill_and_resume_is_bit_identical(uninterrupted, tmp_path, kill_after_rows):
-    """Killed while compiling, right after the first save, and in the middle."""
+@pytest.mark.parametrize("kill_after_rows", [0, pytest.param(1, marks=pytest.mark.slow), 4])
+def test_sigkill_and_resume_is_bit_identical(uninterrupted, config, tmp_path, kill_after_rows):
+    """Killed while compiling, after the row of the untrained theta, and in the middle."""
     out = tmp_path / "run"
-    process = start(out)
-    while rows(out) < kill_after_rows or not (out / "config.toml").exists():
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.002)
+    process = launch(config, "--out", out)
+    wait_for(process, lambda: len(rows(out)) >= kill_after_rows and (out / "config.toml").exists())
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert rows(out) < 6
-    assert not (out / "quickstart.safetensors").exists()
-    output = finish(start(out, "--resume"))
+    assert len(rows(out)) < 7
+    assert not (out / "tiny.safetensors").exists()
+    output = finish(launch(config, "--out", out, "--resume"))
     # The save after the last row may have been in flight; those before it are whole.
-    if kill_after_rows > 1:
+    if kill_after_rows > 2:
         assert "Resuming after" in output
     same_run(uninterrupted, out)
 
 
-def test_a_finished_run_resumes_to_itself_and_is_not_started_over(uninterrupted):
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
+def test_asked_to_stop_it_saves_and_says_how_to_go_on(
+    uninterrupted, config, tmp_path, number, status
+):
+    """No step is lost: it goes on from the last row. And --resume finds the run by itself."""
+    out = tmp_path / "runs" / "some" / "run"
+    # So many steps that they cannot be done before the signal.
+    long = ["--set", "run.outer_steps=200000"]
+    process = launch(config, *long, "--out", out)
+    wait_for(process, lambda: len(rows(out)) >= 3)
+    process.send_signal(number)
+    output = finish(process, status)
+    done = rows(out)[-1]["step"]
+    assert f"stopped: saved after {done} of 200000 outer steps; continue with --resume" in output
+    assert "Traceback" not in output
+    assert Store(out / "checkpoints").steps()[-1] == done
+    again = launch(*long, "--resume", "--out", out)
+    wait_for(again, lambda: rows(out)[-1]["step"] > done)
+    again.send_signal(signal.SIGTERM)
+    assert f"Resuming after {done} of 200000" in finish(again, 143)
+
+
+def test_resume_alone_finds_the_newest_unfinished_run(tmp_path, monkeypatch):
+    from meta_train.__main__ import newest_unfinished
+
+    for i, name in enumerate(("old", "new", "done")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.toml").write_text("")
+        if name == "done":
+            (folder / "x.safetensors").write_text("")
+        stamp = 1_000_000 + i
+        for path in folder.iterdir():
+            import os
+
+            os.utime(path, (stamp, stamp))
+    assert newest_unfinished(tmp_path) == tmp_path / "new"
+    with pytest.raises(meta_train.ConfigError, match="--resume found no unfinished run in"):
+        newest_unfinished(tmp_path / "done" / "nothing")
+
+
+def test_a_finished_run_resumes_to_itself_and_is_not_started_over(uninterrupted, config):
     before = (uninterrupted / "metrics.jsonl").read_text()
-    refused = subprocess.run(command(uninterrupted), cwd=ROOT, capture_output=True, text=True)
-    assert refused.returncode == 2
-    assert "already holds this run; continue it with --resume" in refused.stderr
-    finish(start(uninterrupted, "--resume"))
+    output = finish(launch(config, "--out", uninterrupted), 2)
+    assert "already holds this run; continue it with --resume" in output
+    finish(launch(config, "--out", uninterrupted, "--resume"))
     assert (uninterrupted / "metrics.jsonl").read_text() == before
 
 
-def test_another_configuration_is_refused(uninterrupted):
-    refused = subprocess.run(
-        [*command(uninterrupted, "--resume"), "--set", "run.seed=5"],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert refused.returncode == 2
-    assert "run.seed was 0, is now 5" in refused.stderr
-    assert "Traceback" not in refused.stderr
+def test_another_configuration_is_refused(uninterrupted, config):
+    output = finish(launch(config, "--out", uninterrupted, "--resume", "--set", "run.seed=5"), 2)
+    assert "run.seed was 0, is now 5" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments(uninterrupted, config, tmp_path):
+    """SIGKILL between 0.3 and 1.1 times the time of a whole run, until twenty have struck."""
+    out, rng, kills = tmp_path / "run", random.Random(0), 0
+    tick = time.monotonic()
+    finish(launch(config, "--out", tmp_path / "warm"))
+    span = time.monotonic() - tick
+    while kills < 20:
+        process = launch(config, "--out", out, "--resume")
+        time.sleep(rng.uniform(0.3, 1.1) * span)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+        if (out / "tiny.safetensors").exists():
+            same_run(uninterrupted, out)
+            out = out.with_name(f"run{kills}")
+    finish(launch(config, "--out", out, "--resume"))
+    same_run(uninterrupted, out)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A run in this process. optax's schedules mix dtypes; compilation has threads of its own, so
+    the setting is changed for all."""
+    jax.config.update("jax_numpy_dtype_promotion", "standard")
+    jax.config.update("jax_compilation_cache_dir", CACHE.name)
+    yield functools.partial(_tiny, tmp_path)
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_compilation_cache_dir", None)
+
+
+def _tiny(tmp_path, out="run", resume=False, code=False, **sections):
+    table = {k: v | sections.get(k, {}) for k, v in TABLE.items()}
+    table["run"] = TABLE["run"] | {"outer_steps": 4, "chunk": 2} | sections.get("run", {})
+    table["outer"] = sections.get("outer", {})
+    return meta_train.meta_train(
+        Config.from_dict(table), tmp_path / out, resume=resume, accept_new_code=code
+    )
+
+
+def test_a_checkpoint_of_other_code_is_refused_unless_accepted(tiny, tmp_path, monkeypatch):
+    tiny()
+    (tmp_path / "run" / "tiny.safetensors").unlink()
+    now = _loop.code_identity()
+    monkeypatch.setattr(_loop, "code_identity", lambda: now | {"tasks": "0123456789ab"})
+    with pytest.raises(CheckpointError) as error:
+        tiny(resume=True)
+    assert f"code.tasks was '{now['tasks']}', is now '0123456789ab'" in str(error.value)
+    assert "--accept-new-code" in str(error.value)
+    assert tiny(resume=True, code=True).card["budget"]["outer_steps"] == 4
+
+
+def test_checkpoints_moved_under_another_configuration_are_refused(tiny, tmp_path):
+    tiny()
+    (tmp_path / "run" / "config.toml").unlink()
+    (tmp_path / "run" / "checkpoints").rename(tmp_path / "kept")
+    for path in (tmp_path / "run").iterdir():
+        if path.is_file():
+            path.unlink()
+    (tmp_path / "other").mkdir()
+    tiny(out="other2", run={"seed": 4})
+    (tmp_path / "other2" / "checkpoints").rename(tmp_path / "gone")
+    (tmp_path / "kept").rename(tmp_path / "other2" / "checkpoints")
+    with pytest.raises(CheckpointError, match=r"config\.run\.seed was 0, is now 4"):
+        tiny(out="other2", resume=True, run={"seed": 4})
+
+
+def test_a_diverging_run_stops_and_keeps_the_best_theta(tiny, tmp_path):
+    """An outer step of 1e3 throws theta away at once: the untrained theta is what is exported."""
+    with pytest.raises(meta_train.DivergedError) as error:
+        tiny(run={"outer_steps": 40}, outer={"learning_rate": 1e3, "clip": 0.0})
+    message = str(error.value)
+    assert "3 times in a row up to outer step" in message
+    assert "the best theta (outer step 0, meta-validation loss" in message
+    artifact = learned_opt.load(tmp_path / "run" / "tiny.safetensors")
+    want = artifact.optimizer.init(jax.random.split(jax.random.key(0), 3)[0])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), artifact.theta, want)
+    assert len(rows(tmp_path / "run")) < 20
+
+
+def test_metrics_go_to_json_lines_and_tensorboard(tiny, tmp_path):
+    tiny()
+    found = rows(tmp_path / "run")
+    assert [row["step"] for row in found] == [0, 2, 4]
+    for name in ("inner_steps_per_second", "outer_steps_per_second", "meta_loss", "valid_loss"):
+        assert np.isfinite(found[-1][name])
+    (events,) = (tmp_path / "run" / "tensorboard").iterdir()
+    assert b"valid_loss" in events.read_bytes()
+
+
+def test_store_keeps_the_newest_and_the_best(tmp_path):
+    store = Store(tmp_path, keep=2, best=1)
+    for step, score in ((1, 0.5), (2, 0.1), (3, 0.7), (4, 0.6), (5, None)):
+        store.save(step, state(step / 7), FACTS, score=score)
+        store.close()
+    assert store.steps() == [2, 4, 5]
+
+
+def test_a_save_holds_what_was_there_though_the_buffers_are_reused(tmp_path):
+    store = Store(tmp_path)
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)
+    x = jax.numpy.zeros(200_000)
+    for step in range(5):
+        store.save(step, {"x": x}, FACTS)
+        for _ in range(20):
+            x = add(x)
+    store.close()
+    _, loaded, _ = store.restore({"x": x})
+    np.testing.assert_array_equal(loaded["x"], np.full(200_000, 80.0))
+
+
+FACTS = {"note": 1}
 
 
 def state(value):

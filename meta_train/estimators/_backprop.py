@@ -1,0 +1,253 @@
+"""Meta-gradients by reverse-mode differentiation through the inner steps.
+
+Whole runs: Maclaurin, Duvenaud & Adams 2015, "Gradient-based hyperparameter optimization through
+reversible learning". Truncated: Williams & Peng 1990 for recurrent networks. Exact, and of little
+use where runs are long: the gradients explode (Metz et al. 2019).
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from learned_opt import Theta
+from tasks import map_blocks, map_lanes
+
+from .._horizons import Horizons, whole_truncations
+from .._unroll import Episode, MetaProblem, Run, advance, begin, finish, start, unroll
+from ._base import MetaGrad, check_positive
+from ._truncated import blank, where_rows
+
+
+@dataclasses.dataclass(frozen=True)
+class _Backprop:
+    """What both have in common.
+
+    Args:
+      tasks: runs an estimate.
+      horizon: bounds of their lengths in steps, log-uniform; see `Horizons`.
+      curriculum: outer steps over which the upper bound of the horizon grows from the lower.
+      clip: largest norm of the gradient of one run; 0: any. A gradient that is not finite is left
+        out and counted.
+    """
+
+    rows: ClassVar[str] = "tasks"
+    direct: ClassVar[bool] = False
+    tasks: int = 16
+    horizon: tuple[int, int] = (100, 300)
+    curriculum: int = 0
+    clip: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_positive(self, "tasks")
+        if self.clip < 0:
+            raise ValueError(f"clip must be at least 0, got {self.clip}")
+        self.horizons  # noqa: B018 (it checks its bounds)
+
+    @property
+    def horizons(self) -> Horizons:
+        """Distribution of the runs' lengths."""
+        return Horizons(*self.horizon, self.curriculum)
+
+    def sound(self, grad: Theta) -> tuple[Theta, jax.Array]:
+        """One run's gradient, clipped, or zeros if it is not finite; and whether it was."""
+        norm = optax.tree.norm(grad)
+        ok = jnp.isfinite(norm)
+        scale = jnp.minimum(1.0, self.clip / jnp.maximum(norm, 1e-30)) if self.clip else 1.0
+        return jax.tree.map(lambda g: jnp.where(ok, g * scale, 0.0), grad), ok
+
+
+@dataclasses.dataclass(frozen=True)
+class Backprop(_Backprop):
+    """g = mean over runs of d L / d theta, exact, through the whole of every run.
+
+    Only every square-root-th inner state is kept and the steps between are run again (Chen et al.
+    2016, "Training deep nets with sublinear memory cost"): memory grows with the square root of
+    the horizon.
+    """
+
+    name: ClassVar[str] = "backprop"
+    row_state: ClassVar[bool] = False
+
+    def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> tuple[()]:
+        """Nothing is carried."""
+        del problem, theta, key
+        return ()
+
+    def estimate(
+        self,
+        problem: MetaProblem,
+        theta: Theta,
+        state: tuple[()],
+        key: jax.Array,
+        outer_step: jax.Array,
+    ) -> tuple[MetaGrad, tuple[()]]:
+        """One estimate: `tasks` training runs, forwards and backwards."""
+        segment = math.isqrt(self.horizon[1] - 1) + 1
+        max_steps = segment * math.ceil(self.horizon[1] / segment)
+
+        def lane(index, problem, theta, key, outer_step):
+            task_key, horizon_key, run_key = jax.random.split(jax.random.fold_in(key, index), 3)
+            horizon = jnp.round(self.horizons.draw(horizon_key, outer_step)).astype(jnp.int32)
+            task = problem.family.sample(task_key)
+
+            def run_at(theta):
+                return unroll(
+                    problem, task, theta, run_key, horizon=horizon, max_steps=max_steps,
+                    outer_step=outer_step, loop=_checkpointed(segment),
+                )  # fmt: skip
+
+            (loss, run), grad = jax.value_and_grad(run_at, has_aux=True)(theta)
+            grad, ok = self.sound(grad)
+            bad = (~(ok & run.finite)).astype(jnp.float32)
+            return MetaGrad(grad, loss, horizon.astype(jnp.float32), bad)
+
+        total = map_lanes(
+            problem.mesh, lane, jnp.arange(self.tasks), problem, theta, key, outer_step, total=True
+        )
+        grad, loss = jax.tree.map(lambda x: x / self.tasks, (total.grad, total.loss))
+        return MetaGrad(grad, loss, total.inner_steps, total.nonfinite), state
+
+
+class Lane(NamedTuple):
+    """A run between two truncations; in the state every leaf has a leading axis.
+
+    `first`: before the first run of all; `over`: whether the next truncation begins a new run.
+    """
+
+    episode: Episode
+    run: Run
+    first: jax.Array
+    over: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class TBPTT(_Backprop):
+    """g = mean over runs of d L_k / d theta through the steps of one truncation k alone.
+
+    Times the mean number of truncations in a run. Biased: what theta does beyond the truncation
+    is not seen. Runs live on from estimate to estimate, with staggered starts.
+
+    Args:
+      truncation: inner steps an estimate.
+    """
+
+    name: ClassVar[str] = "tbptt"
+    row_state: ClassVar[bool] = True
+    truncation: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "truncation")
+
+    def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> Lane:
+        """Blank runs, all over: the first estimate begins them."""
+
+        def fresh(key: jax.Array) -> Lane:
+            return self._begin(problem, theta, key, jnp.int32(0), jnp.array(True))
+
+        shapes = jax.eval_shape(jax.vmap(fresh), jax.random.split(key, self.tasks))
+        yes = jnp.ones(self.tasks, bool)
+        return jax.tree.map(blank, shapes)._replace(first=yes, over=jnp.copy(yes))
+
+    def estimate(
+        self,
+        problem: MetaProblem,
+        theta: Theta,
+        state: Lane,
+        key: jax.Array,
+        outer_step: jax.Array,
+    ) -> tuple[MetaGrad, Lane]:
+        """One estimate: one truncation of `tasks` runs, forwards and backwards."""
+        rows = (jnp.arange(self.tasks), state)
+        state, total = map_blocks(problem.mesh, self._block, rows, problem, theta, key, outer_step)
+        scale = self.horizons.truncations(self.truncation, outer_step) / self.tasks
+        grad, loss = jax.tree.map(lambda x: scale * x, (total.grad, total.loss))
+        return MetaGrad(grad, loss, total.inner_steps, total.nonfinite), state
+
+    def _block(
+        self,
+        rows: tuple[jax.Array, Lane],
+        problem: MetaProblem,
+        theta: Theta,
+        key: jax.Array,
+        outer_step: jax.Array,
+    ) -> tuple[Lane, MetaGrad]:
+        index, lanes = rows
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+
+        def renewed() -> Lane:
+            def one(key: jax.Array, first: jax.Array) -> Lane:
+                return self._begin(problem, theta, key, outer_step, first)
+
+            return where_rows(lanes.over, jax.vmap(one)(keys, lanes.first), lanes)
+
+        episode, start_runs, _, _ = jax.lax.cond(jnp.any(lanes.over), renewed, lambda: lanes)
+        after = episode._replace(t=episode.t + self.truncation)
+        over = after.t >= after.horizon
+
+        def losses(thetas: Theta) -> tuple[jax.Array, tuple[Run, jax.Array]]:
+            def part(episode: Episode, run: Run, theta: Theta) -> tuple[Run, jax.Array]:
+                return advance(
+                    problem, episode, run, theta, self.truncation, outer_step,
+                    loop=_checkpointed(1),
+                )  # fmt: skip
+
+            runs, earned = jax.vmap(part)(episode, start_runs, thetas)
+            ends = jax.lax.cond(
+                jnp.any(over),
+                lambda: jax.vmap(lambda e, run: finish(problem, e, run))(after, runs),
+                lambda: jnp.zeros_like(earned),
+            )
+            earned += jnp.where(over, ends, 0.0)
+            return earned.sum(), (runs, earned)
+
+        each = jax.tree.map(lambda x: jnp.broadcast_to(x, (index.size, *x.shape)), theta)
+        (_, (runs, earned)), grads = jax.value_and_grad(losses, has_aux=True)(each)
+        grads, ok = jax.vmap(self.sound)(grads)
+        total = MetaGrad(
+            grad=jax.tree.map(lambda g: g.sum(0), grads),
+            loss=earned.sum(),
+            inner_steps=jnp.asarray(float(self.truncation * index.size)),
+            nonfinite=jnp.sum(~ok | (~runs.finite & over)).astype(jnp.float32),
+        )
+        return Lane(after, runs, jnp.zeros_like(lanes.first), over), total
+
+    def _begin(
+        self,
+        problem: MetaProblem,
+        theta: Theta,
+        key: jax.Array,
+        outer_step: jax.Array,
+        first: jax.Array,
+    ) -> Lane:
+        task_key, horizon_key, part_key, run_key = jax.random.split(key, 4)
+        horizon = self.horizons.draw(horizon_key, outer_step)
+        horizon *= jnp.where(first, jax.random.uniform(part_key), 1.0)
+        steps = self.truncation * whole_truncations(horizon, self.truncation)
+        task = problem.family.sample(task_key)
+        episode = begin(problem.family, task, run_key, steps.astype(jnp.int32))
+        run = start(problem, episode, theta, outer_step)
+        return Lane(episode, run, jnp.array(False), jnp.array(False))
+
+
+def _checkpointed(segment: int) -> Callable[..., Any]:
+    """`fori_loop` from 0 over a multiple of `segment` steps that keeps one state a segment."""
+
+    def loop(lower: int, upper: int, body: Callable[[jax.Array, Any], Any], carry: Any) -> Any:
+        del lower
+
+        def step(carry: Any, i: jax.Array) -> tuple[Any, None]:
+            return jax.checkpoint(body)(i, carry), None
+
+        def some(carry: Any, steps: jax.Array) -> tuple[Any, None]:
+            return jax.lax.scan(step, carry, steps)
+
+        steps = jnp.arange(upper, dtype=jnp.int32).reshape(-1, segment)
+        return jax.lax.scan(jax.checkpoint(some), carry, steps)[0]
+
+    return loop

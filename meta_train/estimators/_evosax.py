@@ -1,0 +1,165 @@
+"""Any strategy of evosax as a black-box meta-trainer on whole training runs.
+
+Lange 2022, "evosax: JAX-based evolution strategies".
+"""
+
+import dataclasses
+import difflib
+import functools
+import inspect
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from learned_opt import Theta
+from tasks import map_lanes
+
+from .._horizons import Horizons
+from .._unroll import MetaProblem, unroll
+from ._base import MetaGrad, check_positive
+
+
+@functools.cache
+def strategies() -> dict[str, tuple[type, bool]]:
+    """Every strategy of the evosax that is installed, by name, and whether it has a mean."""
+    # Not at the top: importing evosax starts JAX's devices, before their number can be set.
+    from evosax import algorithms as known
+
+    return {
+        **{name: (cls, False) for name, cls in known.population_based_algorithms.items()},
+        **{name: (cls, True) for name, cls in known.distribution_based_algorithms.items()},
+    }
+
+
+class EvosaxState(NamedTuple):
+    """`strategy`: evosax's own state; `params`: its settings."""
+
+    strategy: Any
+    params: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Evosax:
+    """theta <- the strategy's mean (or best member) after `ask`, fitness, `tell`.
+
+    The fitness of a member is the mean meta-loss of runs on `tasks` tasks, whole horizon, the same
+    tasks, weights, data and horizons for all members of a generation. `grad` is the step that the
+    strategy takes, theta - mean, to be followed with learning rate 1. Losses are capped, so no
+    fitness is NaN.
+
+    Args:
+      strategy: a name among `strategies()`, for example "Open_ES", "SNES" or "CMA_ES".
+      population: members a generation.
+      tasks: training runs a member.
+      sigma: standard deviation of the first generation.
+      learning_rate: of Adam on the mean, for the strategies that step it by a gradient.
+      horizon, curriculum: lengths of the runs, see `Horizons`; one draw a generation.
+    """
+
+    name: ClassVar[str] = "evosax"
+    rows: ClassVar[str] = "population"
+    row_state: ClassVar[bool] = False
+    direct: ClassVar[bool] = True
+    strategy: str = "Open_ES"
+    population: int = 32
+    tasks: int = 1
+    sigma: float = 0.03
+    learning_rate: float = 1e-2
+    horizon: tuple[int, int] = (100, 300)
+    curriculum: int = 0
+
+    def __post_init__(self) -> None:
+        check_positive(self, "population", "tasks", "sigma", "learning_rate")
+        if self.strategy not in strategies():
+            close = difflib.get_close_matches(self.strategy, strategies(), n=1, cutoff=0.0)
+            raise ValueError(
+                f"strategy must be an algorithm of evosax, got {self.strategy!r}; "
+                f"did you mean {close[0]!r}?"
+            )
+        self.horizons  # noqa: B018 (it checks its bounds)
+
+    @property
+    def horizons(self) -> Horizons:
+        """Distribution of the runs' lengths."""
+        return Horizons(*self.horizon, self.curriculum)
+
+    def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> EvosaxState:
+        """The strategy centred on theta."""
+        algorithm, params = self._algorithm(theta)
+        flat, unravel = ravel_pytree(theta)
+        if strategies()[self.strategy][1]:
+            state = algorithm.init(key, theta, params)
+        else:
+            noise = self.sigma * jax.random.normal(key, (self.population, flat.size))
+            # Theta itself is a member; all are as bad as can be until they have been tried.
+            members = jax.vmap(unravel)(flat + noise.at[0].set(0.0))
+            state = algorithm.init(key, members, jnp.full(self.population, jnp.inf), params)
+        # evosax returns weakly typed scalars, with which the second call compiles again.
+        return jax.tree.map(_strong, EvosaxState(state, params))
+
+    def estimate(
+        self,
+        problem: MetaProblem,
+        theta: Theta,
+        state: EvosaxState,
+        key: jax.Array,
+        outer_step: jax.Array,
+    ) -> tuple[MetaGrad, EvosaxState]:
+        """One generation."""
+        algorithm, _ = self._algorithm(theta)
+        ask_key, tell_key, horizon_key, run_key = jax.random.split(key, 4)
+        members, strategy = algorithm.ask(ask_key, state.strategy, state.params)
+        horizon = jnp.round(self.horizons.draw(horizon_key, outer_step)).astype(jnp.int32)
+
+        def member(theta, problem, key, horizon, outer_step):
+            def run(index):
+                task_key, run_key = jax.random.split(jax.random.fold_in(key, index))
+                task = problem.family.sample(task_key)
+                loss, run = unroll(
+                    problem, task, theta, run_key, horizon=horizon, outer_step=outer_step
+                )
+                return loss, (~run.finite).astype(jnp.float32)
+
+            losses, bad = jax.vmap(run)(jnp.arange(self.tasks))
+            return losses.mean(), bad.sum()
+
+        fitness, bad = map_lanes(
+            problem.mesh, member, members, problem, run_key, horizon, outer_step
+        )
+        strategy, _ = algorithm.tell(tell_key, members, fitness, strategy, state.params)
+        strategy = jax.tree.map(lambda new, old: _strong(new, old), strategy, state.strategy)
+        if strategies()[self.strategy][1]:
+            after = algorithm.get_mean(strategy)
+        else:
+            after = algorithm.get_best_solution(strategy)
+        grad = jax.tree.map(lambda old, new: old - new, theta, after)
+        runs = self.population * self.tasks
+        spent = runs * horizon.astype(jnp.float32)
+        return MetaGrad(grad, fitness.mean(), spent, bad.sum()), state._replace(strategy=strategy)
+
+    def _algorithm(self, theta: Theta) -> tuple[Any, Any]:
+        make, _ = strategies()[self.strategy]
+        # Strategies differ in where they take these two from.
+        wishes = {
+            "optimizer": optax.adam(self.learning_rate),
+            "std_schedule": optax.constant_schedule(self.sigma),
+        }
+        known = inspect.signature(make).parameters
+        options = {name: wish for name, wish in wishes.items() if name in known}
+        algorithm = make(population_size=self.population, solution=theta, **options)
+        params = algorithm.default_params
+        if hasattr(params, "std_init"):
+            params = params.replace(std_init=self.sigma)
+        return algorithm, params
+
+
+def _strong(x: Any, like: Any = None) -> jax.Array:
+    """An array of the same (or the other's) type that no longer counts as a Python number."""
+    x = jnp.asarray(x)
+    dtype = x.dtype if like is None else like.dtype
+    return (
+        x if jnp.issubdtype(dtype, jax.dtypes.prng_key) else jax.lax.convert_element_type(x, dtype)
+    )

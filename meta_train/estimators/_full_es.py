@@ -1,0 +1,96 @@
+"""Antithetic evolution strategies over whole training runs.
+
+Salimans et al. 2017, "Evolution strategies as a scalable alternative to reinforcement learning";
+Metz et al. 2022 (VeLO) for its use on learned optimizers.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from learned_opt import Theta
+from tasks import map_lanes
+
+from .._unroll import MetaProblem, unroll
+from ._base import SIGNS, Antithetic, MetaGrad
+
+
+@dataclasses.dataclass(frozen=True)
+class FullES(Antithetic):
+    """g = mean_i e_i (L(theta + e_i) - L(theta - e_i)) / (2 sigma^2), e_i ~ N(0, sigma^2 I).
+
+    Unbiased for the gradient of E[L(theta + e)]. Pairs are spread over the devices; a pair's key
+    depends on its global index alone, so the result depends on the number of devices by rounding
+    only.
+
+    Args:
+      shortest: an estimate draws its longest horizon, and each pair its own as a share of it,
+        uniform from `shortest` to 1: little work is idle.
+    """
+
+    name: ClassVar[str] = "full_es"
+    shortest: float = 0.6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.shortest <= 1:
+            raise ValueError(f"shortest must be in (0, 1], got {self.shortest}")
+
+    def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> tuple[()]:
+        """Nothing is carried: every estimate starts new runs."""
+        del problem, theta, key
+        return ()
+
+    def estimate(
+        self,
+        problem: MetaProblem,
+        theta: Theta,
+        state: tuple[()],
+        key: jax.Array,
+        outer_step: jax.Array,
+    ) -> tuple[MetaGrad, tuple[()]]:
+        """One estimate: 2 `pairs` training runs."""
+        horizon_key, pair_key = jax.random.split(key)
+        longest = jnp.round(self.horizons.draw(horizon_key, outer_step)).astype(jnp.int32)
+
+        def pair(index, problem, theta, key, longest, outer_step):
+            return self._pair(problem, theta, jax.random.fold_in(key, index), longest, outer_step)
+
+        total = map_lanes(
+            problem.mesh, pair, jnp.arange(self.pairs), problem, theta, pair_key, longest,
+            outer_step, total=True,
+        )  # fmt: skip
+        grad, loss = jax.tree.map(lambda x: x / self.pairs, (total.grad, total.loss))
+        return MetaGrad(grad, loss, total.inner_steps, total.nonfinite), state
+
+    def _pair(
+        self,
+        problem: MetaProblem,
+        theta: Theta,
+        key: jax.Array,
+        longest: jax.Array,
+        outer_step: jax.Array,
+    ) -> MetaGrad:
+        task_key, noise_key, horizon_key, run_key = jax.random.split(key, 4)
+        task = problem.family.sample(task_key)
+        share = jax.random.uniform(horizon_key, minval=self.shortest, maxval=1.0)
+        horizon = jnp.maximum(1, jnp.round(share * longest.astype(share.dtype)).astype(jnp.int32))
+        flat, unravel = ravel_pytree(theta)
+        noise = self.sigma * jax.random.normal(noise_key, flat.shape)
+
+        def run(sign):
+            return unroll(
+                problem, task, unravel(flat + sign * noise), run_key,
+                horizon=horizon, max_steps=longest, outer_step=outer_step,
+            )  # fmt: skip
+
+        losses, runs = jax.vmap(run)(jnp.asarray(SIGNS))
+        return MetaGrad(
+            grad=unravel(self.weight(losses) * noise),
+            loss=losses.mean(),
+            inner_steps=2 * horizon.astype(jnp.float32),
+            nonfinite=jnp.sum(~runs.finite).astype(jnp.float32),
+        )
