@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
@@ -24,14 +25,26 @@ from ._base import MetaGrad, check_positive
 
 @functools.cache
 def strategies() -> dict[str, tuple[type, bool]]:
-    """Every strategy of the evosax that is installed, by name, and whether it has a mean."""
+    """Strategies of the evosax that is installed, by name, and whether they have a mean.
+
+    All but the few that need arguments of their own.
+    """
     # Not at the top: importing evosax starts JAX's devices, before their number can be set.
     from evosax import algorithms as known
 
-    return {
-        **{name: (cls, False) for name, cls in known.population_based_algorithms.items()},
-        **{name: (cls, True) for name, cls in known.distribution_based_algorithms.items()},
-    }
+    found = {name: (cls, False) for name, cls in known.population_based_algorithms.items()}
+    found |= {name: (cls, True) for name, cls in known.distribution_based_algorithms.items()}
+    return {name: row for name, row in found.items() if not _arguments(row[0])}
+
+
+def _arguments(cls: type) -> list[str]:
+    """Arguments without a default that are not those all strategies have."""
+    parameters = inspect.signature(cls).parameters.values()
+    return [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.name not in ("population_size", "solution")
+    ]
 
 
 class EvosaxState(NamedTuple):
@@ -94,9 +107,11 @@ class Evosax:
             state = algorithm.init(key, theta, params)
         else:
             noise = self.sigma * jax.random.normal(key, (self.population, flat.size))
-            # Theta itself is a member; all are as bad as can be until they have been tried.
+            # Theta itself is a member. Until they are tried all are worse than any loss; by how
+            # much must differ and be finite, for strategies that standardise.
             members = jax.vmap(unravel)(flat + noise.at[0].set(0.0))
-            state = algorithm.init(key, members, jnp.full(self.population, jnp.inf), params)
+            worse = 1e3 + jnp.arange(self.population, dtype=jnp.float32)
+            state = algorithm.init(key, members, worse, params)
         # evosax returns weakly typed scalars, with which the second call compiles again.
         return jax.tree.map(_strong, EvosaxState(state, params))
 
@@ -149,8 +164,11 @@ class Evosax:
         }
         known = inspect.signature(make).parameters
         options = {name: wish for name, wish in wishes.items() if name in known}
-        algorithm = make(population_size=self.population, solution=theta, **options)
-        params = algorithm.default_params
+        like = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), theta)
+        # Settings are numbers, not traced: some strategies compute with them in NumPy.
+        with jax.ensure_compile_time_eval():
+            algorithm = make(population_size=self.population, solution=like, **options)
+            params = algorithm.default_params
         if hasattr(params, "std_init"):
             params = params.replace(std_init=self.sigma)
         return algorithm, params
