@@ -112,7 +112,7 @@ def measure(devices: int, size: str, optimizer: str) -> dict[str, float]:
     return {
         "rate": sorted(rates)[len(rates) // 2],
         "compile": compile_seconds,
-        "memory": temporary,
+        "memory": temporary * problems[0].mesh.size / (2 * trainer.estimators[0].pairs),
         "finite": float(
             all(bool(jax.numpy.isfinite(x).all()) for x in jax.tree.leaves(state.theta))
         ),
