@@ -124,7 +124,7 @@ def advance(
 
     Args:
       over: axes of (episode, run, theta) to vectorise over, the outermost first. The loop is
-        around the vectorised step, which traces in a quarter of the time of the converse.
+        around the vectorised step, which traces faster than a vectorised loop.
       masked: `steps` may reach past the horizon, where the run stands still.
       loop: `jax.lax.fori_loop` or what is called like it.
     """

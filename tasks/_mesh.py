@@ -32,7 +32,7 @@ def compiler_options() -> dict[str, Any]:
 
     On CPU, LLVM's default effort compiles for almost half as long again and the result is no
     faster (`python -m benchmarks.compile`); vectors of 512 bits, where the processor has them,
-    make large learned updates up to a third faster.
+    help large learned updates.
     """
     if jax.default_backend() != "cpu":
         return {}

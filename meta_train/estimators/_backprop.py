@@ -17,20 +17,18 @@ import optax
 from learned_opt import Theta
 from tasks import map_blocks, map_lanes
 
-from .._horizons import Horizons, whole_truncations
+from .._horizons import whole_truncations
 from .._unroll import Episode, MetaProblem, Run, advance, begin, finish, start, unroll
-from ._base import MetaGrad, check_positive
+from ._base import MetaGrad, OnRuns, check_positive
 from ._truncated import blank, where_rows
 
 
 @dataclasses.dataclass(frozen=True)
-class _Backprop:
+class _Backprop(OnRuns):
     """What both have in common.
 
     Args:
       tasks: runs an estimate.
-      horizon: bounds of their lengths in steps, log-uniform; see `Horizons`.
-      curriculum: outer steps over which the upper bound of the horizon grows from the lower.
       clip: largest norm of the gradient of one run; 0: any. A gradient that is not finite is left
         out and counted.
     """
@@ -38,20 +36,13 @@ class _Backprop:
     rows: ClassVar[str] = "tasks"
     direct: ClassVar[bool] = False
     tasks: int = 16
-    horizon: tuple[int, int] = (100, 300)
-    curriculum: int = 0
     clip: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive(self, "tasks")
         if self.clip < 0:
             raise ValueError(f"clip must be at least 0, got {self.clip}")
-        self.horizons  # noqa: B018 (it checks its bounds)
-
-    @property
-    def horizons(self) -> Horizons:
-        """Distribution of the runs' lengths."""
-        return Horizons(*self.horizon, self.curriculum)
 
     def sound(self, grad: Theta) -> tuple[Theta, jax.Array]:
         """One run's gradient, clipped, or zeros if it is not finite; and whether it was."""

@@ -57,14 +57,33 @@ class GradientEstimator(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Antithetic:
+class OnRuns:
+    """Base of all: how long the runs are.
+
+    Args:
+      horizon: bounds of the runs' lengths in steps, log-uniform; see `Horizons`.
+      curriculum: outer steps over which the upper bound of the horizon grows from the lower.
+    """
+
+    horizon: tuple[int, int] = (100, 300)
+    curriculum: int = 0
+
+    def __post_init__(self) -> None:
+        self.horizons  # noqa: B018 (it checks its bounds)
+
+    @property
+    def horizons(self) -> Horizons:
+        """Distribution of the runs' lengths."""
+        return Horizons(*self.horizon, self.curriculum)
+
+
+@dataclasses.dataclass(frozen=True)
+class Antithetic(OnRuns):
     """Base of the estimators that compare the two sides of random perturbations.
 
     Args:
       pairs: antithetic pairs; the two runs of a pair share task, initial weights, data, horizon.
       sigma: standard deviation of the perturbation of each meta-parameter.
-      horizon: bounds of the runs' lengths in steps, log-uniform; see `Horizons`.
-      curriculum: outer steps over which the upper bound of the horizon grows from the lower.
       sign: use the sign of each difference of meta-losses alone (Metz et al. 2022, VeLO).
       clip: clip each difference to [-clip, clip]; 0: as it is.
     """
@@ -74,21 +93,14 @@ class Antithetic:
     direct: ClassVar[bool] = False
     pairs: int = 16
     sigma: float = 0.03
-    horizon: tuple[int, int] = (100, 300)
-    curriculum: int = 0
     sign: bool = False
     clip: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive(self, "pairs", "sigma")
         if self.clip < 0:
             raise ValueError(f"clip must be at least 0, got {self.clip}")
-        self.horizons  # noqa: B018 (it checks its bounds)
-
-    @property
-    def horizons(self) -> Horizons:
-        """Distribution of the runs' lengths."""
-        return Horizons(*self.horizon, self.curriculum)
 
     def weight(self, losses: jax.Array) -> jax.Array:
         """(L+ - L-) / (2 sigma^2) for losses (..., 2), the difference shaped as asked for."""

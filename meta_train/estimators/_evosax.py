@@ -18,9 +18,8 @@ from jax.flatten_util import ravel_pytree
 from learned_opt import Theta
 from tasks import map_lanes
 
-from .._horizons import Horizons
 from .._unroll import MetaProblem, unroll
-from ._base import MetaGrad, check_positive
+from ._base import MetaGrad, OnRuns, check_positive
 
 
 @functools.cache
@@ -55,7 +54,7 @@ class EvosaxState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Evosax:
+class Evosax(OnRuns):
     """theta <- the strategy's mean (or best member) after `ask`, fitness, `tell`.
 
     The fitness of a member is the mean meta-loss of runs on `tasks` tasks, whole horizon, the same
@@ -69,7 +68,6 @@ class Evosax:
       tasks: training runs a member.
       sigma: standard deviation of the first generation.
       learning_rate: of Adam on the mean, for the strategies that step it by a gradient.
-      horizon, curriculum: lengths of the runs, see `Horizons`; one draw a generation.
     """
 
     name: ClassVar[str] = "evosax"
@@ -81,10 +79,9 @@ class Evosax:
     tasks: int = 1
     sigma: float = 0.03
     learning_rate: float = 1e-2
-    horizon: tuple[int, int] = (100, 300)
-    curriculum: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive(self, "population", "tasks", "sigma", "learning_rate")
         if self.strategy not in strategies():
             close = difflib.get_close_matches(self.strategy, strategies(), n=1, cutoff=0.0)
@@ -92,12 +89,6 @@ class Evosax:
                 f"strategy must be an algorithm of evosax, got {self.strategy!r}; "
                 f"did you mean {close[0]!r}?"
             )
-        self.horizons  # noqa: B018 (it checks its bounds)
-
-    @property
-    def horizons(self) -> Horizons:
-        """Distribution of the runs' lengths."""
-        return Horizons(*self.horizon, self.curriculum)
 
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> EvosaxState:
         """The strategy centred on theta."""
