@@ -3,11 +3,11 @@
 The 8x8 reference work of `benchmarks.meta_train_speed` (PES, truncation 20, batch 128, fused
 per-parameter MLP), first with more particles, then with a wider network. Then on one process that
 is pinned to one core against two, each pinned to its own, that share one mesh (gloo): efficiency
-is the rate of two over twice that of one. Then what a checkpoint of every chunk costs.
+is the rate of two over twice that of one; beside it two processes that share nothing, because two
+cores of one machine are not twice one. Then what a checkpoint costs.
 """
 
 import dataclasses
-import json
 import os
 import socket
 import subprocess
@@ -17,6 +17,7 @@ import time
 from typing import Any
 
 import jax
+import numpy as np
 
 from benchmarks.meta_train_speed import reference_work
 from tasks import core_count, device_mesh, use_all_cores
@@ -67,69 +68,87 @@ def size_tables() -> None:
         jax.clear_caches()
 
 
-def worker(rank: int, count: int, port: int) -> None:
-    """One of `count` processes on a core of its own; prints inner steps a second of all."""
+def worker(rank: int, pairs: int, port: int) -> None:
+    """On core number `rank`; prints inner steps a second. `port` if two share the work, else 0."""
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
     jax.config.update("jax_num_cpu_devices", 1)
-    if count > 1:
-        jax.distributed.initialize(f"127.0.0.1:{port}", count, rank)
-    rate = rates(programs(16, chunk=20), rounds=5)[1]
-    print(json.dumps(rate))
+    if port:
+        jax.distributed.initialize(f"127.0.0.1:{port}", 2, rank)
+    print(rates(programs(pairs, chunk=20), rounds=5)[1])
+
+
+def workers(cores: tuple[int, ...], pairs: int, together: bool) -> float:
+    """Inner steps a second of one process a core, together or each by itself."""
+    port = 0
+    if together:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c",
+             f"from benchmarks.scaling import worker; worker({core}, {pairs}, {port})"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for core in cores
+    ]  # fmt: skip
+    outputs = [child.communicate() for child in children]
+    for child, (_, errors) in zip(children, outputs, strict=True):
+        if child.returncode:
+            sys.exit(errors)
+    found = [float(output.splitlines()[-1]) for output, _ in outputs]
+    # Together each counts the steps of both.
+    return found[0] if together else sum(found)
 
 
 def process_table() -> None:
-    """Two processes against one, alternating."""
-    found: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(2):
-        for count in (1, 2):
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", 0))
-                port = s.getsockname()[1]
-            call = "from benchmarks.scaling import worker; worker({}, {}, {})"
-            children = [
-                subprocess.Popen(
-                    [sys.executable, "-c", call.format(rank, count, port)],
-                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                )
-                for rank in range(count)
-            ]  # fmt: skip
-            outputs = [child.communicate() for child in children]
-            if any(child.returncode for child in children):
-                sys.exit(outputs[0][1])
-            found[count].append(float(json.loads(outputs[0][0].splitlines()[-1])))
-    one, two = max(found[1]), max(found[2])
-    print(
-        f"\none process on one core {one:,.0f} inner steps/s, two on one each {two:,.0f}: "
-        f"efficiency {two / (2 * one):.2f}"
-    )
+    """Two processes that share the work against one; two strangers show what the cores allow."""
+    print(f"\n{'processes, each on a core':<30} {'inner/s':>9} {'over one':>9} {'efficiency':>11}")
+    for pairs in (8, 32):
+        cases = {
+            f"one, {pairs} pairs": ((0,), pairs, False),
+            f"two strangers, {pairs} pairs each": ((0, 1), pairs, False),
+            f"two that share {2 * pairs} pairs": ((0, 1), 2 * pairs, True),
+        }
+        found: dict[str, list[float]] = {name: [] for name in cases}
+        for _ in range(3):
+            for name, case in cases.items():
+                found[name].append(workers(*case))
+        medians = {name: sorted(values)[1] for name, values in found.items()}
+        for name, rate in medians.items():
+            ratio = rate / next(iter(medians.values()))
+            efficiency = ratio / len(cases[name][0])
+            print(f"{name:<30} {rate:>9,.0f} {ratio:>8.2f}x {efficiency:>11.2f}", flush=True)
 
 
-def save_table() -> None:
-    """The quickstart's own loop with and without a save of every chunk, alternating."""
+def save_table(rounds: int = 30) -> None:
+    """The quickstart's own chunks with and without a save before them, alternating."""
     from checkpoints import Store
-    from meta_train import Programs, load_config
+    from meta_train import Config, Programs, load_config
 
     setup = load_config("meta_train/configs/quickstart.toml").build()
-    found = Programs(*setup[:2], (), 20)
+    found = Programs(*setup[:2], (), 2)
     found.compile()
     state, _ = jax.block_until_ready(found.chunk(found.start))
-    spent = {True: 0.0, False: 0.0}
+    spent: dict[bool, list[float]] = {True: [], False: []}
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
-        for i in range(6):
+        for i in range(rounds):
             for save in (False, True) if i % 2 else (True, False):
+                # The same steps with and without: from equal states.
+                again = jax.block_until_ready(jax.tree.map(jax.numpy.copy, state))
                 tick = time.perf_counter()
                 if save:
                     store.save(i, state, {"note": i})
-                # The same steps with and without: from equal states.
-                again = jax.tree.map(jax.numpy.copy, state)
                 jax.block_until_ready(found.chunk(again))
-                spent[save] += time.perf_counter() - tick
-        store.close()
-    cost = spent[True] / spent[False] - 1
+                spent[save].append(time.perf_counter() - tick)
+            store.close()
+    extra = np.subtract(spent[True], spent[False])
+    error = extra.std(ddof=1) / np.sqrt(rounds)
+    every = Config().save.seconds
     print(
-        f"a checkpoint every {found.length} outer steps of the quickstart "
-        f"({spent[False] / 6:.1f} s): {cost:.1%} of the time"
+        f"\na checkpoint of the quickstart costs {extra.mean():.3f} +- {error:.3f} s: "
+        f"{extra.mean() / every:.2%} +- {error / every:.2%} at one in {every:.0f} s, the default"
     )
 
 

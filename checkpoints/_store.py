@@ -10,6 +10,9 @@ from orbax.checkpoint import v1 as ocp
 
 from ._folder import differences
 
+MIN_SLICE_BYTES = 1 << 20
+"""A replicated array below this is written by one device: slicing it among all costs more."""
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint cannot be used; the message says why."""
@@ -55,8 +58,11 @@ class Store:
                 )
             )
         any_of: Any = policies.AnyPreservationPolicy(kept)
+        context = ocp.Context()
+        context.array.saving.min_slice_bytes_for_replica_parallel = MIN_SLICE_BYTES
         self._checkpointer = ocp.training.Checkpointer(
             str(self.directory),
+            context=context,
             preservation_policy=any_of,
             cleanup_tmp_directories=True,
         )
@@ -70,7 +76,7 @@ class Store:
     ) -> None:
         """Save a pytree of arrays, and a JSON-typed dict that `restore` gives back."""
         # A copy: the caller may give the state's own buffers to the next step meanwhile.
-        state = jax.tree.map(jnp.copy, state)
+        state = _copy(state)
         # Overwrite: a step may be there already, damaged, so that `restore` went further back.
         self._checkpointer.save_checkpointables_async(
             step,
@@ -129,3 +135,8 @@ class Store:
         """Wait for the save in flight; the store can be used again afterwards."""
         self._checkpointer.close()
         self._open()
+
+
+@jax.jit
+def _copy(tree: Any) -> Any:
+    return jax.tree.map(jnp.copy, tree)

@@ -99,9 +99,12 @@ class Valid:
 
 @dataclasses.dataclass(frozen=True)
 class Save:
-    """[save] checkpoints: one `every` so many chunks; the newest `keep` and the `best` by score."""
+    """[save] checkpoints: after a chunk, when the last is `seconds` old (0: after every chunk).
 
-    every: int = 1
+    Kept are the newest `keep`, and of those made at a meta-validation the `best` by score.
+    """
+
+    seconds: float = 30.0
     keep: int = 2
     best: int = 1
 
@@ -139,7 +142,9 @@ class Config:
         for section in ("run", "valid", "save"):
             values = dataclasses.asdict(getattr(self, section))
             for name, value in values.items():
-                if isinstance(value, int | float) and name != "seed" and value <= 0:
+                if not isinstance(value, int | float) or name == "seed":
+                    continue
+                if value < 0 or (value == 0 and name != "seconds"):
                     raise ConfigError(f"{section}.{name} must be positive, got {value}")
         if self.run.outer_steps % self.run.chunk:
             raise ConfigError(

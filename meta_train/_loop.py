@@ -17,7 +17,7 @@ from learned_opt import Artifact
 from ._card import card_markdown, code_identity, make_card
 from ._config import Config
 from ._log import Log
-from ._processes import leader_does, leads, stop_on_signals
+from ._processes import agree, leader_does, leads, stop_on_signals
 from ._programs import Programs
 from ._progress import Progress
 from ._trainer import MetaTrainState, Metrics
@@ -124,7 +124,8 @@ class _Loop:
     ) -> None:
         self.config, self.programs, self.store = config, programs, store
         self.log, self.progress, self.identity = log, progress, identity
-        self.seconds, self.astray, self._bad, self._saved = seconds, "", 0, -1
+        self.seconds, self.astray, self._bad = seconds, "", 0
+        self._saved, self._saved_at = -1, 0.0
 
     def run(self, state: MetaTrainState, stop: Any) -> MetaTrainState:
         """Until the last outer step, a request to stop, or divergence; the state is saved."""
@@ -138,6 +139,7 @@ class _Loop:
         if step == 0 and not stop():
             state, scores = self.programs.validate(state)
             self._write({"step": 0, **self._scores(scores)})
+        self._saved_at = time.perf_counter()
         while step < run.outer_steps and not stop() and not self.astray:
             before, tick = float(state.inner_steps), time.perf_counter()
             state, metrics = jax.block_until_ready(self.programs.chunk(state))
@@ -152,7 +154,8 @@ class _Loop:
                 self._judge(state, row)
             self.seconds = time.perf_counter() - start
             row["seconds"] = round(self.seconds, 2)
-            if last or chunks % self.config.save.every == 0:
+            late = time.perf_counter() - self._saved_at >= self.config.save.seconds
+            if last or agree(leads() and late):
                 self._save(state, score)
             self._write(row)
         if not self.astray and self._saved != step:
@@ -162,7 +165,7 @@ class _Loop:
 
     def _save(self, state: MetaTrainState, score: float | None = None) -> None:
         facts = {**self.identity, "seconds": self.seconds}
-        self._saved = int(state.step)
+        self._saved, self._saved_at = int(state.step), time.perf_counter()
         self.store.save(self._saved, state, facts, score=score)
 
     def _judge(self, state: MetaTrainState, row: dict[str, Any]) -> None:

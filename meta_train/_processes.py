@@ -38,6 +38,13 @@ def leader_does(work: Callable[[], None], errors: tuple[type[Exception], ...]) -
         raise problem or errors[0](message)
 
 
+def agree(value: int) -> int:
+    """The largest of all processes' values, in every process; all must call it together."""
+    if jax.process_count() == 1:
+        return int(value)
+    return int(np.max(multihost_utils.process_allgather(np.int32(value))))
+
+
 class Stop:
     """Whether any process was asked to stop, by SIGTERM or SIGINT.
 
@@ -49,10 +56,7 @@ class Stop:
 
     def agreed(self) -> bool:
         """Whether to stop, the same answer in every process; all must call it together."""
-        if jax.process_count() > 1:
-            self.signal = int(np.max(multihost_utils.process_allgather(np.int32(self.asked))))
-        else:
-            self.signal = self.asked
+        self.signal = agree(self.asked)
         return self.signal != 0
 
 

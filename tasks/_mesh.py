@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 AXIS = "lanes"
@@ -77,7 +78,9 @@ def map_blocks(
 
     def local(lanes: Any, *shared: Any) -> tuple[Any, Any]:
         rows, sums = fn(lanes, *shared)
-        return rows, jax.lax.psum(sums, AXIS)
+        # As one vector: between processes every array of a collective waits for its turn.
+        flat, unravel = ravel_pytree(sums)
+        return rows, unravel(jax.lax.psum(flat, AXIS)) if flat.size else sums
 
     # check_vma=False: haiku scans with a constant initial carry fail its type check.
     mapped = jax.shard_map(

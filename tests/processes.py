@@ -21,6 +21,7 @@ TABLE = {
     "estimator": {"name": "pes", "pairs": 8, "horizon": [20, 60], "truncation": 10},
     "objective": {"steps": 1.0},
     "valid": {"tasks": 8, "horizon": 20},
+    "save": {"seconds": 0.0},
 }
 """PES: its checkpoint holds unrolls, perturbations and keys."""
 
