@@ -204,6 +204,29 @@ def test_a_tensor_without_gradient_stays_finite(size):
         assert np.isfinite(p).all()
 
 
+def test_its_derivative_exists_where_gradients_are_zero():
+    """Rows without, like images with blank borders; a matrix and a vector without, like masked."""
+    params = {"w": jnp.ones((3, 2)), "u": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
+    seen = jax.tree.map(jnp.zeros_like, params)
+    seen["w"] = seen["w"].at[1].set(jnp.array([0.3, -0.2]))
+    optimizer = Nominal(hidden=2, controller_hidden=2)
+
+    def after(theta):
+        tx = optimizer.transform(theta, num_steps=10)
+        now, state = params, tx.init(params)
+        for _ in range(2):
+            grads = jax.tree.map(jnp.multiply, seen, now)
+            updates, state = tx.update(grads, state, now)
+            now = jax.tree.map(jnp.subtract, now, updates)
+        return sum(jnp.sum(p) for p in jax.tree.leaves(now))
+
+    theta = optimizer.init(jax.random.key(0))
+    found = jax.jit(jax.grad(after))(theta)
+    assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(found))
+    higher, lower = (after(theta | {"log_lr": jnp.asarray(d)}) for d in (1e-2, -1e-2))
+    np.testing.assert_allclose(found["log_lr"], (higher - lower) / 2e-2, rtol=2e-2)
+
+
 def test_nothing_moves_past_the_horizon():
     optimizer = Nominal()
     tx = negated(optimizer.transform(trained_theta(optimizer), num_steps=3))
