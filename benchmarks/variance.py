@@ -6,7 +6,7 @@ over the squared norm of the true gradient: the inner steps after which the nois
 the gradient. Halve it and meta-training needs half the steps. Variances are of means over whole
 runs, so that what is correlated within a run counts as such. "slope" is the projection of the
 estimator's mean on the gradient of full ES, relative to that gradient, with its standard error:
-1 for an unbiased estimator.
+1 for an unbiased estimator. "lost": runs whose gradient or loss was not finite.
 """
 
 import time
@@ -63,8 +63,8 @@ def estimators() -> dict[str, Any]:
 
 def draw(
     problem: MetaProblem, estimator: Any, theta: Any, seed: int
-) -> tuple[np.ndarray, float, float]:
-    """Block means of the gradient (BLOCKS, size), inner steps a block, seconds an inner step."""
+) -> tuple[np.ndarray, float, float, float]:
+    """Means of the gradient, (BLOCKS, size); inner steps a block; seconds a step; runs lost."""
     size = 1 if not hasattr(estimator, "truncation") else HORIZON // LENGTH
 
     def block(carry: tuple[Any, jax.Array], _: None) -> Any:
@@ -72,10 +72,11 @@ def draw(
             state, step = carry
             key = jax.random.fold_in(jax.random.key(seed), step)
             found, state = estimator.estimate(problem, theta, state, key, step)
-            return (state, step + 1), (ravel_pytree(found.grad)[0], found.inner_steps)
+            numbers = (ravel_pytree(found.grad)[0], found.inner_steps, found.nonfinite)
+            return (state, step + 1), numbers
 
-        carry, (grads, steps) = jax.lax.scan(one, carry, length=size)
-        return carry, (grads.mean(0), steps.sum())
+        carry, (grads, steps, lost) = jax.lax.scan(one, carry, length=size)
+        return carry, (grads.mean(0), steps.sum(), lost.sum())
 
     @jax.jit
     def start(theta: Any) -> Any:
@@ -89,9 +90,9 @@ def draw(
     if size > 1:  # the staggered runs are short at first
         carry, _ = jax.block_until_ready(program(carry))
     tick = time.perf_counter()
-    _, (grads, steps) = jax.block_until_ready(program(carry))
+    _, (grads, steps, lost) = jax.block_until_ready(program(carry))
     seconds = (time.perf_counter() - tick) / float(steps.sum())
-    return np.asarray(grads, np.float64), float(steps.mean()), seconds
+    return np.asarray(grads, np.float64), float(steps.mean()), seconds, float(lost.sum())
 
 
 def main() -> None:
@@ -103,19 +104,21 @@ def main() -> None:
     for title, objective in OBJECTIVES.items():
         problem = MetaProblem(spec.build(), optimizer, objective, device_mesh(PAIRS))
         print(f"\n{title}: runs of {HORIZON} steps, truncation {LENGTH}, {PAIRS} pairs")
-        print(f"{'estimator':<16} {'steps x noise':>14} {'slope':>15} {'us a step':>10}")
+        print(
+            f"{'estimator':<16} {'steps x noise':>14} {'slope':>15} {'us a step':>10} {'lost':>5}"
+        )
         whole: Any = FullES(pairs=4 * PAIRS, sigma=SIGMA, horizon=(HORIZON, HORIZON), shortest=1.0)
-        truth, _, _ = draw(problem, whole, theta, seed=1)
+        truth, *_ = draw(problem, whole, theta, seed=1)
         # Of independent halves: unbiased for the squared norm.
         norm = float(truth[::2].mean(0) @ truth[1::2].mean(0))
         for name, estimator in estimators().items():
-            grads, steps, seconds = draw(problem, estimator, theta, seed=2)
+            grads, steps, seconds, lost = draw(problem, estimator, theta, seed=2)
             noise = grads.var(0, ddof=1).sum()
             slopes = grads @ truth.mean(0) / norm
             error = slopes.std(ddof=1) / np.sqrt(BLOCKS)
             print(
                 f"{name:<16} {steps * noise / norm:>14,.0f} {slopes.mean():>8.2f} +-{error:>5.2f} "
-                f"{1e6 * seconds:>10.1f}",
+                f"{1e6 * seconds:>10.1f} {lost:>5.0f}",
                 flush=True,
             )
 

@@ -15,7 +15,7 @@ MOMENTUM_DECAYS = (0.5, 0.9, 0.99)
 SECOND_DECAY = 0.999
 EPS = 1e-8
 TINY = 1e-18
-"""Under roots: its square is still a normal float32, so that their derivatives are finite at zero."""
+"""Under roots: its square is a normal float32, so that their derivatives are finite at zero."""
 
 
 class Accumulators(NamedTuple):
