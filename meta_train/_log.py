@@ -15,14 +15,16 @@ class Log:
 
     Args:
       folder: receives `metrics.jsonl` and `tensorboard/`.
-      step: rows after this outer step, of an earlier try, are forgotten.
+      step: rows after this outer step, of an earlier try, are forgotten; at 0 all of them, for
+        the run starts anew.
     """
 
     def __init__(self, folder: str | os.PathLike, step: int) -> None:
         self.path = Path(folder) / "metrics.jsonl"
         self._rewind(step)
         # TensorBoard hides what lies after `purge_step` in the files of earlier tries.
-        self._writer = SummaryWriter(str(Path(folder) / "tensorboard"), purge_step=step + 1)
+        purge = step + 1 if step else 0
+        self._writer = SummaryWriter(str(Path(folder) / "tensorboard"), purge_step=purge)
 
     def append(self, row: dict[str, Any]) -> None:
         """Write a row; its `step` is TensorBoard's."""
@@ -38,7 +40,7 @@ class Log:
 
     def _rewind(self, step: int) -> None:
         """Forget rows after `step`, and a last line that a kill cut short."""
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        lines = self.path.read_text().splitlines() if step and self.path.exists() else []
         kept = []
         for line in lines:
             try:

@@ -155,9 +155,10 @@ class _Loop:
             self.seconds = time.perf_counter() - start
             row["seconds"] = round(self.seconds, 2)
             late = time.perf_counter() - self._saved_at >= self.config.save.seconds
+            # First the row: killed between the two, a run forgets rows its checkpoint lacks.
+            self._write(row)
             if last or agree(leads() and late):
                 self._save(state, score)
-            self._write(row)
         if not self.astray and self._saved != step:
             self._save(state)
         self.seconds = time.perf_counter() - start
