@@ -224,6 +224,8 @@ class Disk(np.ndarray):
     def take(self, *args, **kwargs):
         if Disk.interrupts:
             Disk.interrupts = False
+            # Until the main thread waits: elsewhere a callback of the collector may swallow it.
+            time.sleep(0.3)
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.3)
         if Disk.fails:
