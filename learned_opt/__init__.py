@@ -1,6 +1,5 @@
 """Learned optimizers as optax gradient transformations."""
 
-from ._artifact import OPTIMIZERS as OPTIMIZERS
 from ._artifact import Artifact as Artifact
 from ._artifact import ArtifactError as ArtifactError
 from ._artifact import available as available
@@ -9,9 +8,18 @@ from ._base import LearnedOptimizer as LearnedOptimizer
 from ._base import Theta as Theta
 from ._guard import GuardState as GuardState
 from ._guard import skip_nonfinite as skip_nonfinite
-from ._nominal import Nominal as Nominal
-from ._nominal import NominalState as NominalState
 from ._optax import learned as learned
 from ._optax import scale_by_learned as scale_by_learned
-from ._per_param_mlp import PerParamMLP as PerParamMLP
-from ._per_param_mlp import PerParamMLPState as PerParamMLPState
+from .optimizers import OPEN as OPEN
+from .optimizers import OPTIMIZERS as OPTIMIZERS
+from .optimizers import RNNMLP as RNNMLP
+from .optimizers import Celo as Celo
+from .optimizers import Celo2 as Celo2
+from .optimizers import CeloAdam as CeloAdam
+from .optimizers import HyperAdam as HyperAdam
+from .optimizers import Hypernet as Hypernet
+from .optimizers import NNAdam as NNAdam
+from .optimizers import Nominal as Nominal
+from .optimizers import NominalState as NominalState
+from .optimizers import PerParamMLP as PerParamMLP
+from .parts._per_param import PerParamFeatures as PerParamFeatures

@@ -16,11 +16,7 @@ import safetensors.numpy
 
 from ._base import LearnedOptimizer, Theta
 from ._files import write_atomic
-from ._nominal import Nominal
-from ._per_param_mlp import PerParamMLP
-
-OPTIMIZERS: tuple[type, ...] = (Nominal, PerParamMLP)
-"""Every optimizer an artifact can hold: add a class here and `load` knows it."""
+from .optimizers import OPTIMIZERS
 
 FORMAT = 1
 METADATA_KEY = "learned_opt"

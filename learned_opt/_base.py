@@ -23,6 +23,10 @@ class LearnedOptimizer(Protocol):
     """
 
     name: ClassVar[str]
+    """In artifacts and configurations."""
+
+    use: ClassVar[str]
+    """When to use it, in a sentence."""
 
     def init(self, key: jax.Array) -> Theta:
         """Meta-parameters before any meta-training."""
@@ -81,3 +85,13 @@ def check_params(params: Any) -> None:
                 f"every parameter must hold at least one number, got shape {jnp.shape(leaf)} "
                 f"at {name}; remove it or exclude it with optax.masked"
             )
+
+
+def zeros_for(p: Any, *leading: int) -> jax.Array:
+    """Float32 zeros of shape (*leading, *shape of p) in a new buffer, sharded like p."""
+    zeros = jnp.zeros_like(p, dtype=jnp.float32)
+    if not leading:
+        return zeros
+    return jnp.broadcast_to(
+        zeros.reshape(*[1] * len(leading), *zeros.shape), (*leading, *zeros.shape)
+    )

@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 
 import learned_opt
-from learned_opt import Artifact, ArtifactError, Nominal, _artifact
+from learned_opt import OPTIMIZERS, Artifact, ArtifactError, Nominal, _artifact
 
 CARD = {"name": "test", "horizon": [1, 2], "nested": {"a": 1.5}}
 
@@ -93,9 +93,8 @@ def test_newer_format(path):
 
 def test_unknown_optimizer(path):
     rewrite(path, optimizer="velo9000")
-    with pytest.raises(
-        ArtifactError, match="'velo9000', this code knows nominal, per_param_mlp: upgrade"
-    ):
+    known = ", ".join(cls.name for cls in OPTIMIZERS)
+    with pytest.raises(ArtifactError, match=f"'velo9000', this code knows {known}: upgrade"):
         learned_opt.load(path)
 
 

@@ -9,7 +9,19 @@ import optax
 import pytest
 from problems import FINAL, FLOOR, LearnedSGD, Quadratics, mesh
 
-from meta_train import FullES, Judge, MetaProblem, Objective, Outer, Teacher, Trainer, unroll
+from learned_opt import OPTIMIZERS
+from meta_train import (
+    Config,
+    FullES,
+    Judge,
+    MetaProblem,
+    Objective,
+    Outer,
+    Programs,
+    Teacher,
+    Trainer,
+    unroll,
+)
 from tasks import device_mesh
 
 FAMILY = Quadratics(jnp.asarray(2.0))
@@ -185,3 +197,30 @@ def test_outer_optimizers_follow_their_schedules():
     clipped = Outer("sgd", learning_rate=1.0, b1=0.0, schedule="constant", clip=0.3).build(10)
     step, _ = clipped.update(jnp.asarray([3.0, 4.0]), clipped.init(jnp.zeros(2)))
     np.testing.assert_allclose(step, [-0.18, -0.24], rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", [cls.name for cls in OPTIMIZERS])
+def test_every_optimizer_learns_in_50_outer_steps(optimizer):
+    """On the quickstart's family, judged on the same 32 runs before and after."""
+    small = {"lstm": 16, "bank": 8} if optimizer == "hypernet" else {}
+    table = {
+        "run": {"outer_steps": 50, "chunk": 50},
+        "family": {
+            "problem": "mlp",
+            "data": "digits",
+            "batch_size": 32,
+            "options": {"widths": [8, 32], "depths": [1, 2], "gains": [0.5, 2.0]},
+        },
+        "optimizer": {"name": optimizer, **small},
+        "estimator": {"pairs": 8, "sigma": 0.03, "horizon": [30, 60]},
+        "objective": {"valid": 1.0, "mean": 0.1},
+        "outer": {"learning_rate": 0.02},
+        "valid": {"tasks": 32, "horizon": 60},
+    }
+    programs = Programs(*Config.from_dict(table).build(), 50)
+    state, before = programs.validate(programs.start)
+    state, metrics = programs.chunk(state)
+    _, after = programs.validate(state)
+    assert float(metrics.nonfinite) == 0
+    assert after[0] < before[0] - 0.03

@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from learned_opt import Nominal, _pack
+from learned_opt import Nominal
+from learned_opt.parts import _pack
 
 SHAPES = {"scalar": (), "vector": (7,), "matrix": (6, 5), "tensor": (3, 4, 2), "conv": (3, 3, 2, 4)}
 STEPS = 20

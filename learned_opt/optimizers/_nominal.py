@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ._base import Theta, check_num_steps
-from ._features import (
+from .._base import Theta, check_num_steps
+from .._guard import skip_nonfinite
+from ..parts._accumulators import (
     MOMENTUM_DECAYS,
     Accumulators,
     directions,
@@ -22,8 +23,8 @@ from ._features import (
     rms,
     update_accumulators,
 )
-from ._guard import skip_nonfinite
-from ._pack import Pack, pack_leaves
+from ..parts._pack import Pack, pack_leaves
+from ..parts._schedule import ramp_and_decay
 
 LOG_GAIN = 3.0
 """Scalars stored as logarithms move this much faster under a common perturbation sigma."""
@@ -71,6 +72,7 @@ class Nominal:
     """
 
     name: ClassVar[str] = "nominal"
+    use: ClassVar[str] = "Training from the first step on without tuning; the one to meta-train."
     hidden: int = 8
     controller_hidden: int = 16
     learning_rate: float = 3e-3
@@ -108,13 +110,7 @@ class Nominal:
         total = check_num_steps(num_steps)
         peak = self.learning_rate * jnp.exp(LOG_GAIN * theta["log_lr"])
         power = jnp.exp(theta["log_power"])
-
-        def step_size(count: Any) -> jax.Array:
-            t = jnp.asarray(count, jnp.float32)
-            ramp = jnp.minimum(1.0, (t + 1) / jnp.maximum(1.0, self.warmup * total))
-            return peak * ramp * jnp.maximum(0.0, 1 - t / total) ** power
-
-        return step_size
+        return ramp_and_decay(peak, power, self.warmup, total)
 
     def transform(
         self, theta: Theta, *, num_steps: Any = None
@@ -124,15 +120,19 @@ class Nominal:
         step_size = self.schedule(theta, num_steps=num_steps)
 
         def init(params: optax.Params) -> NominalState:
-            packs = pack_leaves([jnp.shape(p) for p in jax.tree.leaves(params)])
-            return NominalState(
-                jnp.zeros((), jnp.int32), tuple(init_accumulators(pack) for pack in packs)
-            )
+            leaves = [jnp.asarray(p) for p in jax.tree.leaves(params)]
+            accumulators = [
+                init_accumulators(pack, [leaves[i] for i in pack.indices])
+                for pack in pack_leaves([p.shape for p in leaves])
+            ]
+            return NominalState(jnp.zeros((), jnp.int32), tuple(accumulators))
 
         def update(
             updates: optax.Updates,
             state: optax.OptState,
             params: optax.Params | None = None,
+            *,
+            accepted: Any = True,
             **extra_args,
         ) -> tuple[optax.Updates, NominalState]:
             del extra_args
@@ -148,14 +148,18 @@ class Nominal:
             for pack, acc in zip(packs, state.accumulators, strict=True):
                 g = pack.join([grads[i] for i in pack.indices])
                 p = pack.join([weights[i] for i in pack.indices])
-                acc = update_accumulators(pack, acc, g)
+                new = update_accumulators(pack, acc, g)
+                acc = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), new, acc)
                 step = a * _bracket(theta, pack, g, p, acc, t, times, decay)
                 for i, part in zip(pack.indices, pack.split(step), strict=True):
                     steps[i] = part.astype(grads[i].dtype)
                 accumulators.append(acc)
-            return treedef.unflatten(steps), NominalState(state.steps + 1, tuple(accumulators))
+            return treedef.unflatten(steps), NominalState(
+                state.steps + jnp.where(accepted, 1, 0), tuple(accumulators)
+            )
 
-        return skip_nonfinite(optax.GradientTransformationExtraArgs(init, update))
+        guarded = optax.GradientTransformationExtraArgs(init, update)
+        return skip_nonfinite(guarded, keeps_state=True)
 
 
 def _bracket(

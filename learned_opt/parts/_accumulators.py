@@ -4,11 +4,13 @@ Adam's moments: Kingma & Ba 2015. Factored second moment: Shazeer & Stern 2018 (
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from .._base import zeros_for
 from ._pack import Pack
 
 MOMENTUM_DECAYS = (0.5, 0.9, 0.99)
@@ -47,11 +49,12 @@ def factored_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
     return order[-1], order[-2]
 
 
-def init_accumulators(pack: Pack) -> Accumulators:
-    """All zeros."""
+def init_accumulators(pack: Pack, params: Sequence[jax.Array]) -> Accumulators:
+    """All zeros, for the tensors of that pack; one alone gives them its sharding."""
+    whole = pack.join(params)
     # Every array a buffer of its own, so that a training step may donate the state.
-    zeros = [jnp.zeros(pack.shape, jnp.float32) for _ in range(len(MOMENTUM_DECAYS) + 1)]
-    factors = [_mean_squares(jnp.zeros(shape, jnp.float32)) for shape in pack.shapes]
+    zeros = [zeros_for(whole) for _ in range(len(MOMENTUM_DECAYS) + 1)]
+    factors = [_mean_squares(zeros_for(p)) for p in params]
     rows, cols = zip(*factors, strict=True)
     return Accumulators(tuple(zeros[1:]), zeros[0], rows, cols)
 

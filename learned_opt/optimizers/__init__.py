@@ -1,0 +1,27 @@
+"""Learned optimizers, one a file: a new one is a file here and a line in `OPTIMIZERS`."""
+
+from ._celo import Celo as Celo
+from ._celo import CeloAdam as CeloAdam
+from ._celo2 import Celo2 as Celo2
+from ._hyper_adam import HyperAdam as HyperAdam
+from ._hypernet import Hypernet as Hypernet
+from ._nn_adam import NNAdam as NNAdam
+from ._nominal import Nominal as Nominal
+from ._nominal import NominalState as NominalState
+from ._open import OPEN as OPEN
+from ._per_param_mlp import PerParamMLP as PerParamMLP
+from ._rnn_mlp import RNNMLP as RNNMLP
+
+OPTIMIZERS: tuple[type, ...] = (
+    Nominal,
+    HyperAdam,
+    NNAdam,
+    PerParamMLP,
+    RNNMLP,
+    Hypernet,
+    Celo,
+    CeloAdam,
+    Celo2,
+    OPEN,
+)
+"""Every optimizer an artifact can hold."""

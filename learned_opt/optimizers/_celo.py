@@ -1,0 +1,345 @@
+"""Celo and Celo-Adam: a learned schedule of the step size over a learned rule, or over Adam.
+
+Moudgil, Knyazev, Lajoie, Belilovsky 2025, "Celo: Training Versatile Learned Optimizers on a
+Compute Diet". Adam: Kingma & Ba 2015.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from .._base import Theta, check_num_steps, zeros_for
+from .._guard import skip_nonfinite
+from ..parts._loss import (
+    NUM_LOSS_FEATURES,
+    TIMES,
+    LossState,
+    init_loss,
+    loss_features,
+    time_features,
+)
+from ..parts._lstm import LSTMState, check_sizes, init_lstm, init_lstm_net, linear, run_lstm, select
+from ..parts._per_param import TensorState
+from ..parts._published import FEATURES, clip_gradient, init_mlp, published_decays
+
+STEP, MAGNITUDE = 0.001, 0.001
+ETA = 0.1
+NUM_INPUTS = len(TIMES) + NUM_LOSS_FEATURES
+B1, B2, EPS, ROOT_EPS = 0.9, 0.999, 1e-8, 1e-10
+
+MLP_SHAPES = {
+    **{f"w0__{i}": (1, 3 if i in (3, 5, 7, 9, 10, 11, 12, 13) else 1, 4) for i in range(14)},
+    "w1": (1, 4, 4),
+    "w2": (1, 4, 3),
+    "b0": (1, 4),
+    "b1": (1, 4),
+    "b2": (1, 3),
+}
+"""Published weights of the MLP: of its first layer a block for each group of features."""
+
+SCHEDULER_SHAPES = {
+    **{f"lstm_init_state/{name}": (1, 64) for name in ("hidden", "cell")},
+    **{f"rnn_params/linear{i}/w": (18, 64) for i in ("", "_1", "_2")},
+    **{f"rnn_params/linear{i}/b": (64,) for i in ("", "_1", "_2")},
+    "rnn_params/rnn/linear/w": (128, 256),
+    "rnn_params/rnn/linear/b": (256,),
+    "rnn_params/step_size/w": (64, 1),
+    "rnn_params/step_size/b": (1,),
+}
+"""Published weights of the scheduler. `linear` is not used: its output is overwritten."""
+
+CELO_SHAPES = {
+    **{f"ff_mod_stack/~/{name}": shape for name, shape in MLP_SHAPES.items()},
+    **SCHEDULER_SHAPES,
+    "rnn_params/rnn_to_controls/w": (64, 1),
+    "rnn_params/rnn_to_controls/b": (1,),
+}
+"""`rnn_to_controls` is not used: its one output goes through a softmax, which makes it 1."""
+
+
+class CeloState(NamedTuple):
+    """Of `Celo` and `CeloAdam`.
+
+    `steps`: taken so far (int32 scalar); `loss`: what was seen of it; `lstm`: a single row;
+    `tensors`: a `TensorState` (Celo) or `Moments` (Celo-Adam) for every leaf.
+    """
+
+    steps: jax.Array
+    loss: LossState
+    lstm: LSTMState
+    tensors: tuple[Any, ...]
+
+
+class Moments(NamedTuple):
+    """EMAs from zero of g and g^2, of the tensor's shape, float32."""
+
+    first: jax.Array
+    second: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scheduled:
+    """What the two share: everything but the step of a tensor."""
+
+    lstm: int = 64
+
+    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+        """0.001 at any time, as if eta_t were 1: the true eta_t follows from the losses alone."""
+        check_num_steps(num_steps)
+        return lambda count: jnp.asarray(STEP)
+
+    def transform(
+        self, theta: Theta, *, num_steps: Any = None
+    ) -> optax.GradientTransformationExtraArgs:
+        """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
+        total = check_num_steps(num_steps)
+
+        def init(params: optax.Params) -> CeloState:
+            lstm = init_lstm(theta["scheduler"], 1)
+            tensors = tuple(self._init_tensor(p) for p in jax.tree.leaves(params))
+            return CeloState(jnp.zeros((), jnp.int32), init_loss(), lstm, tensors)
+
+        def update(
+            updates: optax.Updates,
+            state: optax.OptState,
+            params: optax.Params | None = None,
+            *,
+            value: Any = None,
+            accepted: Any = True,
+            **extra_args,
+        ) -> tuple[optax.Updates, CeloState]:
+            del extra_args
+            assert isinstance(state, CeloState)
+            net, t = theta["scheduler"], state.steps
+            eta, loss, lstm = _step_size(net, total, t, state.loss, state.lstm, value, accepted)
+            grads, treedef = jax.tree.flatten(updates)
+            steps, tensors = [], []
+            for grad, p, old in zip(grads, jax.tree.leaves(params), state.tensors, strict=True):
+                step, new = _update_leaf(self, theta, STEP * eta, t, accepted, grad, p, old)
+                steps.append(step)
+                tensors.append(new)
+            return treedef.unflatten(steps), CeloState(
+                t + jnp.where(accepted, 1, 0), loss, lstm, tuple(tensors)
+            )
+
+        guarded = optax.GradientTransformationExtraArgs(init, update)
+        return skip_nonfinite(guarded, keeps_state=True)
+
+    def _init_tensor(self, p: Any) -> Any:
+        raise NotImplementedError
+
+    def _update_tensor(
+        self, theta: Theta, size: Any, t: Any, accepted: Any, grad: Any, p: Any, old: Any
+    ) -> tuple[jax.Array, Any]:
+        """The step of one tensor and its new state; `size`: 0.001 eta, `t`: steps before."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Celo(_Scheduled):
+    """A per-parameter MLP under a step size that an LSTM gives from time and the training loss.
+
+    With the 30 features of `Hypernet` for every element, at step t of T::
+
+        d, mu = MLP(features);   p <- p - 0.001 eta_t d exp(0.001 mu) sqrt(mean p^2 + 1e-9)
+        h_t = LSTM(own(x_t) + relu(pool(x_t)));   eta_t = 0.1 exp(linear(h_t))
+
+    x_t: tanh(10 (t/T - s)) for nine s and nine features of the loss, the same for all tensors, so
+    one row goes through the LSTM. MLP: 30-`hidden`-`hidden`-3, third output unused. Gradients are
+    clipped to +-1000 first.
+
+    The training loss comes as optax's keyword `value`. Without it, or where it is not finite, its
+    features are zero, as they are for the first two losses: the schedule then follows time alone,
+    which the published weights never saw past step 2.
+
+    `init` gives eta_t = 1, so that the MLP (159 of 35,808 meta-parameters) can be meta-trained
+    first with `theta["scheduler"]` frozen, then the scheduler with `theta["mlp"]` frozen.
+
+    Args:
+      lstm: width of the LSTM.
+      hidden: width of the MLP's hidden layers.
+
+    Example:
+      >>> import jax, learned_opt
+      >>> optimizer = learned_opt.Celo()
+      >>> theta = optimizer.init(jax.random.key(0))
+      >>> tx = optimizer.transform(theta, num_steps=100)
+      >>> params = {"w": jax.numpy.ones((3, 2))}
+      >>> state = tx.init(params)
+      >>> steps, state = tx.update(params, state, params, value=0.7)
+    """
+
+    name: ClassVar[str] = "celo"
+    use: ClassVar[str] = (
+        "With published weights, up to about 2,000 steps; pass the loss as `value`."
+    )
+    hidden: int = 4
+
+    def __post_init__(self) -> None:
+        check_sizes(lstm=self.lstm, hidden=self.hidden)
+
+    @classmethod
+    def from_published(cls, arrays: Mapping[str, np.ndarray]) -> Theta:
+        """`theta` of `Celo()` from the 37,089 published numbers, keys as "rnn_params/linear/w".
+
+        1,281 of them never reach a step and are left out: `rnn_params/linear`, whose output is
+        overwritten, and `rnn_params/rnn_to_controls`, whose one output a softmax makes 1.
+
+        Raises:
+          ValueError: an array is missing, unknown, misshapen or not finite.
+        """
+        _check_published("Celo", CELO_SHAPES, arrays)
+        mlp = {name: jnp.asarray(arrays[f"ff_mod_stack/~/{name}"])[0] for name in MLP_SHAPES}
+        net = {"w1": jnp.concatenate([mlp[f"w0__{i}"] for i in range(14)]), "b1": mlp["b0"]}
+        net |= {"w2": mlp["w1"], "b2": mlp["b1"], "w3": mlp["w2"], "b3": mlp["b2"]}
+        return {"mlp": net, "scheduler": _published_scheduler(arrays)}
+
+    def init(self, key: jax.Array) -> Theta:
+        """Random MLP and LSTM; zero weights from the LSTM to a step size of 0.001."""
+        key_mlp, key_scheduler = jax.random.split(key)
+        return {
+            "mlp": init_mlp(key_mlp, self.hidden),
+            "scheduler": _init_scheduler(key_scheduler, self.lstm),
+        }
+
+    def _init_tensor(self, p: Any) -> TensorState:
+        return FEATURES.init(p)
+
+    def _update_tensor(
+        self, theta: Theta, size: Any, t: Any, accepted: Any, grad: Any, p: Any, old: Any
+    ) -> tuple[jax.Array, TensorState]:
+        net, decays = theta["mlp"], published_decays()
+
+        def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
+            direction, magnitude, _ = outputs
+            scale = size * jnp.sqrt(jnp.mean(p * p) + 1e-9)
+            return scale * direction * jnp.exp(MAGNITUDE * magnitude)
+
+        return FEATURES.step(net, net["b1"], decays, accepted, clip_gradient(grad), p, old, combine)
+
+
+@dataclasses.dataclass(frozen=True)
+class CeloAdam(_Scheduled):
+    """Adam under the learned schedule of `Celo`, which sees time and the training loss alone.
+
+    With m and v the EMAs of g and g^2 with decays 0.9 and 0.999, corrected for their start::
+
+        p <- p - 0.001 eta_t m / (1e-8 + sqrt(v + 1e-10))
+
+    eta_t, the clipping of gradients and what happens without `value`: as in `Celo`. At
+    initialisation eta_t = 1: Adam at its usual step size.
+
+    Args:
+      lstm: width of the LSTM.
+
+    Example:
+      >>> import jax, learned_opt
+      >>> optimizer = learned_opt.CeloAdam()
+      >>> theta = optimizer.init(jax.random.key(0))
+      >>> sum(x.size for x in jax.tree.leaves(theta))
+      35649
+      >>> tx = optimizer.transform(theta, num_steps=100)
+    """
+
+    name: ClassVar[str] = "celo_adam"
+    use: ClassVar[str] = "The steadiest with published weights; pass the loss as `value`."
+
+    def __post_init__(self) -> None:
+        check_sizes(lstm=self.lstm)
+
+    @classmethod
+    def from_published(cls, arrays: Mapping[str, np.ndarray]) -> Theta:
+        """`theta` of `CeloAdam()` from the 36,865 published numbers, keys as in `Celo`'s.
+
+        1,216 of them never reach a step and are left out: `rnn_params/linear`, whose output is
+        overwritten.
+
+        Raises:
+          ValueError: an array is missing, unknown, misshapen or not finite.
+        """
+        _check_published("Celo-Adam", SCHEDULER_SHAPES, arrays)
+        return {"scheduler": _published_scheduler(arrays)}
+
+    def init(self, key: jax.Array) -> Theta:
+        """Random LSTM; zero weights from it to a step size of 0.001."""
+        return {"scheduler": _init_scheduler(key, self.lstm)}
+
+    def _init_tensor(self, p: Any) -> Moments:
+        return Moments(zeros_for(p), zeros_for(p))
+
+    def _update_tensor(
+        self, theta: Theta, size: Any, t: Any, accepted: Any, grad: Any, p: Any, old: Any
+    ) -> tuple[jax.Array, Moments]:
+        del theta, p
+        g, after = clip_gradient(grad.astype(jnp.float32)), t.astype(jnp.float32) + 1
+        new = Moments(B1 * old.first + (1 - B1) * g, B2 * old.second + (1 - B2) * g * g)
+        new = select(accepted, new, old)
+        # Not 1 - b^t, which in float32 is off by 1e-5 at t = 1.
+        first, second = (-jnp.expm1(after * math.log(b)) for b in (B1, B2))
+        step = size / first * new.first / (EPS + jnp.sqrt(new.second / second + ROOT_EPS))
+        return step.astype(grad.dtype), new
+
+
+# Compiled by itself only where the caller compiles nothing: one call instead of hundreds.
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _update_leaf(optimizer: _Scheduled, *args: Any) -> tuple[jax.Array, Any]:
+    return optimizer._update_tensor(*args)
+
+
+def _init_scheduler(key: jax.Array, lstm: int) -> Theta:
+    head = {"w": jnp.zeros((lstm, 1)), "b": jnp.full(1, -math.log(ETA), jnp.float32)}
+    return {**init_lstm_net(key, NUM_INPUTS, lstm), "step_size": head}
+
+
+@functools.partial(jax.jit, inline=True)
+def _step_size(
+    net: Theta, total: Any, steps: Any, loss: LossState, lstm: LSTMState, value: Any, accepted: Any
+) -> tuple[jax.Array, LossState, LSTMState]:
+    """eta, and the states after."""
+    features, after = loss_features(loss, value, total, accepted)
+    x = jnp.concatenate([time_features(steps, total), features])
+    new = run_lstm(net, x[None], lstm)
+    eta = ETA * jnp.exp(linear(net["step_size"], new.hidden)[0, 0])
+    return eta, after, select(accepted, new, lstm)
+
+
+def _check_published(
+    name: str, shapes: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """A ValueError that says what about `arrays` is not as published, in one sentence."""
+    wrong = [f"{key} is missing" for key in shapes if key not in arrays]
+    for key, array in arrays.items():
+        if key not in shapes:
+            wrong.append(f"{key} is unknown")
+        elif np.shape(array) != shapes[key]:
+            wrong.append(f"{key} has shape {np.shape(array)}, not {shapes[key]}")
+        elif not np.isfinite(array).all():
+            wrong.append(f"{key} holds a number that is not finite")
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ValueError(
+            f"these are not the published weights of {name}: {', '.join(wrong[:3])}{more}; pass "
+            f"the {len(shapes)} arrays of its theta file, nested keys joined by '/'"
+        )
+
+
+def _published_scheduler(arrays: Mapping[str, np.ndarray]) -> Theta:
+    theirs = {
+        "pool": "linear_1",
+        "own": "linear_2",
+        "gates": "rnn/linear",
+        "step_size": "step_size",
+    }
+    layers = {
+        name: {k: jnp.asarray(arrays[f"rnn_params/{there}/{k}"]) for k in ("w", "b")}
+        for name, there in theirs.items()
+    }
+    start = {k: jnp.asarray(arrays[f"lstm_init_state/{k}"])[0] for k in ("hidden", "cell")}
+    return {**layers, **start}

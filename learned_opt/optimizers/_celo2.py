@@ -1,0 +1,335 @@
+"""Celo2: a network of 347 numbers gives the direction of a matrix; its size is the user's.
+
+Moudgil, Knyazev, Belilovsky 2026, "Celo2: Towards Learned Optimization Free Lunch". Its
+Newton-Schulz iteration: Jordan et al. 2024, "Muon: An optimizer for hidden layers".
+"""
+
+import dataclasses
+import functools
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.lax import rsqrt
+
+from .._base import Theta, check_num_steps, zeros_for
+from .._guard import skip_nonfinite
+from ..parts._per_param import Decays, PerParamFeatures, TensorState
+
+LEARNED, ADAM = "celo2", "adam"
+"""The two labels."""
+
+EPS, NORM_EPS = 1e-8, 1e-9
+FEATURES = PerParamFeatures(velo=True, eps=EPS, norm_eps=NORM_EPS)
+DECAYS = np.array([0.9, 0.99, 0.999], np.float32)
+SECOND_DECAY = np.float32(0.95)
+B1, B2 = 0.9, 0.95
+LARGEST_GRADIENT = 1000.0
+GROUPS = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
+"""Features in each of the first-layer blocks of the published weights, in order."""
+
+FACTORED_FROM = sum(GROUPS[:9])
+"""The first feature that only matrices have."""
+
+OUTPUTS = 3
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+ITERATIONS = 5
+
+
+class Moments(NamedTuple):
+    """Adam's running averages of g and g^2 for one tensor, of its shape, float32."""
+
+    first: jax.Array
+    second: jax.Array
+
+
+class Celo2State(NamedTuple):
+    """`steps`: taken so far (int32 scalar); `tensors`: for every leaf what its rule keeps.
+
+    That is `Moments` under Adam, else a `TensorState`, of a tensor of rank above 2 with its
+    leading axes in front of every array.
+    """
+
+    steps: jax.Array
+    tensors: tuple[TensorState | Moments, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Celo2:
+    """Celo2, 347 meta-parameters: a learned direction of root mean square 1 for every matrix.
+
+    At step t = 0, 1, ... for a matrix p, with a direction d from 30 features of every element::
+
+        d = MLP(features / sqrt(1e-9 + mean features^2))
+        d <- NewtonSchulz(d)                                if orthogonalise
+        p <- p - a(t) d / sqrt(1e-9 + mean d^2)
+
+    The features are those of `PerParamFeatures` (the 30 of VeLO, decay .95 of v, e = 1e-8) of the
+    gradient clipped to +-1000; the network is 30-8-8-3 with ReLU, and only its first output is
+    used. Newton-Schulz: X = d / (|d| + 1e-8), then five times X <- a X + (b A + c A A) X with
+    A = X X^T and (a, b, c) = (3.4445, -4.7750, 2.0315). A tensor of rank above 2 is a stack of
+    matrices, its last two axes, each updated as if it were alone. (The published code agrees where
+    these are the two largest axes, as mostly in convolutions; else it averages g^2 over those.)
+
+    Scalars, vectors and embeddings take Adam (.9, .95) at `adam_ratio` a(t). Which leaf takes what
+    can be said with `labels`, see `transform`.
+
+    The size of the step is not learned: a(t) = learning_rate (1 + cos(pi min(1, t / T))) / 2 for a
+    run of T = `num_steps`, constant without. Tune it, at best to half a decade: `learning_rate`
+    here, or that of `learned_opt.learned`, which also has the weight decay.
+
+    Args:
+      hidden: width of the two hidden layers; 8 is what was published.
+      learning_rate: root mean square of a matrix's first step.
+      orthogonalise: whether with Newton-Schulz. Celo2 has it; Celo2-base has not, and takes the
+        learned rule for all tensors.
+      adam_ratio: step size of Adam over that of the matrices.
+      embeddings: regular expression; a tensor is an embedding if it is found in its path, such as
+        "decoder/embedding/w". "" for none.
+
+    Raises:
+      ValueError: an argument is out of range.
+
+    Example:
+      >>> import jax, learned_opt
+      >>> optimizer = learned_opt.Celo2(learning_rate=3e-3)
+      >>> theta = optimizer.init(jax.random.key(0))
+      >>> sum(x.size for x in jax.tree.leaves(theta))
+      347
+      >>> tx = optimizer.transform(theta, num_steps=1000)
+    """
+
+    name: ClassVar[str] = "celo2"
+    use: ClassVar[str] = (
+        "With published weights, your own learning rate and schedule; matrices first."
+    )
+    hidden: int = 8
+    learning_rate: float = 1e-3
+    orthogonalise: bool = True
+    adam_ratio: float = 20.0
+    embeddings: str = "(?i)embed"
+
+    def __post_init__(self):
+        if isinstance(self.hidden, bool) or not isinstance(self.hidden, int) or self.hidden < 1:
+            raise ValueError(
+                f"hidden must be a positive integer, got {self.hidden!r}; 8 is what was published"
+            )
+        for field, published in (("learning_rate", "try 1e-3"), ("adam_ratio", "published is 20")):
+            value = getattr(self, field)
+            if not 0 < value < math.inf:
+                raise ValueError(
+                    f"{field} must be a positive finite number, got {value!r}; {published}"
+                )
+        try:
+            re.compile(self.embeddings)
+        except (re.error, TypeError) as error:
+            raise ValueError(
+                f"embeddings must be a regular expression, got {self.embeddings!r} ({error}); "
+                "pass the name of the embedding, or '' for none"
+            ) from error
+
+    def init(self, key: jax.Array) -> Theta:
+        """Truncated normal weights over sqrt(fan-in), zero biases: it need not descend."""
+        widths, net = [FEATURES.count, self.hidden, self.hidden, OUTPUTS], {}
+        for i, key_layer in enumerate(jax.random.split(key, 3)):
+            normal = jax.random.truncated_normal(key_layer, -2.0, 2.0, (widths[i], widths[i + 1]))
+            net[f"w{i + 1}"] = normal / np.sqrt(widths[i])
+            net[f"b{i + 1}"] = jnp.zeros(widths[i + 1])
+        return {"mlp": net}
+
+    @classmethod
+    def from_published(cls, arrays: Mapping[str, np.ndarray]) -> Theta:
+        """Meta-parameters from the authors' arrays, for a rule of the published width.
+
+        Args:
+          arrays: by name, its parts joined by "/" or ".": `ff_mod_stack/~/` and `w0__0` ...
+            `w0__13` (features of a group, 8), `w1` (8, 8), `w2` (8, 3), `b0`, `b1`, `b2`.
+
+        Raises:
+          ValueError: an array is missing, unknown or of another shape.
+        """
+        hidden = cls.hidden
+        blocks = [f"w0__{i}" for i in range(len(GROUPS))]
+        shapes = {name: (size, hidden) for name, size in zip(blocks, GROUPS, strict=True)}
+        shapes |= {"b0": (hidden,), "w1": (hidden, hidden), "b1": (hidden,)}
+        shapes |= {"w2": (hidden, OUTPUTS), "b2": (OUTPUTS,)}
+        shapes = {f"ff_mod_stack/~/{name}": shape for name, shape in shapes.items()}
+        found = {key.replace(".", "/"): np.asarray(x) for key, x in arrays.items()}
+        if found.keys() != shapes.keys():
+            missing, extra = sorted(shapes.keys() - found.keys()), sorted(found.keys() - shapes)
+            raise ValueError(
+                f"the weights of Celo2 are {len(shapes)} arrays, {len(missing)} of them missing "
+                f"(such as {_first(missing)}) and {len(extra)} unknown (such as {_first(extra)}); "
+                "pass the arrays of the published checkpoint"
+            )
+        for name, shape in shapes.items():
+            if found[name].shape != shape:
+                raise ValueError(
+                    f"{name} must have shape {shape}, got {found[name].shape}; "
+                    "pass the arrays of the published checkpoint"
+                )
+        layers = {name.rpartition("/")[2]: x.astype(np.float32) for name, x in found.items()}
+        net = {"w1": jnp.asarray(np.concatenate([layers[name] for name in blocks]))}
+        for ours, theirs in (("b1", "b0"), ("w2", "w1"), ("b2", "b1"), ("w3", "w2"), ("b3", "b2")):
+            net[ours] = jnp.asarray(layers[theirs])
+        return {"mlp": net}
+
+    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+        """a(t) above: cosine to zero over `num_steps`, or constant if that is None."""
+        del theta
+        if num_steps is None:
+            return lambda count: jnp.asarray(self.learning_rate, jnp.float32)
+        total = check_num_steps(num_steps)
+
+        def step_size(count: Any) -> jax.Array:
+            elapsed = jnp.minimum(1.0, jnp.asarray(count, jnp.float32) / total)
+            return self.learning_rate * (0.5 + 0.5 * jnp.cos(np.float32(np.pi) * elapsed))
+
+        return step_size
+
+    def transform(
+        self,
+        theta: Theta,
+        *,
+        num_steps: Any = None,
+        labels: Any | Callable[[optax.Params], Any] | None = None,
+    ) -> optax.GradientTransformationExtraArgs:
+        """The rule above.
+
+        Args:
+          theta: from `init`, `from_published` or an artifact.
+          num_steps: updates of the whole run (may be traced), or None for a constant step size.
+          labels: "celo2" or "adam" for every leaf, a tree like the parameters or a prefix of it,
+            or a function that gives one for parameters; by rank and name if None.
+
+        Raises:
+          ValueError: `num_steps` is neither None, a positive integer nor traced, or, at `init`,
+            there is another label.
+
+        Example:
+          Celo2-base, where vectors too take the learned rule:
+
+          >>> import jax, learned_opt
+          >>> optimizer = learned_opt.Celo2(orthogonalise=False)
+          >>> theta = optimizer.init(jax.random.key(0))
+          >>> tx = optimizer.transform(theta, labels=lambda p: jax.tree.map(lambda _: "celo2", p))
+        """
+        step_size = self.schedule(theta, num_steps=num_steps)
+
+        def init(params: optax.Params) -> Celo2State:
+            found = _by_rank_and_name(self.embeddings, params) if labels is None else labels
+            found = jax.tree.broadcast(found(params) if callable(found) else found, params)
+            leaves = zip(jax.tree.leaves(found), jax.tree.leaves(params), strict=True)
+            tensors = tuple(_init_tensor(label, p) for label, p in leaves)
+            return Celo2State(jnp.zeros((), jnp.int32), tensors)
+
+        def update(
+            updates: optax.Updates,
+            state: optax.OptState,
+            params: optax.Params | None = None,
+            *,
+            accepted: Any = True,
+            **extra_args,
+        ) -> tuple[optax.Updates, Celo2State]:
+            del extra_args
+            assert isinstance(state, Celo2State)
+            grads, treedef = jax.tree.flatten(updates)
+            size, t = step_size(state.steps), state.steps.astype(jnp.float32) + 1
+            steps, tensors = [], []
+            for grad, p, old in zip(grads, jax.tree.leaves(params), state.tensors, strict=True):
+                step, new = _update_tensor(self, theta, size, t, accepted, grad, p, old)
+                steps.append(step)
+                tensors.append(new)
+            return treedef.unflatten(steps), Celo2State(
+                state.steps + jnp.where(accepted, 1, 0), tuple(tensors)
+            )
+
+        guarded = optax.GradientTransformationExtraArgs(init, update)
+        return skip_nonfinite(guarded, keeps_state=True)
+
+
+def _first(names: list[str]) -> str:
+    return names[0] if names else "none"
+
+
+def _by_rank_and_name(embeddings: str, params: optax.Params) -> Any:
+    def label(path: Any, p: Any) -> str:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        embedding = embeddings and re.search(embeddings, name)
+        return ADAM if jnp.ndim(p) < 2 or embedding else LEARNED
+
+    return jax.tree.map_with_path(label, params)
+
+
+def _init_tensor(label: str, p: Any) -> TensorState | Moments:
+    if label == ADAM:
+        return Moments(zeros_for(p), zeros_for(p))
+    if label != LEARNED:
+        raise ValueError(
+            f"labels must be {LEARNED!r} or {ADAM!r}, got {label!r}; "
+            "for other rules use optax.partition around this one"
+        )
+    init: Any = FEATURES.init
+    for _ in range(jnp.ndim(p) - 2):
+        init = jax.vmap(init)
+    return init(jnp.asarray(p))
+
+
+# Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _update_tensor(
+    optimizer: Celo2,
+    theta: Theta,
+    size: jax.Array,
+    t: jax.Array,
+    accepted: Any,
+    grad: jax.Array,
+    p: jax.Array,
+    old: TensorState | Moments,
+) -> tuple[jax.Array, TensorState | Moments]:
+    if isinstance(old, Moments):
+        g = grad.astype(jnp.float32)
+        first, second = B1 * old.first + (1 - B1) * g, B2 * old.second + (1 - B2) * g * g
+        new = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), Moments(first, second), old)
+        # Not 1 - b^t, which in float32 is off by 1e-5 at t = 1.
+        first, second = (-jnp.expm1(t * math.log(b)) for b in (B1, B2))
+        direction = new.first / first / (jnp.sqrt(new.second / second) + EPS)
+        return (optimizer.adam_ratio * size * direction).astype(grad.dtype), new
+    net = theta["mlp"]
+    if grad.ndim < 2:
+        # The published network has no factored features there.
+        net = {**net, "w1": net["w1"].at[FACTORED_FROM:].set(0.0)}
+    decays = Decays(jnp.asarray(DECAYS), jnp.asarray(SECOND_DECAY), jnp.asarray(DECAYS))
+
+    def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
+        del p
+        direction = outputs[0]
+        if optimizer.orthogonalise and direction.ndim == 2:
+            direction = _newton_schulz(direction)
+        return size * direction * rsqrt(NORM_EPS + jnp.mean(direction * direction))
+
+    def step(g: jax.Array, p: jax.Array, old: TensorState) -> tuple[jax.Array, TensorState]:
+        return FEATURES.step(net, net["b1"], decays, accepted, g, p, old, combine)
+
+    for _ in range(grad.ndim - 2):
+        step = jax.vmap(step)
+    return step(jnp.clip(grad, -LARGEST_GRADIENT, LARGEST_GRADIENT), p, old)
+
+
+def _newton_schulz(x: jax.Array) -> jax.Array:
+    """A matrix with the singular vectors of `x` and singular values near 1 (.7 to 1.2)."""
+    # The smaller of the two products of the matrix with itself.
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    # Above zero, where the square root has a derivative: meta-gradients may come by backprop.
+    x = x / (jnp.sqrt(jnp.sum(x * x) + 1e-30) + EPS)
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return x.T if tall else x

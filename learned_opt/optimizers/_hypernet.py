@@ -1,0 +1,226 @@
+"""Hypernet: an LSTM for every tensor mixes, from a bank, the network that gives its step.
+
+Metz, Harrison, Freeman, Merchant, Beyer, Bradbury, Agrawal, Poole, Mordatch, Roberts,
+Sohl-Dickstein 2022, "VeLO: Training Versatile Learned Optimizers by Scaling Up" ("HyperV2").
+"""
+
+import dataclasses
+import functools
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from .._base import Theta, check_num_steps
+from .._guard import skip_nonfinite
+from ..parts._loss import (
+    NUM_LOSS_FEATURES,
+    TIMES,
+    LossState,
+    init_loss,
+    loss_features,
+    time_features,
+)
+from ..parts._lstm import LSTMState, check_sizes, init_lstm, init_lstm_net, linear, run_lstm, select
+from ..parts._per_param import TensorState
+from ..parts._published import FEATURES, clip_gradient, init_mlp, published_decays
+
+BANK_SCALE = 100.0
+STEP, MAGNITUDE = 0.001, 0.001
+NUM_RANKS = 5
+NUM_INPUTS = len(TIMES) + NUM_LOSS_FEATURES + NUM_RANKS + 7
+FLOOR = 0.01
+"""Least scale of a tensor: that of weights with 10,000 inputs, 1 / sqrt(fan-in)."""
+
+
+class HypernetState(NamedTuple):
+    """`steps`: taken so far (int32 scalar); `loss`: what was seen of it.
+
+    `lstm`: a row for every leaf; `tensors`: a `TensorState` for every leaf.
+    """
+
+    steps: jax.Array
+    loss: LossState
+    lstm: LSTMState
+    tensors: tuple[TensorState, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Hypernet:
+    """The hypernetwork optimizer VeLO, 2.3 million meta-parameters at its defaults.
+
+    For tensor j, at step t of T, from 30 features x_j of time, loss and the tensor's statistics::
+
+        x'_j = own(x_j) + max_i relu(pool(x_i));   h_j = LSTM(x'_j);   c_j, a_j = linear(h_j)
+        d, mu = MLP(features; weights 100 mean_k c_jk W_k)
+        p <- p - 0.001 a_j d exp(0.001 mu) max(0.01, rms p)
+
+    W_k: a bank of MLPs 30-`hidden`-`hidden`-3, third output unused; `features` of every element:
+    `PerParamFeatures(velo=True)`, but below rank 2 m_k / sqrt(R_k) in place of
+    m_k / sqrt(R_k + 1e-6). Gradients are clipped to +-1000 first.
+
+    x_j: tanh(10 (t/T - s)) for nine s; nine features of the loss; then, of the averages before
+    this gradient and with r = max(0.01, rms p) and q(x) = 0.5 clip(log(1e-8 + |10 x|), -5, 5),
+    q(mean v / r); one-hot of the number of axes longer than 1, of 0 to 4; q(mean (m_k - mean
+    m_k)^2 / r^2) and, as published, q(mean (v - mean m_k)^2 / r^2), k = 1, 2, 3.
+
+    The training loss comes as optax's keyword `value`. Without it, or where it is not finite, its
+    features are zero, as they are for the first two losses.
+
+    `init` gives the heads c and a zero weights: every tensor starts with the same random MLP,
+    which need not descend, and neither time nor loss matters until meta-training makes them.
+
+    Args:
+      lstm: width of the LSTM.
+      bank: number of MLPs in the bank.
+      hidden: width of their hidden layers.
+      as_published: scale steps by sqrt(mean p^2 + 1e-9) and features by r =
+        sqrt(max(mean p^2, 1e-9)). A tensor that starts at zero then has scale 3e-5 and hardly
+        moves, which the floor of 0.01 cures.
+
+    Example:
+      >>> import jax, learned_opt
+      >>> optimizer = learned_opt.Hypernet(lstm=16, bank=8)
+      >>> theta = optimizer.init(jax.random.key(0))
+      >>> tx = optimizer.transform(theta, num_steps=100)
+      >>> params = {"w": jax.numpy.ones((3, 2))}
+      >>> state = tx.init(params)
+      >>> steps, state = tx.update(params, state, params, value=0.7)
+    """
+
+    name: ClassVar[str] = "hypernet"
+    use: ClassVar[str] = "Large meta-training budgets; small sizes as a rival."
+    lstm: int = 512
+    bank: int = 256
+    hidden: int = 4
+    as_published: bool = False
+
+    def __post_init__(self) -> None:
+        check_sizes(lstm=self.lstm, bank=self.bank, hidden=self.hidden)
+
+    def init(self, key: jax.Array) -> Theta:
+        """Random bank and LSTM; constant heads, such that weights have the scale of the bank's."""
+        key_bank, key_lstm = jax.random.split(key)
+        even = np.sqrt(self.bank) / BANK_SCALE
+        return {
+            "bank": init_mlp(key_bank, self.hidden, self.bank),
+            "lstm": init_lstm_net(key_lstm, NUM_INPUTS, self.lstm),
+            "mixture": {
+                "w": jnp.zeros((self.lstm, self.bank)),
+                "b": jnp.full(self.bank, even, jnp.float32),
+            },
+            "step_size": {"w": jnp.zeros((self.lstm, 1)), "b": jnp.ones(1)},
+        }
+
+    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+        """0.001 at any time: what changes it is the tensor's own a_j."""
+        check_num_steps(num_steps)
+        return lambda count: jnp.asarray(STEP)
+
+    def transform(
+        self, theta: Theta, *, num_steps: Any = None
+    ) -> optax.GradientTransformationExtraArgs:
+        """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
+        total = check_num_steps(num_steps)
+
+        def init(params: optax.Params) -> HypernetState:
+            leaves = jax.tree.leaves(params)
+            tensors = tuple(FEATURES.init(p) for p in leaves)
+            lstm = init_lstm(theta["lstm"], len(leaves))
+            return HypernetState(jnp.zeros((), jnp.int32), init_loss(), lstm, tensors)
+
+        def update(
+            updates: optax.Updates,
+            state: optax.OptState,
+            params: optax.Params | None = None,
+            *,
+            value: Any = None,
+            accepted: Any = True,
+            **extra_args,
+        ) -> tuple[optax.Updates, HypernetState]:
+            del extra_args
+            assert isinstance(state, HypernetState)
+            grads, treedef = jax.tree.flatten(updates)
+            if not grads:
+                return updates, state
+            features, loss = loss_features(state.loss, value, total, accepted)
+            common = jnp.concatenate([time_features(state.steps, total), features])
+            pairs = list(zip(jax.tree.leaves(params), state.tensors, strict=True))
+            inputs = jnp.stack([_inputs(self, common, p, old) for p, old in pairs])
+            lstm = run_lstm(theta["lstm"], inputs, state.lstm)
+            nets, scales = _mixed(theta, lstm.hidden)
+            steps, tensors = [], []
+            for j, (grad, (p, old)) in enumerate(zip(grads, pairs, strict=True)):
+                net = jax.tree.map(lambda w, j=j: w[j], nets)
+                step, new = _update_tensor(self, net, scales[j], accepted, grad, p, old)
+                steps.append(step)
+                tensors.append(new)
+            return treedef.unflatten(steps), HypernetState(
+                state.steps + jnp.where(accepted, 1, 0),
+                loss,
+                select(accepted, lstm, state.lstm),
+                tuple(tensors),
+            )
+
+        guarded = optax.GradientTransformationExtraArgs(init, update)
+        return skip_nonfinite(guarded, keeps_state=True)
+
+
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _inputs(optimizer: Hypernet, common: jax.Array, p: jax.Array, old: TensorState) -> jax.Array:
+    """What the LSTM sees of one tensor, (30,)."""
+    p = p.astype(jnp.float32)
+    least = 1e-9 if optimizer.as_published else FLOOR**2
+    size = jnp.maximum(least, jnp.mean(p * p))
+    averages = [*old.momenta, old.second]
+    means = jnp.stack([jnp.mean(x) for x in averages])
+    centred = [x - mean for x, mean in zip(averages, means, strict=True)]
+    variances = jnp.stack([jnp.mean(x * x) for x in centred])
+    # mean (v - mean m)^2 = var v + (mean v - mean m)^2.
+    crossed = variances[3] + (means[3] - means[:3]) ** 2
+    rank = np.arange(NUM_RANKS) == sum(n > 1 for n in p.shape)
+    return jnp.concatenate(
+        [
+            common,
+            _squashed(means[3:] / jnp.sqrt(size)),
+            jnp.asarray(rank, jnp.float32),
+            _squashed(variances[:3] / size),
+            _squashed(crossed / size),
+        ]
+    )
+
+
+def _squashed(x: jax.Array) -> jax.Array:
+    return 0.5 * jnp.clip(jnp.log(1e-8 + jnp.abs(10 * x)), -5, 5)
+
+
+def _mixed(theta: Theta, hidden: jax.Array) -> tuple[Theta, jax.Array]:
+    """The network of every tensor, on a leading axis, and the scale of its step."""
+    mixture = BANK_SCALE / theta["mixture"]["b"].size * linear(theta["mixture"], hidden)
+    nets = jax.tree.map(lambda w: jnp.tensordot(mixture, w, 1), theta["bank"])
+    return nets, linear(theta["step_size"], hidden)[:, 0]
+
+
+# Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _update_tensor(
+    optimizer: Hypernet,
+    net: Theta,
+    scale: jax.Array,
+    accepted: Any,
+    grad: jax.Array,
+    p: jax.Array,
+    old: TensorState,
+) -> tuple[jax.Array, TensorState]:
+    least = 0.0 if optimizer.as_published else FLOOR**2
+
+    def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
+        direction, magnitude, _ = outputs
+        size = jnp.sqrt(jnp.maximum(least, jnp.mean(p * p) + 1e-9))
+        return STEP * scale * size * direction * jnp.exp(MAGNITUDE * magnitude)
+
+    return FEATURES.step(
+        net, net["b1"], published_decays(), accepted, clip_gradient(grad), p, old, combine
+    )

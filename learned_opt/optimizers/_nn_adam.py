@@ -1,0 +1,234 @@
+"""NN-Adam: an LSTM that reads each tensor's statistics moves its Adam hyper-parameters.
+
+Metz, Maheswaranathan, Freeman, Poole, Sohl-Dickstein 2020, "Tasks, stability, architecture, and
+compute: Training more effective learned optimizers, and using them to train themselves"; features,
+scales and ranges are those of "nn_adam" in google/learned_optimization. LSTM: Zaremba et al. 2014.
+"""
+
+import dataclasses
+import functools
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from .._base import Theta, check_num_steps, zeros_for
+from .._guard import skip_nonfinite
+from ..parts._lstm import init_linear, linear, lstm_cell
+from ..parts._per_param import mean_each
+
+LOG_GAIN = 10.0
+"""Hyper-parameters are stored, shown to the LSTM and moved as logarithms over this."""
+
+LOWEST = np.array([1e-8, np.exp(-10), np.exp(-10), 1e-11])
+HIGHEST = np.array([1e3, 1, 1, 1e4])
+"""Ranges of lr, 1 - b1, 1 - b2, eps: in this order everywhere."""
+
+CONTROLS = 4
+FEATURES = 19
+LARGEST_GRADIENT = 1000.0
+
+
+class NNAdamState(NamedTuple):
+    """State of `NNAdam` for n tensors, float32 but for `steps`.
+
+    `steps`: taken so far (int32 scalar); `momenta`, `seconds`: EMAs of g and g^2, each of its
+    leaf's shape; `shifts`: (n, 4), how far log lr, log(1 - b1), log(1 - b2) and log eps are from
+    the constructor's, over 10; `hidden`, `cell`: (n, hidden) of the LSTM.
+    """
+
+    steps: jax.Array
+    momenta: tuple[jax.Array, ...]
+    seconds: tuple[jax.Array, ...]
+    shifts: jax.Array
+    hidden: jax.Array
+    cell: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class NNAdam:
+    """Adam whose hyper-parameters an LSTM moves, for each tensor by itself; 6,856 meta-parameters.
+
+    For a tensor p with the gradient g, clipped to +-1000, and x = log(lr, 1 - b1, 1 - b2, eps)::
+
+        m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2    (from zero, uncorrected)
+        p <- p - lr (1 + eps) m / (eps + sqrt(v + 1e-10))
+        x <- clip(x + 10 output_scale Linear(LSTM(features)))
+
+    The factor 1 + eps makes a large eps SGD with momentum at the same lr. What the LSTM says is
+    heard from the next step on. Its 19 features, with z = clip(log(1e-8 + |.|), -5, 5) / 2: x / 50;
+    +-1 for a vector and for a scalar; z and sign of the means of m, v, g and p (before the step);
+    z of the mean of |g|; z of the variances of m, v, g and p. The scales are absolute, so the rule
+    knows the scale of the loss. lr stays in [1e-8, 1e3], b in [0, 1 - e^-10], eps in [1e-11, 1e4].
+
+    All tensors are the rows of one matrix for the LSTM. At initialisation its last layer is zero:
+    Adam without bias correction. There is no horizon: `num_steps` may be left out and changes
+    nothing.
+
+    Unlike the published code, theta and the state hold x as shifts from the constructor's values,
+    zero at initialisation, and are clipped there. That is equal but for rounding: the published
+    one stores log(1 - b) through b in float32, which loses small moves of b close to one.
+
+    Args:
+      hidden: width of the LSTM.
+      output_scale: scale of the moves of x / 10.
+      learning_rate: lr, at initialisation and at a run's first step.
+      b1: decay of the EMA of g, likewise.
+      b2: decay of the EMA of g^2, likewise.
+      eps: likewise, in units of g.
+
+    Raises:
+      ValueError: an argument out of its range.
+
+    Example:
+      >>> import jax, learned_opt
+      >>> optimizer = learned_opt.NNAdam()
+      >>> theta = optimizer.init(jax.random.key(0))
+      >>> sum(x.size for x in jax.tree.leaves(theta))
+      6856
+      >>> tx = optimizer.transform(theta)
+    """
+
+    name: ClassVar[str] = "nn_adam"
+    use: ClassVar[str] = "Hyper-parameters that move during a run, at the cost of Adam."
+    hidden: int = 32
+    output_scale: float = 0.01
+    learning_rate: float = 1e-4
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.hidden, int) or self.hidden < 1:
+            raise ValueError(
+                f"hidden must be a positive integer, got {self.hidden!r}; "
+                "leave it out for the published width"
+            )
+        ranges = {
+            "output_scale": (0.0, 1.0),
+            "learning_rate": (LOWEST[0], HIGHEST[0]),
+            "b1": (0.0, 1 - LOWEST[1]),
+            "b2": (0.0, 1 - LOWEST[2]),
+            "eps": (LOWEST[3], HIGHEST[3]),
+        }
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(
+                    f"{name} must be from {low} to {high}, got {value!r}; "
+                    "leave it out for the published value"
+                )
+
+    def init(self, key: jax.Array) -> Theta:
+        """LSTM: truncated normal over sqrt(fan-in), zero state; zero shifts, biases, last layer."""
+        h = self.hidden
+        return {
+            "shifts": jnp.zeros(CONTROLS),
+            "hidden": jnp.zeros(h),
+            "cell": jnp.zeros(h),
+            "lstm": init_linear(key, FEATURES + h, 4 * h),
+            "controls": {"w": jnp.zeros((h, CONTROLS)), "b": jnp.zeros(CONTROLS)},
+        }
+
+    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+        """lr as a run begins, at any time."""
+        if num_steps is not None:
+            check_num_steps(num_steps)
+        return lambda count: self._hyper(theta["shifts"][None])[0, 0]
+
+    def transform(
+        self, theta: Theta, *, num_steps: Any = None
+    ) -> optax.GradientTransformationExtraArgs:
+        """The rule above; ValueError unless `num_steps` is None, a positive integer or traced."""
+        if num_steps is not None:
+            check_num_steps(num_steps)
+
+        def init(params: optax.Params) -> NNAdamState:
+            # Every array a buffer of its own, so that a training step may donate the state.
+            leaves = jax.tree.leaves(params)
+            momenta, seconds = (tuple(zeros_for(p) for p in leaves) for _ in range(2))
+            memory = (
+                jnp.zeros((len(leaves), theta[k].size)) + theta[k][None]
+                for k in ("shifts", "hidden", "cell")
+            )
+            return NNAdamState(jnp.zeros((), jnp.int32), momenta, seconds, *memory)
+
+        def update(
+            updates: optax.Updates,
+            state: optax.OptState,
+            params: optax.Params | None = None,
+            *,
+            accepted: Any = True,
+            **extra_args,
+        ) -> tuple[optax.Updates, NNAdamState]:
+            del extra_args
+            assert isinstance(state, NNAdamState)
+            grads, treedef = jax.tree.flatten(updates)
+            count = state.steps + jnp.where(accepted, 1, 0)
+            if not grads:
+                return updates, state._replace(steps=count)
+            tensors = grads, jax.tree.leaves(params), state.momenta, state.seconds
+            rows = zip(self._hyper(state.shifts), *tensors, strict=True)
+            found = [_update_tensor(hyper, accepted, *tensor) for hyper, *tensor in rows]
+            steps, momenta, seconds, statistics = zip(*found, strict=True)
+            logs = jnp.asarray(np.log(self._initial) / LOG_GAIN, jnp.float32) + state.shifts
+            ranks = np.array([g.ndim for g in grads])
+            features = _features(logs, ranks, jnp.stack(statistics))
+            gates = linear(theta["lstm"], jnp.concatenate([features, state.hidden], axis=1))
+            hidden, cell = lstm_cell(gates, state.cell)
+            moves = self.output_scale * linear(theta["controls"], hidden)
+            shifts = jnp.clip(state.shifts + moves, *self._bounds)
+            memory = [
+                jnp.where(accepted, new, old)
+                for new, old in zip((shifts, hidden, cell), state[3:], strict=True)
+            ]
+            return treedef.unflatten(steps), NNAdamState(count, momenta, seconds, *memory)
+
+        guarded = optax.GradientTransformationExtraArgs(init, update)
+        return skip_nonfinite(guarded, keeps_state=True)
+
+    @property
+    def _initial(self) -> np.ndarray:
+        return np.array([[self.learning_rate, 1 - self.b1, 1 - self.b2, self.eps]])
+
+    @property
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest shifts, (1, 4) each."""
+        low, high = (np.log(end[None] / self._initial) / LOG_GAIN for end in (LOWEST, HIGHEST))
+        return low.astype(np.float32), high.astype(np.float32)
+
+    def _hyper(self, shifts: jax.Array) -> jax.Array:
+        """lr, 1 - b1, 1 - b2, eps of shifts (n, 4); the constructor's exactly where zero."""
+        ratio = jnp.exp(LOG_GAIN * jnp.clip(shifts, *self._bounds))
+        return jnp.asarray(self._initial, jnp.float32) * ratio
+
+
+# Compiled by itself only where the caller compiles nothing: then one call instead of dozens.
+@functools.partial(jax.jit, inline=True)
+def _update_tensor(
+    hyper: jax.Array, accepted: Any, grad: jax.Array, p: jax.Array, m: jax.Array, v: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Step, m, v, and (9,) the means of m, v, g, p, |g|, then the variances of m, v, g, p."""
+    lr, room1, room2, eps = hyper
+    g = jnp.clip(grad.astype(jnp.float32), -LARGEST_GRADIENT, LARGEST_GRADIENT)
+    m = jnp.where(accepted, (1 - room1) * m + room1 * g, m)
+    v = jnp.where(accepted, (1 - room2) * v + room2 * g * g, v)
+    step = lr * (1 + eps) * m / (eps + jnp.sqrt(v + 1e-10))
+    arrays = [m, v, g, p.astype(jnp.float32)]
+    means = mean_each([*arrays, jnp.abs(g)])
+    deviations = [x - mean for x, mean in zip(arrays, means[:4], strict=True)]
+    variances = mean_each([x * x for x in deviations])
+    return step.astype(grad.dtype), m, v, jnp.concatenate([means, variances])
+
+
+def _features(logs: jax.Array, ranks: np.ndarray, statistics: jax.Array) -> jax.Array:
+    """(n, 19) in the published order, which is that of the published features' names."""
+    lr, b1, b2, eps = (logs / 5).T
+    sizes = jnp.clip(jnp.log(1e-8 + jnp.abs(statistics)), -5.0, 5.0) / 2
+    m, v, g, p, size_g, var_m, var_v, var_g, var_p = sizes.T
+    sign_m, sign_v, sign_g, sign_p = jnp.sign(statistics[:, :4]).T
+    vector, scalar = (jnp.asarray(np.where(ranks == r, 1, -1), jnp.float32) for r in (1, 0))
+    columns = [b1, b2, eps, vector, scalar, lr, g, sign_g, size_g, m, sign_m, p, sign_p, v, sign_v]
+    return jnp.stack([*columns, var_g, var_m, var_p, var_v], axis=1)

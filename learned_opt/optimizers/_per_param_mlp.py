@@ -1,0 +1,164 @@
+"""Per-parameter MLP: a small network that sees each element's accumulators and gives its step.
+
+Metz, Freeman, Harrison, Maheswaranathan, Sohl-Dickstein 2022, "Practical tradeoffs between memory,
+compute, and performance in learned optimizers" (there: "Adafac-MLP", "small_fc_lopt").
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from .._base import Theta, check_num_steps
+from .._guard import skip_nonfinite
+from ..parts._per_param import Decays, PerParamFeatures, TensorState
+
+MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
+SECOND_DECAY = 0.999
+FACTORED_DECAYS = (0.9, 0.99, 0.999)
+TIME_SCALES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+FEATURES = PerParamFeatures()
+LOG_GAIN = 10.0
+"""Decays are stored as shifts of log(1 - decay) over this."""
+
+
+class PerParamMLPState(NamedTuple):
+    """`steps`: taken so far (int32 scalar); `tensors`: a `TensorState` for every leaf."""
+
+    steps: jax.Array
+    tensors: tuple[TensorState, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class PerParamMLP:
+    """The published per-parameter MLP optimizer, 197 meta-parameters at its defaults.
+
+    For every element, from 28 features of its tensor and 11 of the time t = 0, 1, ...::
+
+        d, mu = MLP(features / sqrt(1e-5 + mean features^2), tanh(t/tau - 1))
+        p <- p - step_multiplier d exp(magnitude mu)
+
+    The features are those of `PerParamFeatures`, means are over the tensor, tau = 1, 3, 10, ...,
+    100,000.
+
+    The meta-parameters are the 190 of a 39-4-4-2 ReLU network and a shift of each of the seven
+    decays: 1 - (1 - decay) exp(10 shift), kept in [0, 1]. There is no horizon: `num_steps` may be
+    left out and changes nothing. At initialisation the network is random and need not descend.
+
+    Args:
+      hidden: width of the hidden layers.
+      layers: number of hidden layers.
+      step_multiplier: scale of the step.
+      magnitude: scale of its logarithm's second output.
+
+    Example:
+      >>> import jax, learned_opt
+      >>> optimizer = learned_opt.PerParamMLP()
+      >>> theta = optimizer.init(jax.random.key(0))
+      >>> sum(x.size for x in jax.tree.leaves(theta))
+      197
+      >>> tx = optimizer.transform(theta)
+    """
+
+    name: ClassVar[str] = "per_param_mlp"
+    use: ClassVar[str] = "The reference of the literature; no horizon needed."
+    hidden: int = 4
+    layers: int = 2
+    step_multiplier: float = 0.001
+    magnitude: float = 0.001
+
+    def init(self, key: jax.Array) -> Theta:
+        """Published decays; truncated normal weights over sqrt(fan-in), zero biases."""
+        widths = [FEATURES.count + len(TIME_SCALES), *[self.hidden] * self.layers, 2]
+        net = {}
+        for i, key_layer in enumerate(jax.random.split(key, self.layers + 1)):
+            fan_in, fan_out = widths[i], widths[i + 1]
+            normal = jax.random.truncated_normal(key_layer, -2.0, 2.0, (fan_in, fan_out))
+            net[f"w{i + 1}"] = normal / np.sqrt(fan_in)
+            net[f"b{i + 1}"] = jnp.zeros(fan_out)
+        return {
+            "momentum_decays": jnp.zeros(len(MOMENTUM_DECAYS)),
+            "second_decay": jnp.zeros(()),
+            "factored_decays": jnp.zeros(len(FACTORED_DECAYS)),
+            "net": net,
+        }
+
+    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+        """`step_multiplier`, at any time."""
+        if num_steps is not None:
+            check_num_steps(num_steps)
+        return lambda count: jnp.asarray(self.step_multiplier)
+
+    def transform(
+        self, theta: Theta, *, num_steps: Any = None
+    ) -> optax.GradientTransformationExtraArgs:
+        """The rule above; ValueError unless `num_steps` is None, a positive integer or traced."""
+        if num_steps is not None:
+            check_num_steps(num_steps)
+
+        def init(params: optax.Params) -> PerParamMLPState:
+            tensors = tuple(FEATURES.init(p) for p in jax.tree.leaves(params))
+            return PerParamMLPState(jnp.zeros((), jnp.int32), tensors)
+
+        def update(
+            updates: optax.Updates,
+            state: optax.OptState,
+            params: optax.Params | None = None,
+            *,
+            accepted: Any = True,
+            **extra_args,
+        ) -> tuple[optax.Updates, PerParamMLPState]:
+            del extra_args
+            assert isinstance(state, PerParamMLPState)
+            grads, treedef = jax.tree.flatten(updates)
+            scales = np.asarray(TIME_SCALES, np.float32)
+            times = jnp.tanh(state.steps.astype(jnp.float32) / scales - 1)
+            net = theta["net"]
+            bias = net["b1"] + times @ net["w1"][FEATURES.count :]
+            steps, tensors = [], []
+            for grad, p, old in zip(grads, jax.tree.leaves(params), state.tensors, strict=True):
+                step, new = _update_tensor(self, theta, bias, accepted, grad, p, old)
+                steps.append(step)
+                tensors.append(new)
+            return treedef.unflatten(steps), PerParamMLPState(
+                state.steps + jnp.where(accepted, 1, 0), tuple(tensors)
+            )
+
+        guarded = optax.GradientTransformationExtraArgs(init, update)
+        return skip_nonfinite(guarded, keeps_state=True)
+
+
+# Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _update_tensor(
+    optimizer: PerParamMLP,
+    theta: Theta,
+    bias: jax.Array,
+    accepted: Any,
+    grad: jax.Array,
+    p: jax.Array,
+    old: TensorState,
+) -> tuple[jax.Array, TensorState]:
+    decays = Decays(
+        _moved(MOMENTUM_DECAYS, theta["momentum_decays"]),
+        _moved(SECOND_DECAY, theta["second_decay"]),
+        _moved(FACTORED_DECAYS, theta["factored_decays"]),
+    )
+
+    def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
+        del p
+        direction, magnitude = outputs
+        return optimizer.step_multiplier * direction * jnp.exp(optimizer.magnitude * magnitude)
+
+    return FEATURES.step(theta["net"], bias, decays, accepted, grad, p, old, combine)
+
+
+def _moved(initial: float | Sequence[float], shift: jax.Array) -> jax.Array:
+    """Decays moved by what was learned: 1 - (1 - decay) exp(10 shift) in [0, 1]."""
+    room = 1 - np.asarray(initial, np.float32)
+    return jnp.maximum(0.0, 1 - room * jnp.exp(LOG_GAIN * shift))

@@ -1,0 +1,1 @@
+"""What several optimizers are made of: features, accumulators, networks, schedules."""

@@ -1,0 +1,85 @@
+"""Networks over the tensors of a tree: linear layers, and an LSTM with a row for every tensor.
+
+LSTM with a forget gate that starts open: Jozefowicz, Zaremba, Sutskever 2015. Tensors that see each
+other through a maximum: Metz et al. 2022, "VeLO".
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._base import Theta
+
+
+class LSTMState(NamedTuple):
+    """`hidden`, which is also the output, and `cell`, both (rows, size)."""
+
+    hidden: jax.Array
+    cell: jax.Array
+
+
+def init_linear(key: jax.Array, fan_in: int, fan_out: int, *stack: int) -> Theta:
+    """Truncated normal weights (*stack, fan_in, fan_out) over sqrt(fan_in), zero biases."""
+    normal = jax.random.truncated_normal(key, -2.0, 2.0, (*stack, fan_in, fan_out))
+    return {"w": normal / np.sqrt(fan_in), "b": jnp.zeros((*stack, fan_out))}
+
+
+def linear(layer: Theta, x: jax.Array) -> jax.Array:
+    """x w + b for rows x."""
+    # In full precision, which costs nothing here: what it moves adds up over a whole run.
+    return jnp.matmul(x, layer["w"], precision="highest") + layer["b"][None]
+
+
+def lstm_cell(gates: jax.Array, cell: jax.Array) -> LSTMState:
+    """With i, g, f, o four equal parts of `gates`, (rows, 4 size), one step of the memory.
+
+    cell <- sigma(f + 1) cell + sigma(i) tanh(g), hidden <- sigma(o) tanh(cell).
+    """
+    i, g, f, o = jnp.split(gates, 4, 1)
+    cell = jax.nn.sigmoid(f + 1) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return LSTMState(jax.nn.sigmoid(o) * jnp.tanh(cell), cell)
+
+
+def init_lstm_net(key: jax.Array, inputs: int, size: int) -> Theta:
+    """Random weights; the learned state at t = 0, `hidden` and `cell`, starts at zero."""
+    key_pool, key_own, key_gates = jax.random.split(key, 3)
+    return {
+        "pool": init_linear(key_pool, inputs, size),
+        "own": init_linear(key_own, inputs, size),
+        "gates": init_linear(key_gates, 2 * size, 4 * size),
+        "hidden": jnp.zeros(size),
+        "cell": jnp.zeros(size),
+    }
+
+
+def init_lstm(net: Theta, rows: int) -> LSTMState:
+    """The learned initial state, in `rows` rows."""
+    # Sums, so that the state has buffers of its own: a training step may donate them.
+    hidden, cell = (jnp.zeros((rows, x.size)) + x[None] for x in (net["hidden"], net["cell"]))
+    return LSTMState(hidden, cell)
+
+
+def run_lstm(net: Theta, x: jax.Array, state: LSTMState) -> LSTMState:
+    """One step for all rows of x, which see each other through a maximum.
+
+    x' = own(x) + max over rows of relu(pool(x)), then `lstm_cell` of gates(x', hidden).
+    """
+    pooled = jnp.max(jax.nn.relu(linear(net["pool"], x)), 0, keepdims=True)
+    x = linear(net["own"], x) + pooled
+    return lstm_cell(linear(net["gates"], jnp.concatenate([x, state.hidden], 1)), state.cell)
+
+
+def select(accepted: Any, new: Any, old: Any) -> Any:
+    """`new` where `accepted`, else `old`, for trees."""
+    return jax.tree.map(lambda x, y: jnp.where(accepted, x, y), new, old)
+
+
+def check_sizes(**sizes: Any) -> None:
+    """A ValueError that names the first size which is not a positive integer."""
+    for name, size in sizes.items():
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(
+                f"{name} must be a positive integer, got {size!r}; pass the number of its units"
+            )

@@ -1,0 +1,36 @@
+"""What VeLO and Celo share at the level of elements: features, network, decays, clipping.
+
+Metz et al. 2022, "VeLO: Training Versatile Learned Optimizers by Scaling Up"; Moudgil et al. 2025,
+"Celo: Training Versatile Learned Optimizers on a Compute Diet".
+"""
+
+import jax
+import jax.numpy as jnp
+
+from .._base import Theta
+from ._lstm import init_linear
+from ._per_param import Decays, PerParamFeatures
+
+LARGEST_GRADIENT = 1000.0
+DECAYS = ((0.9, 0.99, 0.999), 0.999, (0.9, 0.99, 0.999))
+FEATURES = PerParamFeatures(velo=True, momentum_eps=1e-36)
+"""Below rank 2 the last are m_k / sqrt(R_k): what is added only keeps a zero from dividing."""
+
+
+def init_mlp(key: jax.Array, hidden: int, *stack: int) -> Theta:
+    """A 30-`hidden`-`hidden`-3 network `w1`, `b1`, ..., or a stack of them."""
+    widths, net = (FEATURES.count, hidden, hidden, 3), {}
+    for i, key_layer in enumerate(jax.random.split(key, 3)):
+        layer = init_linear(key_layer, widths[i], widths[i + 1], *stack)
+        net[f"w{i + 1}"], net[f"b{i + 1}"] = layer["w"], layer["b"]
+    return net
+
+
+def published_decays() -> Decays:
+    """0.9, 0.99 and 0.999 for momenta and factors, 0.999 for the second moment."""
+    return Decays(*(jnp.asarray(x, jnp.float32) for x in DECAYS))
+
+
+def clip_gradient(g: jax.Array) -> jax.Array:
+    """To +-1000."""
+    return jnp.clip(g, -LARGEST_GRADIENT, LARGEST_GRADIENT)

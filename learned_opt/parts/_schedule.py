@@ -1,0 +1,20 @@
+"""The schedule of the nominal step size: warm-up, then power decay to zero at the horizon."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def ramp_and_decay(
+    peak: jax.Array, power: jax.Array, warmup: float, total: jax.Array
+) -> optax.Schedule:
+    """a(t) = peak min(1, (t + 1) / (warmup T)) max(0, 1 - t/T)^power, T = `total`."""
+
+    def step_size(count: Any) -> jax.Array:
+        t = jnp.asarray(count, jnp.float32)
+        ramp = jnp.minimum(1.0, (t + 1) / jnp.maximum(1.0, warmup * total))
+        return peak * ramp * jnp.maximum(0.0, 1 - t / total) ** power
+
+    return step_size

@@ -1,0 +1,249 @@
+"""Celo, Celo-Adam and their loss features against their formulas in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from reference_hypernet import celo, celo_adam, float64, loss_features, step_sizes
+
+from learned_opt import Celo, CeloAdam
+from learned_opt.optimizers._celo import CELO_SHAPES, SCHEDULER_SHAPES
+from learned_opt.parts import _loss
+
+SHAPES = {
+    "conv": (3, 3, 2, 4), "matrix": (5, 6), "narrow": (6, 5), "scalar": (), "tensor": (3, 4, 2),
+    "vector": (7,), "zeros": (4,),
+}  # fmt: skip
+STEPS, HORIZON = 20, 30
+REFERENCES = {Celo: celo, CeloAdam: celo_adam}
+both = pytest.mark.parametrize("cls", [Celo, CeloAdam])
+
+
+def tree(seed, scale=1.0, shapes=SHAPES):
+    rng = np.random.default_rng(seed)
+    return {k: jnp.asarray(scale * rng.normal(size=s), jnp.float32) for k, s in shapes.items()}
+
+
+def params(shapes=SHAPES):
+    return {k: 0 * x if k == "zeros" else x for k, x in tree(0, shapes=shapes).items()}
+
+
+def losses(count=STEPS):
+    """Falling on the whole, with jumps: one is beyond twice the largest mean."""
+    found = np.exp(np.random.default_rng(5).normal(size=count) - np.arange(count) / 10)
+    found[7:8] = 50.0
+    return jnp.asarray(found, jnp.float32)
+
+
+def trained_theta(optimizer, size=0.3):
+    """A theta with every entry off its initial value, and a larger step."""
+    rng = np.random.default_rng(1)
+    theta = jax.tree.map(
+        lambda x: x + jnp.asarray(size * rng.normal(size=x.shape), jnp.float32),
+        optimizer.init(jax.random.key(0)),
+    )
+    head = theta["scheduler"]["step_size"]
+    theta["scheduler"]["step_size"] = {"w": 3 * head["w"], "b": head["b"] + 3}
+    return theta
+
+
+def descender(tx):
+    """Gives parameters after each step, for fixed gradients and losses (None: no losses)."""
+
+    @jax.jit
+    def step(g, state, params, value):
+        steps, state = tx.update(g, state, params, value=value)
+        return jax.tree.map(jnp.subtract, params, steps), state
+
+    def descend(params, grads, values=None):
+        state, path = tx.init(params), []
+        for i, g in enumerate(grads):
+            params, state = step(g, state, params, None if values is None else values[i])
+            path.append(params)
+        return path
+
+    return descend
+
+
+@pytest.mark.parametrize("num_steps", [12, 300, 100_000])
+def test_loss_features(num_steps):
+    """Error under 1e-5 where a float32 loss can tell c_i from min_i."""
+    values = [*losses(18), np.nan, 2.0, -1.0]
+
+    def step(state, value):
+        return _loss.loss_features(state, value, jnp.float32(num_steps), True)[::-1]
+
+    _, got = jax.lax.scan(step, _loss.init_loss(), jnp.asarray(values, jnp.float32))
+    exact = [float(x) if np.isfinite(x) else None for x in values]
+    want = loss_features(exact, num_steps)
+    assert len(np.unique(want[2:].round(3))) > 10
+    np.testing.assert_array_equal(got[:2], 0)
+    np.testing.assert_array_equal(got[18], 0)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@both
+def test_agrees_with_float64_reference_over_20_steps(cls):
+    """Relative error under 1e-5 of the parameters and of the way they went."""
+    optimizer = cls(lstm=6)
+    theta, values = trained_theta(optimizer), np.asarray(losses(), np.float64)
+    descend = descender(optimizer.transform(theta, num_steps=HORIZON))
+    for scale in (1e-4, 1e3):
+        grads = [tree(i + 1, scale) for i in range(STEPS)]
+        got = descend(params(), grads, losses())[-1]
+        want = REFERENCES[cls](theta, params(), grads, values, HORIZON)[-1]
+        for name, start in params().items():
+            moved = np.linalg.norm(want[name] - np.asarray(start, np.float64))
+            error = np.linalg.norm(np.asarray(got[name], np.float64) - want[name])
+            assert moved > 0.01 * np.linalg.norm(want[name])
+            assert error < 1e-5 * min(moved, np.linalg.norm(want[name]))
+
+
+@pytest.mark.parametrize(
+    ("cls", "shapes", "published", "kept"),
+    [(Celo, CELO_SHAPES, 37_089, 35_808), (CeloAdam, SCHEDULER_SHAPES, 36_865, 35_649)],
+)
+def test_published_layout(cls, shapes, published, kept):
+    """Every number is kept where it belongs, but for those that reach no step."""
+    assert sum(np.prod(shape) for shape in shapes.values()) == published
+    ends = np.cumsum([np.prod(shape) for shape in shapes.values()])
+    arrays = {
+        key: np.arange(end - np.prod(shape), end, dtype=np.float32).reshape(shape)
+        for (key, shape), end in zip(shapes.items(), ends, strict=True)
+    }
+    theta, own = cls.from_published(arrays), cls().init(jax.random.key(0))
+    assert jax.tree.structure(theta) == jax.tree.structure(own)
+    assert [x.shape for x in jax.tree.leaves(theta)] == [x.shape for x in jax.tree.leaves(own)]
+    assert sum(x.size for x in jax.tree.leaves(theta)) == kept
+    net = theta["scheduler"]
+    np.testing.assert_array_equal(net["pool"]["w"], arrays["rnn_params/linear_1/w"])
+    np.testing.assert_array_equal(net["own"]["b"], arrays["rnn_params/linear_2/b"])
+    np.testing.assert_array_equal(net["gates"]["w"], arrays["rnn_params/rnn/linear/w"])
+    np.testing.assert_array_equal(net["step_size"]["w"], arrays["rnn_params/step_size/w"])
+    np.testing.assert_array_equal(net["cell"], arrays["lstm_init_state/cell"][0])
+    if cls is Celo:
+        # 1/sqrt(v), then g f_k: rows 10 to 13; the last rows are the last group.
+        for rows, block in ((slice(10, 11), 6), (slice(11, 14), 7), (slice(27, 30), 13)):
+            want = arrays[f"ff_mod_stack/~/w0__{block}"][0]
+            np.testing.assert_array_equal(theta["mlp"]["w1"][rows], want)
+        np.testing.assert_array_equal(theta["mlp"]["b2"], arrays["ff_mod_stack/~/b1"][0])
+        np.testing.assert_array_equal(theta["mlp"]["w3"], arrays["ff_mod_stack/~/w2"][0])
+
+
+@both
+def test_what_is_not_the_published_layout_is_named(cls):
+    shapes = CELO_SHAPES if cls is Celo else SCHEDULER_SHAPES
+    good, key = {k: np.zeros(s, np.float32) for k, s in shapes.items()}, "rnn_params/linear_1/w"
+    bad = {
+        f"{key} is missing; pass the {len(shapes)} arrays": {
+            k: x for k, x in good.items() if k != key
+        },
+        rf"{key} has shape \(64, 18\), not \(18, 64\); pass": {**good, key: good[key].T},
+        f"{key} holds a number that is not finite;": {**good, key: good[key] + np.nan},
+        "more is unknown;": {**good, "more": np.zeros(1)},
+        f" is missing, .* is missing, .* is missing and {len(shapes) - 3} more;": {},
+    }
+    for message, arrays in bad.items():
+        with pytest.raises(ValueError, match=message):
+            cls.from_published(arrays)
+
+
+def test_the_optimizers_refuse_each_others_weights():
+    with pytest.raises(ValueError, match="not the published weights of Celo-Adam: ff_mod_stack"):
+        CeloAdam.from_published({k: np.zeros(s) for k, s in CELO_SHAPES.items()})
+
+
+def test_celo_adam_at_initialisation_is_adam():
+    optimizer, shapes = CeloAdam(lstm=4), {"matrix": (2, 3), "scalar": ()}
+    p, grads = params(shapes), [tree(i, 0.01, shapes) for i in range(STEPS)]
+    descend = descender(optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=5))
+    adam = optax.scale_by_adam(eps_root=1e-10)
+    got = descend(p, grads, losses())
+    state = adam.init(p)
+    for g, after in zip(grads, got, strict=True):
+        with jax.numpy_dtype_promotion("standard"):
+            steps, state = adam.update(g, state, p)
+        p = jax.tree.map(lambda x, u: x - 0.001 * u, p, steps)
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5), after, p)
+
+
+def test_every_tensor_has_the_same_step_size_times_its_own_rms():
+    """An MLP of biases: d = 2, mu = 3."""
+    optimizer = Celo(lstm=4)
+    theta = trained_theta(optimizer)
+    theta["mlp"] = jax.tree.map(jnp.zeros_like, theta["mlp"])
+    theta["mlp"]["b3"] = jnp.array([2.0, 3.0, 7.0])
+    shapes = {k: SHAPES[k] for k in ("narrow", "scalar", "tensor", "vector")}
+    p, grads = params(shapes), [tree(1, shapes=shapes)]
+    after = descender(optimizer.transform(theta, num_steps=10))(p, grads)[0]
+    units = {k: np.mean(p[k] - after[k]) / np.sqrt(np.mean(p[k] ** 2) + 1e-9) for k in p}
+    eta = step_sizes(float64(theta["scheduler"]), [None], 10)[0]
+    assert abs(eta - 1) > 0.01
+    for unit in units.values():
+        np.testing.assert_allclose(unit, 0.001 * eta * 2 * np.exp(0.003), rtol=1e-4)
+
+
+@both
+def test_without_a_loss_its_features_are_zero(cls):
+    """As they are for two losses; the third one matters, unless it is not finite."""
+    optimizer, shapes = cls(lstm=4), {"vector": (3,)}
+    descend = descender(optimizer.transform(trained_theta(optimizer), num_steps=HORIZON))
+    p, grads = params(shapes), [tree(i, shapes=shapes) for i in range(4)]
+    absent = descend(p, grads)
+    nan = descend(p, grads, jnp.full(4, jnp.nan))
+    given = descend(p, grads, losses(4))
+    broken = descend(p, grads, losses(4).at[2].set(jnp.inf))
+    for i, differs in enumerate([False, False, True, True]):
+        np.testing.assert_array_equal(absent[i]["vector"], nan[i]["vector"])
+        assert np.array_equal(absent[i]["vector"], given[i]["vector"]) != differs
+    np.testing.assert_array_equal(absent[2]["vector"], broken[2]["vector"])
+    assert np.isfinite(broken[3]["vector"]).all()
+    assert not np.array_equal(absent[3]["vector"], broken[3]["vector"])
+
+
+@both
+def test_gradients_are_clipped_at_1000(cls):
+    optimizer, shapes = cls(lstm=4), {"matrix": (2, 3), "scalar": ()}
+    descend = descender(optimizer.transform(trained_theta(optimizer), num_steps=HORIZON))
+    p, signs = params(shapes), jax.tree.map(jnp.sign, tree(3, shapes=shapes))
+    # A step of a size of its own first: Adam does not see the scale of equal ones.
+    paths = [
+        descend(p, [p, jax.tree.map(lambda s, c=c: c * s, signs)])[-1] for c in (1.0, 1e3, 1e12)
+    ]
+    jax.tree.map(np.testing.assert_array_equal, paths[1], paths[2])
+    assert not np.array_equal(paths[0]["matrix"], paths[1]["matrix"])
+
+
+@both
+def test_a_skipped_step_leaves_no_trace(cls):
+    optimizer, shapes = cls(lstm=4), {"narrow": SHAPES["narrow"], "vector": (3,)}
+    descend = descender(optimizer.transform(trained_theta(optimizer), num_steps=HORIZON))
+    one, two, three, four = (tree(seed, shapes=shapes) for seed in range(4))
+    bad = {**one, "narrow": one["narrow"].at[0, 0].set(np.nan)}
+    p, values = params(shapes), [1.0, 3.0, 100.0, 2.0, 1.5]
+    path = descend(p, [one, two, bad, three, four], values)
+    jax.tree.map(np.testing.assert_array_equal, path[2], path[1])
+    plain = descend(p, [one, two, three, four], values[:2] + values[3:])
+    jax.tree.map(np.testing.assert_array_equal, path[-1], plain[-1])
+
+
+@both
+def test_schedule_is_the_step_size_at_initialisation(cls):
+    optimizer = cls(lstm=4)
+    theta = optimizer.init(jax.random.key(0))
+    assert optimizer.schedule(theta, num_steps=10)(3) == np.float32(0.001)
+
+
+@pytest.mark.parametrize(("cls", "wrong"), [(Celo, "lstm"), (Celo, "hidden"), (CeloAdam, "lstm")])
+def test_sizes_must_be_positive_integers(cls, wrong):
+    with pytest.raises(ValueError, match=f"^{wrong} must be a positive integer, got -1"):
+        cls(**{wrong: -1})
+
+
+@both
+def test_the_loss_must_be_a_scalar(cls):
+    optimizer, p = cls(lstm=4), jnp.ones(2)
+    tx = optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=10)
+    with pytest.raises(ValueError, match=r"a scalar, got an array of shape \(2,\); pass its mean"):
+        tx.update(p, tx.init(p), p, value=jnp.ones(2))
