@@ -6,8 +6,11 @@ from ._artifact import available as available
 from ._artifact import load as load
 from ._base import LearnedOptimizer as LearnedOptimizer
 from ._base import Theta as Theta
+from ._fallback import FallbackState as FallbackState
+from ._fallback import with_fallback as with_fallback
 from ._guard import GuardState as GuardState
 from ._guard import skip_nonfinite as skip_nonfinite
+from ._mup import scale_by_mup as scale_by_mup
 from ._optax import learned as learned
 from ._optax import scale_by_learned as scale_by_learned
 from .optimizers import OPEN as OPEN
