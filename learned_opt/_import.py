@@ -1,0 +1,187 @@
+"""Weights that other authors published, read from their own files as artifacts.
+
+None of them is part of this package: fetch them where their authors offer them.
+"""
+
+import difflib
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._artifact import Artifact, ArtifactError
+from ._base import LearnedOptimizer, Theta
+from .optimizers import OPEN, Celo, Celo2, CeloAdam
+
+NDARRAY, SCALAR = 1, 3
+"""Extension types of msgpack that flax uses for an array and for a NumPy scalar."""
+
+
+class _Published(NamedTuple):
+    """Whose weights they are, whether the file is one flat vector, and who made it."""
+
+    optimizer: Any
+    flat: bool
+    source: str
+
+
+PUBLISHED = {
+    "celo": _Published(
+        Celo,
+        False,
+        "Moudgil, Knyazev, Lajoie, Belilovsky 2025, Celo: Training Versatile Learned Optimizers on "
+        "a Compute Diet",
+    ),
+    "celo-adam": _Published(
+        CeloAdam,
+        False,
+        "Moudgil, Knyazev, Lajoie, Belilovsky 2025, Celo: Training Versatile Learned Optimizers on "
+        "a Compute Diet",
+    ),
+    "celo2": _Published(
+        Celo2,
+        False,
+        "Moudgil, Knyazev, Belilovsky 2026, Celo2: Towards Learned Optimization Free Lunch",
+    ),
+    "open": _Published(
+        OPEN,
+        True,
+        "Goldie, Lu, Jackson, Whiteson, Foerster 2024, Can Learned Optimization Make Reinforcement "
+        "Learning Less Difficult?",
+    ),
+}
+"""What can be imported, by kind."""
+
+
+def import_published(kind: str, path: str | os.PathLike) -> Artifact:
+    """Published weights as an artifact, for `learned_opt.learned` and `Artifact.save`.
+
+    Args:
+      kind: "celo", "celo-adam", "celo2" or "open".
+      path: the authors' file: flax msgpack, `.npz` or `.npy`, told apart by their first bytes.
+        Names of arrays are paths, their parts joined by "/" or "."; of "open" it is one vector.
+
+    Returns an artifact whose card says where the weights are from, and the sha256 of the file.
+
+    Raises:
+      ArtifactError: unknown kind; the file cannot be read, is damaged or of another layout; or it
+        is msgpack and the package of that name is not installed.
+
+    Example:
+      >>> import learned_opt
+      >>> learned_opt.import_published("celo2", "nowhere.npz")
+      Traceback (most recent call last):
+      learned_opt._artifact.ArtifactError: cannot read nowhere.npz: No such file or directory
+    """
+    if kind not in PUBLISHED:
+        close = difflib.get_close_matches(str(kind), PUBLISHED, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ArtifactError(f"kind must be one of {', '.join(PUBLISHED)}, got {kind!r}{hint}")
+    published = PUBLISHED[kind]
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"cannot read {os.fspath(path)}: {error.strerror}") from error
+    try:
+        weights = _read(data)
+    except ModuleNotFoundError as error:
+        raise ArtifactError(
+            f"reading {path} needs the package {error.name}: pip install {error.name}"
+        ) from error
+    except Exception as error:  # NumPy, zipfile and msgpack raise many types on damage
+        raise ArtifactError(
+            f"{path} is not a readable flax msgpack, .npz or .npy file ({_line(error)}): "
+            "it is truncated or damaged; fetch it again"
+        ) from error
+    if published.flat == isinstance(weights, Mapping):
+        wanted = "one vector" if published.flat else "arrays by name"
+        got = f"{len(weights)} arrays by name" if published.flat else "one array"
+        raise ArtifactError(
+            f"{path} does not have the layout of {kind}: it must hold {wanted}, got {got}; "
+            f"pass the authors' file for {kind}"
+        )
+    if not all(np.isfinite(x).all() for x in jax.tree.leaves(weights)):
+        raise ArtifactError(
+            f"{path} holds numbers that are not finite: it is damaged; fetch it again"
+        )
+    cls = published.optimizer
+    try:
+        theta = cls.from_published(weights)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{path} does not have the layout of {kind} ({_line(error)}): "
+            f"pass the authors' file for {kind}"
+        ) from error
+    card = {
+        "name": f"published-{kind}",
+        "kind": kind,
+        "source": published.source,
+        "file": Path(path).name,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "note": "The authors' weights, converted from their file; not redistributed here.",
+    }
+    return Artifact(_fitting(cls, theta), theta, card)
+
+
+def _fitting(cls: Any, theta: Theta) -> LearnedOptimizer:
+    """The optimizer at the size of `theta`: as it is by default, or as it was published."""
+    shapes = jax.tree.map(jnp.shape, theta)
+    configurations = [cls(), *([cls.published()] if hasattr(cls, "published") else [])]
+    for optimizer in configurations:
+        like = jax.eval_shape(optimizer.init, jax.random.key(0))
+        if jax.tree.map(jnp.shape, like) == shapes:
+            return optimizer
+    raise ArtifactError(f"no {cls.name} has meta-parameters of these shapes: upgrade learned-opt")
+
+
+def _read(data: bytes) -> np.ndarray | dict[str, np.ndarray]:
+    """One array, or arrays by their paths joined by "/"."""
+    if data.startswith(b"PK"):
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return _flatten({name: file[name] for name in file.files})
+    if data.startswith(b"\x93NUMPY"):
+        return _floats(np.load(io.BytesIO(data), allow_pickle=False), "the file")
+    import msgpack
+
+    tree = msgpack.unpackb(data, ext_hook=_unpack, raw=False)
+    return _floats(tree, "the file") if isinstance(tree, np.ndarray) else _flatten(tree)
+
+
+def _unpack(code: int, data: bytes) -> np.ndarray:
+    """An array as flax writes it: shape, name of the dtype and bytes, packed once more."""
+    import msgpack
+
+    if code not in (NDARRAY, SCALAR):
+        raise ValueError(f"extension type {code} is not an array")
+    shape, dtype, content = msgpack.unpackb(data, raw=False)
+    return np.frombuffer(content, jnp.dtype(dtype)).reshape(shape)
+
+
+def _floats(x: np.ndarray, name: str) -> np.ndarray:
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"{name} holds {x.dtype}, not floating point numbers")
+    return x
+
+
+def _flatten(tree: Any, path: str = "") -> dict[str, np.ndarray]:
+    if isinstance(tree, np.ndarray):
+        return {path: _floats(tree, path)}
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path or 'the file'} holds {type(tree).__name__}, not arrays")
+    found = {}
+    for key, value in tree.items():
+        # Names with both would be ambiguous; the published ones have one or the other.
+        part = key if "/" in key else key.replace(".", "/")
+        found |= _flatten(value, f"{path}/{part}" if path else part)
+    return found
+
+
+def _line(error: Exception) -> str:
+    """An error of another package in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
