@@ -15,7 +15,7 @@ from tasks.families import MLP
 WARM_UP, ROUNDS, STEPS = 20, 5, 100
 
 NETWORKS = {"small": 32, "1M": 960}
-"""Name -> width of a 64-w-w-10 MLP on digits, batch 64."""
+"""Name -> width of a 64-w-w-10 MLP on digits."""
 
 
 class Cost(NamedTuple):
@@ -35,14 +35,19 @@ class Cost(NamedTuple):
 
 def measure_costs(
     optimizers: Mapping[str, optax.GradientTransformation],
+    networks: Mapping[str, int] = NETWORKS,
+    *,
+    batch_size: int = 64,
+    steps: int = STEPS,
 ) -> dict[str, dict[str, Any]]:
     """Network -> {"parameters": count, "costs": {optimizer: Cost}}.
 
-    Rounds of the optimizers alternate, so that a busy machine disturbs all alike.
+    Rounds of `steps` steps of the optimizers alternate, so that a busy machine disturbs all alike.
     """
     results = {}
-    for network, width in NETWORKS.items():
-        family = FamilySpec(MLP(max_width=width, widths=(width, width)), "digits").build()
+    for network, width in networks.items():
+        problem = MLP(max_width=width, widths=(width, width))
+        family = FamilySpec(problem, "digits", batch_size).build()
         task = family.member(width=width, depth=2, activation=0, gain=1.0)
         params = task.init(jax.random.key(0))
         timers = {
@@ -51,7 +56,7 @@ def measure_costs(
         }
         for _ in range(ROUNDS):
             for timer in timers.values():
-                timer.round()
+                timer.round(steps)
         results[network] = {
             "parameters": sum(x.size for x in jax.tree.leaves(params)),
             "costs": {name: timer.cost() for name, timer in timers.items()},
@@ -99,8 +104,8 @@ class _Timer:
         jax.block_until_ready(self.carry)
         return (tock - tick) / count, (time.perf_counter() - tock) / count
 
-    def round(self) -> None:
-        step, update = self._advance(STEPS)
+    def round(self, steps: int) -> None:
+        step, update = self._advance(steps)
         self.step_times.append(1e6 * step)
         self.update_times.append(1e6 * update)
 
