@@ -4,6 +4,7 @@ Moudgil, Knyazev, Lajoie, Belilovsky 2025, "Celo: Training Versatile Learned Opt
 Compute Diet". Adam: Kingma & Ba 2015.
 """
 
+import abc
 import dataclasses
 import functools
 import math
@@ -15,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, check_num_steps, zeros_for
+from .._base import Theta, check_num_steps
 from .._guard import skip_nonfinite
+from ..parts._adam import Moments, corrected, init_moments, update_moments
 from ..parts._loss import (
     NUM_LOSS_FEATURES,
     TIMES,
@@ -77,15 +79,8 @@ class CeloState(NamedTuple):
     tensors: tuple[Any, ...]
 
 
-class Moments(NamedTuple):
-    """EMAs from zero of g and g^2, of the tensor's shape, float32."""
-
-    first: jax.Array
-    second: jax.Array
-
-
 @dataclasses.dataclass(frozen=True)
-class _Scheduled:
+class _Scheduled(abc.ABC):
     """What the two share: everything but the step of a tensor."""
 
     lstm: int = 64
@@ -132,14 +127,15 @@ class _Scheduled:
         guarded = optax.GradientTransformationExtraArgs(init, update)
         return skip_nonfinite(guarded, keeps_state=True)
 
+    @abc.abstractmethod
     def _init_tensor(self, p: Any) -> Any:
-        raise NotImplementedError
+        """What is kept of one tensor, before its first step."""
 
+    @abc.abstractmethod
     def _update_tensor(
         self, theta: Theta, size: Any, t: Any, accepted: Any, grad: Any, p: Any, old: Any
     ) -> tuple[jax.Array, Any]:
         """The step of one tensor and its new state; `size`: 0.001 eta, `t`: steps before."""
-        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,18 +268,16 @@ class CeloAdam(_Scheduled):
         return {"scheduler": _init_scheduler(key, self.lstm)}
 
     def _init_tensor(self, p: Any) -> Moments:
-        return Moments(zeros_for(p), zeros_for(p))
+        return init_moments(p)
 
     def _update_tensor(
         self, theta: Theta, size: Any, t: Any, accepted: Any, grad: Any, p: Any, old: Any
     ) -> tuple[jax.Array, Moments]:
         del theta, p
         g, after = clip_gradient(grad.astype(jnp.float32)), t.astype(jnp.float32) + 1
-        new = Moments(B1 * old.first + (1 - B1) * g, B2 * old.second + (1 - B2) * g * g)
-        new = select(accepted, new, old)
-        # Not 1 - b^t, which in float32 is off by 1e-5 at t = 1.
-        first, second = (-jnp.expm1(after * math.log(b)) for b in (B1, B2))
-        step = size / first * new.first / (EPS + jnp.sqrt(new.second / second + ROOT_EPS))
+        new = update_moments(old, g, B1, B2, accepted)
+        first, second = corrected(new, B1, B2, after)
+        step = size * first / (EPS + jnp.sqrt(second + ROOT_EPS))
         return step.astype(grad.dtype), new
 
 

@@ -17,9 +17,11 @@ import numpy as np
 import optax
 from jax.lax import rsqrt
 
-from .._base import Theta, check_num_steps, zeros_for
+from .._base import Theta, check_num_steps
 from .._guard import skip_nonfinite
+from ..parts._adam import Moments, corrected, init_moments, update_moments
 from ..parts._per_param import Decays, PerParamFeatures, TensorState
+from ..parts._published import clip_gradient
 
 LEARNED, ADAM = "celo2", "adam"
 """The two labels."""
@@ -29,7 +31,6 @@ FEATURES = PerParamFeatures(velo=True, eps=EPS, norm_eps=NORM_EPS)
 DECAYS = np.array([0.9, 0.99, 0.999], np.float32)
 SECOND_DECAY = np.float32(0.95)
 B1, B2 = 0.9, 0.95
-LARGEST_GRADIENT = 1000.0
 GROUPS = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
 """Features in each of the first-layer blocks of the published weights, in order."""
 
@@ -39,13 +40,6 @@ FACTORED_FROM = sum(GROUPS[:9])
 OUTPUTS = 3
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
-
-
-class Moments(NamedTuple):
-    """Adam's running averages of g and g^2 for one tensor, of its shape, float32."""
-
-    first: jax.Array
-    second: jax.Array
 
 
 class Celo2State(NamedTuple):
@@ -268,7 +262,7 @@ def _by_rank_and_name(embeddings: str, params: optax.Params) -> Any:
 
 def _init_tensor(label: str, p: Any) -> TensorState | Moments:
     if label == ADAM:
-        return Moments(zeros_for(p), zeros_for(p))
+        return init_moments(p)
     if label != LEARNED:
         raise ValueError(
             f"labels must be {LEARNED!r} or {ADAM!r}, got {label!r}; "
@@ -293,12 +287,9 @@ def _update_tensor(
     old: TensorState | Moments,
 ) -> tuple[jax.Array, TensorState | Moments]:
     if isinstance(old, Moments):
-        g = grad.astype(jnp.float32)
-        first, second = B1 * old.first + (1 - B1) * g, B2 * old.second + (1 - B2) * g * g
-        new = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), Moments(first, second), old)
-        # Not 1 - b^t, which in float32 is off by 1e-5 at t = 1.
-        first, second = (-jnp.expm1(t * math.log(b)) for b in (B1, B2))
-        direction = new.first / first / (jnp.sqrt(new.second / second) + EPS)
+        new = update_moments(old, grad.astype(jnp.float32), B1, B2, accepted)
+        first, second = corrected(new, B1, B2, t)
+        direction = first / (jnp.sqrt(second) + EPS)
         return (optimizer.adam_ratio * size * direction).astype(grad.dtype), new
     net = theta["mlp"]
     if grad.ndim < 2:
@@ -318,7 +309,7 @@ def _update_tensor(
 
     for _ in range(grad.ndim - 2):
         step = jax.vmap(step)
-    return step(jnp.clip(grad, -LARGEST_GRADIENT, LARGEST_GRADIENT), p, old)
+    return step(clip_gradient(grad), p, old)
 
 
 def _newton_schulz(x: jax.Array) -> jax.Array:

@@ -20,7 +20,7 @@ LARGEST = 0.1
 """Bound of the feature clip(g)."""
 
 LARGEST_SUM = 400
-"""Layers of more weights are matrix products: written out they take minutes to compile."""
+"""Layers of more weights are matrix products: written out they take long to compile."""
 
 
 class TensorState(NamedTuple):

@@ -1,0 +1,35 @@
+"""Adam's running averages of one tensor. Kingma & Ba 2015, "Adam"."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .._base import zeros_for
+from ._lstm import select
+
+
+class Moments(NamedTuple):
+    """EMAs of g and of g^2 from zero, of the tensor's shape, float32."""
+
+    first: jax.Array
+    second: jax.Array
+
+
+def init_moments(p: Any) -> Moments:
+    """Zeros, sharded like p."""
+    return Moments(zeros_for(p), zeros_for(p))
+
+
+def update_moments(old: Moments, g: jax.Array, b1: float, b2: float, accepted: Any) -> Moments:
+    """After the float32 gradient g, where `accepted`; else `old`."""
+    new = Moments(b1 * old.first + (1 - b1) * g, b2 * old.second + (1 - b2) * g * g)
+    return select(accepted, new, old)
+
+
+def corrected(moments: Moments, b1: float, b2: float, t: jax.Array) -> Moments:
+    """m / (1 - b1^t) and v / (1 - b2^t) after t >= 1 gradients, a float32 scalar."""
+    # Not 1 - b^t, which in float32 is off by 1e-5 at t = 1.
+    first, second = (-jnp.expm1(t * math.log(b)) for b in (b1, b2))
+    return Moments(moments.first / first, moments.second / second)
