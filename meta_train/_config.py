@@ -144,8 +144,10 @@ class Config:
             for name, value in values.items():
                 if not isinstance(value, int | float) or name == "seed":
                     continue
-                if value < 0 or (value == 0 and name != "seconds"):
-                    raise ConfigError(f"{section}.{name} must be positive, got {value}")
+                clock = name == "seconds"
+                if value < 0 or (value == 0 and not clock):
+                    bound = "at least 0" if clock else "positive"
+                    raise ConfigError(f"{section}.{name} must be {bound}, got {value}")
         if self.run.outer_steps % self.run.chunk:
             raise ConfigError(
                 f"run.outer_steps must be a multiple of run.chunk ({self.run.chunk}), "

@@ -169,6 +169,7 @@ def test_meta_validation_on_a_suite_judges_each_of_its_tasks():
         ({"outer": {"weight_decay": 0.1}}, "outer.weight_decay needs the optimizer adamw or lion"),
         ({"teacher": {"share": 1.5}}, "teacher.share must be in (0, 1], got 1.5"),
         ({"save": {"keep": 0}}, "save.keep must be positive, got 0"),
+        ({"save": {"seconds": -1.0}}, "save.seconds must be at least 0, got -1.0"),
         ({"objective": {"valid": -1}}, "objective.valid, last, mean and steps must be at least 0"),
     ],
 )

@@ -165,6 +165,12 @@ def _tiny(tmp_path, out="run", resume=False, code=False, **sections):
     )
 
 
+@pytest.mark.parametrize(("seconds", "steps"), [(0.0, [2, 4]), (1e6, [4])])
+def test_a_checkpoint_is_made_by_the_clock_and_at_the_end(tiny, tmp_path, seconds, steps):
+    tiny(save={"seconds": seconds})
+    assert Store(tmp_path / "run" / "checkpoints").steps() == steps
+
+
 def test_a_checkpoint_of_other_code_is_refused_unless_accepted(tiny, tmp_path, monkeypatch):
     tiny()
     (tmp_path / "run" / "tiny.safetensors").unlink()
