@@ -8,8 +8,8 @@ import optax
 
 from ._base import check_params
 
-LARGEST_GRADIENT = 1e18
-"""Beyond this, sums of squares can overflow float32, so the step is treated like a NaN."""
+LARGEST_NORM = 1e18
+"""Of one tensor. Beyond this its square can overflow float32: the step is treated like a NaN."""
 
 
 class GuardState(NamedTuple):
@@ -19,10 +19,17 @@ class GuardState(NamedTuple):
     inner: optax.OptState
 
 
+def sum_squares(g: jax.Array) -> jax.Array:
+    """Of all elements of a gradient: a float32 scalar."""
+    # In words that no one else uses: XLA on CPU would store a square that several loops share.
+    quarter = g.astype(jnp.float32) / 4
+    return 16 * jnp.sum(quarter * quarter)
+
+
 def skip_nonfinite(
     inner: optax.GradientTransformationExtraArgs, *, keeps_state: bool = False
 ) -> optax.GradientTransformationExtraArgs:
-    """Give a zero update and keep the state when any gradient is NaN, infinite or above 1e18.
+    """Give a zero update and keep the state when a gradient holds a NaN, an infinity or a norm of 1e18.
 
     Unlike `optax.apply_if_finite` it never gives in after a number of refusals, and it selects
     instead of branching, so it fuses into the update under jit and vmap. It also checks `params`
@@ -47,7 +54,8 @@ def skip_nonfinite(
         check_params(params)
         ok = jnp.array(True)
         for g in jax.tree.leaves(updates):
-            ok &= jnp.all(jnp.abs(g) < LARGEST_GRADIENT)
+            # One fast loop on CPU, where `jnp.all` is two.
+            ok &= sum_squares(g) < LARGEST_NORM**2
         if keeps_state:
             extra_args["accepted"] = ok
         steps, after = inner.update(updates, state.inner, params, **extra_args)

@@ -11,16 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.lax import rsqrt
 
 from .._base import Theta, check_num_steps
-from .._guard import skip_nonfinite
+from .._guard import skip_nonfinite, sum_squares
 from ..parts._accumulators import (
     MOMENTUM_DECAYS,
+    TINY,
     Accumulators,
     directions,
     fans,
     init_accumulators,
-    rms,
     update_accumulators,
 )
 from ..parts._pack import Pack, pack_leaves
@@ -30,8 +31,10 @@ LOG_GAIN = 3.0
 """Scalars stored as logarithms move this much faster under a common perturbation sigma."""
 
 NUM_FEATURES, NUM_TIMES, NUM_STATISTICS, NUM_DIRECTIONS = 8, 3, 12, 6
+BOUNDS = (2.0, 2.0, 1.0, 0.5, 0.5, 1.0, 2.0, 2.0)
+"""Features are clipped there."""
+
 ADAM = 2  # index of m_hat_{0.9} / sqrt(v_hat) among the directions
-TINY = 1e-12
 
 
 class NominalState(NamedTuple):
@@ -148,7 +151,7 @@ class Nominal:
             for pack, acc in zip(packs, state.accumulators, strict=True):
                 g = pack.join([grads[i] for i in pack.indices])
                 p = pack.join([weights[i] for i in pack.indices])
-                new = update_accumulators(pack, acc, g)
+                new = update_accumulators(acc, g)
                 acc = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), new, acc)
                 step = a * _bracket(theta, pack, g, p, acc, t, times, decay)
                 for i, part in zip(pack.indices, pack.split(step), strict=True):
@@ -173,66 +176,79 @@ def _bracket(
     decay: jax.Array,
 ) -> jax.Array:
     """The bracket of the equation in `Nominal`, for the tensors of one pack."""
-    (newest, fast, slow, slowest, factored), root = directions(pack, acc, g, t + 1)
-    scales_p = [rms(part) for part in pack.split(p)]
-    scales_v = [rms(part) for part in pack.split(root)]
-    relative_p = p * pack.spread([1 / (scale + TINY) for scale in scales_p])
-    relative_v = root * pack.spread([1 / (scale + TINY) for scale in scales_v])
+    (newest, fast, slow, slowest, factored), root, scales_v = directions(pack, acc, g, t + 1)
+    # Of arrays that are in memory anyway: statistics of directions would make XLA store those too.
+    arrays = [pack.split(x) for x in (p, g, *acc.momenta)]
+    means = jnp.stack([_means(*(parts[j] for parts in arrays)) for j in range(len(pack.shapes))])
+    corrections = [1 / (1 - b ** (t + 1)) for b in MOMENTUM_DECAYS]
+    means *= jnp.stack([1.0, 1.0, *(c * c for c in corrections), corrections[1]])[None]
+    means = jnp.concatenate([scales_v[:, None], means], 1)
+    relative_p = p * pack.spread(list(rsqrt(means[:, 1] + TINY)))
+    relative_v = root * pack.spread(list(rsqrt(means[:, 0] + TINY)))
     dirs = [newest, fast, slow, slowest, factored, relative_p]
     features = [
-        _squash(jnp.abs(newest)),
-        _squash(jnp.abs(fast)),
-        _squash(2 * jnp.abs(slow)),
-        _squash(4 * jnp.abs(slowest)),
-        _squash(4 * fast * slowest),
-        _squash(2 * slow * relative_p),
-        _squash(jnp.abs(relative_p)),
-        _squash(relative_v),
+        jnp.abs(newest),
+        jnp.abs(fast),
+        jnp.abs(slow),
+        jnp.abs(slowest),
+        fast * slowest,
+        slow * relative_p,
+        jnp.abs(relative_p),
+        relative_v,
     ]
-    # Of arrays that are in memory anyway: statistics of `dirs` would make XLA store those too.
-    momenta = [m / (1 - b ** (t + 1)) for b, m in zip(MOMENTUM_DECAYS, acc.momenta, strict=True)]
-    parts = [pack.split(x) for x in (p, root, g, *momenta)]
-    statistics = [
-        _statistics(shape, [part[j] for part in parts], times)
-        for j, shape in enumerate(pack.shapes)
-    ]
-    control = jnp.exp(_controller(theta["controller"], jnp.stack(statistics)))
+    control = jnp.exp(_controller(theta["controller"], _statistics(pack, means, times)))
     gates = _gates(theta["gate"], features, times)
     mixed = sum(gate * d for gate, d in zip(gates, dirs, strict=True))
     scale, shrink = list(control[:, 0]), list(decay * control[:, 1])
     return pack.spread(scale) * mixed + pack.spread(shrink) * p
 
 
-def _statistics(shape: tuple[int, ...], parts: list[jax.Array], times: jax.Array) -> jax.Array:
-    """What the controller sees of one tensor, (NUM_STATISTICS,), about unit scale.
+def _means(
+    p: jax.Array, g: jax.Array, m1: jax.Array, m2: jax.Array, m3: jax.Array
+) -> jax.Array:
+    """Means of p^2, g^2, the m_k^2 and m_2 p over one tensor, (6,)."""
+    # One loop each: XLA's reduction of several arrays at once is slower on CPU.
+    p_p, *others = (jnp.mean(x) for x in (p * p, m1 * m1, m2 * m2, m3 * m3, m2 * p))
+    return jnp.stack([p_p, sum_squares(g) / max(1, g.size), *others])
+
+
+def _statistics(pack: Pack, means: jax.Array, times: jax.Array) -> jax.Array:
+    """What the controller sees of each tensor, (tensors, NUM_STATISTICS), about unit scale.
 
     Logarithms of its fans, of rms(p), and of rms(g) and rms(m_hat) over rms(sqrt(v_hat)); the
     cosine between m_hat_{0.9} and p; the time.
     """
-    p, root, g, *momenta = parts
-    scale_p, scale_v = rms(p), rms(root) + TINY
-    scales = [rms(m) for m in momenta]
-    cosine = jnp.mean(momenta[1] * p) / (scales[1] * scale_p + TINY * scale_v)
-    fan_in, fan_out = fans(shape)
-    static = [np.log(fan_in) / 2 - 2, np.log(fan_out) / 2 - 2, float(len(shape) >= 2)]
-    return jnp.stack(
-        [
-            *(jnp.asarray(x, jnp.float32) for x in static),
-            _log(scale_p) / 2 + 1,
-            _log(rms(g) / scale_v),
-            _log(scales[0] / scale_v),
-            _log(scales[1] / scale_v) + 1,
-            _log(scales[2] / scale_v) + 2,
-            4 * cosine,
-            *times,
-        ]
-    )
+    # Under roots as under `directions`, so that derivatives exist where nothing has a gradient.
+    second, p, *others, product = list((means + TINY).T)
+    shapes = [(*fans(shape), len(shape) >= 2) for shape in pack.shapes]
+    fan_in, fan_out, is_matrix = np.asarray(shapes, np.float32).T
+    g, m1, m2, m3 = [_log(jnp.sqrt(x) * rsqrt(second)) for x in others]
+    cosine = product * rsqrt(others[2]) * rsqrt(p)
+    statistics = [
+        jnp.asarray(np.log(fan_in) / 2 - 2),
+        jnp.asarray(np.log(fan_out) / 2 - 2),
+        jnp.asarray(is_matrix),
+        _log(jnp.sqrt(p)) / 2 + 1,
+        g,
+        m1,
+        m2 + 1,
+        m3 + 2,
+        4 * cosine,
+    ]
+    times = jnp.broadcast_to(times, (len(shapes), NUM_TIMES))
+    return jnp.concatenate([jnp.stack(statistics, 1), times], 1)
 
 
 def _gates(net: Theta, features: list[jax.Array], times: jax.Array) -> list[jax.Array]:
-    """Per-element MLP written as scalar-times-array sums: XLA fuses it into one loop a tensor."""
+    """Per-element MLP written as scalar-times-array sums: XLA fuses it into one loop a tensor.
+
+    It sees feature_i / BOUNDS_i clipped to [-1, 1].
+    """
     bias = net["b1"] + times @ net["w1"][NUM_FEATURES:]
-    hidden = _layer(features, net["w1"], bias)
+    clipped = [_clip(x, bound) for x, bound in zip(features, BOUNDS, strict=True)]
+    # The division is the weights'.
+    weights = net["w1"][:NUM_FEATURES] / jnp.asarray(BOUNDS)[:, None]
+    hidden = _layer(clipped, weights, bias)
     hidden = _layer(hidden, net["w2"], net["b2"])
     return [
         net["b3"][k] + sum(net["w3"][j, k] * x for j, x in enumerate(hidden))
@@ -242,9 +258,13 @@ def _gates(net: Theta, features: list[jax.Array], times: jax.Array) -> list[jax.
 
 def _layer(inputs: list[jax.Array], w: jax.Array, b: jax.Array) -> list[jax.Array]:
     return [
-        jax.nn.relu(b[k] + sum(w[j, k] * x for j, x in enumerate(inputs)))
+        _relu(b[k] + sum(w[j, k] * x for j, x in enumerate(inputs)))
         for k in range(w.shape[1])
     ]
+
+
+def _relu(x: jax.Array) -> jax.Array:
+    return jnp.where(x > 0, x, 0.0)
 
 
 def _controller(net: Theta, x: jax.Array) -> jax.Array:
@@ -256,9 +276,10 @@ def _controller(net: Theta, x: jax.Array) -> jax.Array:
     return jnp.clip(hidden @ net["w2"] + x @ net["skip"], -5.0, 5.0)
 
 
-def _squash(x: jax.Array) -> jax.Array:
-    """x / 2 clipped to [-1, 1]: bounded, and cheap enough for XLA to fuse."""
-    return jnp.clip(x / 2, -1.0, 1.0)
+def _clip(x: jax.Array, bound: float) -> jax.Array:
+    """Cheaper than jnp.clip, which must pass on a NaN: no gradient with one comes this far."""
+    x = jnp.where(x > bound, bound, x)
+    return jnp.where(x < -bound, -bound, x)
 
 
 def _log(x: jax.Array) -> jax.Array:

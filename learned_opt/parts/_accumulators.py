@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.lax import rsqrt
 
 from .._base import zeros_for
 from ._pack import Pack
@@ -21,24 +22,24 @@ TINY = 1e-18
 
 
 class Accumulators(NamedTuple):
-    """Running averages over one pack of tensors, all float32.
+    """Running averages over one pack of tensors, float32, each of the pack's shape.
 
-    `momenta`: three EMAs of g and `second`: EMA of g^2, each of the pack's shape; `rows`, `cols`:
-    for each tensor the EMA of g^2 averaged over its largest and its second largest axis (shape ()
-    below rank 2).
+    `momenta`: three EMAs of g; `second`: EMA of g^2.
     """
 
     momenta: tuple[jax.Array, ...]
     second: jax.Array
-    rows: tuple[jax.Array, ...]
-    cols: tuple[jax.Array, ...]
 
 
 class Directions(NamedTuple):
-    """`steps`: candidate directions, about unit scale; `root`: sqrt(v_hat)."""
+    """`steps`: candidate directions, about unit scale; `root`: sqrt(v_hat); `means`: of v_hat.
+
+    The first two are of the pack's shape; `means` has a scalar for each of its tensors.
+    """
 
     steps: list[jax.Array]
     root: jax.Array
+    means: jax.Array
 
 
 def factored_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
@@ -53,57 +54,51 @@ def init_accumulators(pack: Pack, params: Sequence[jax.Array]) -> Accumulators:
     """All zeros, for the tensors of that pack; one alone gives them its sharding."""
     whole = pack.join(params)
     # Every array a buffer of its own, so that a training step may donate the state.
-    zeros = [zeros_for(whole) for _ in range(len(MOMENTUM_DECAYS) + 1)]
-    factors = [_mean_squares(zeros_for(p)) for p in params]
-    rows, cols = zip(*factors, strict=True)
-    return Accumulators(tuple(zeros[1:]), zeros[0], rows, cols)
+    second, *momenta = [zeros_for(whole) for _ in range(len(MOMENTUM_DECAYS) + 1)]
+    return Accumulators(tuple(momenta), second)
 
 
-def update_accumulators(pack: Pack, acc: Accumulators, g: jax.Array) -> Accumulators:
-    """m_k <- b_k m_k + (1 - b_k) g;  v <- b v + (1 - b) g^2;  rows and cols likewise."""
-    momenta = tuple(b * m + (1 - b) * g for b, m in zip(MOMENTUM_DECAYS, acc.momenta, strict=True))
-    rows, cols = zip(*(_mean_squares(part) for part in pack.split(g)), strict=True)
-    return Accumulators(
-        momenta,
-        _ema(acc.second, g * g),
-        tuple(_ema(old, new) for old, new in zip(acc.rows, rows, strict=True)),
-        tuple(_ema(old, new) for old, new in zip(acc.cols, cols, strict=True)),
-    )
+def update_accumulators(acc: Accumulators, g: jax.Array) -> Accumulators:
+    """m_k <- b_k m_k + (1 - b_k) g;  v <- b v + (1 - b) g^2."""
+    momenta = [_ema(b, m, g) for b, m in zip(MOMENTUM_DECAYS, acc.momenta, strict=True)]
+    # Not (1 - b) (g g): a square that sums of g^2 share would be stored.
+    part = math.sqrt(1 - SECOND_DECAY) * g
+    return Accumulators(tuple(momenta), SECOND_DECAY * acc.second + part * part)
 
 
 def directions(pack: Pack, acc: Accumulators, g: jax.Array, t: jax.Array) -> Directions:
     """What a step can be made of, after `t` >= 1 updates of the accumulators, the last with g.
 
-    d_0 = g / r, d_k = m_hat_k / r for the three momenta, with r = sqrt(v_hat) + 1e-8; then
-    m_hat_{0.9} over the factored estimate sqrt(row col / mean row) (equal to d_2 below rank 2).
-    Shapes: the pack's.
+    d_0 = g / r, d_k = m_hat_k / r for the three momenta, with r = sqrt(v_hat + 1e-16); then
+    m_hat_{0.9} over the factored estimate sqrt(row col / mean row), with 1e-16 and a trillionth
+    of the mean under the roots (equal to d_2 below rank 2). Shapes: the pack's.
     """
     correction = 1 - SECOND_DECAY**t
-    # Above zero, where the square root has a derivative: meta-gradients may come by backprop.
-    root = jnp.sqrt(acc.second / correction + TINY)
-    factored = pack.join(
-        [
-            _factored_root(part, row / correction, col / correction)
-            for part, row, col in zip(pack.split(root), acc.rows, acc.cols, strict=True)
-        ]
-    )
-    # One reciprocal and products: XLA keeps the result of a division in memory, not of a product.
-    inverse = 1 / (root + EPS)
-    scaled = [m * (inverse / (1 - b**t)) for b, m in zip(MOMENTUM_DECAYS, acc.momenta, strict=True)]
-    slow = acc.momenta[1] / (1 - MOMENTUM_DECAYS[1] ** t)
-    return Directions([g * inverse, *scaled, slow * (1 / (factored + EPS))], root)
+    second = acc.second / correction + EPS**2
+    # Reciprocal roots and products: XLA keeps the result of a division in memory.
+    inverse = rsqrt(second)
+    parts = zip(pack.split(inverse), pack.split(acc.second), strict=True)
+    factored, means = zip(*(_factored(x, v, correction) for x, v in parts), strict=True)
+    scales = [1 / (1 - b**t) for b in MOMENTUM_DECAYS]
+    scaled = [m * (inverse * s) for s, m in zip(scales, acc.momenta, strict=True)]
+    scaled.append(acc.momenta[1] * (pack.join(factored) * scales[1]))
+    return Directions([g * inverse, *scaled], second * inverse, jnp.stack(means))
 
 
-def _factored_root(root: jax.Array, row: jax.Array, col: jax.Array) -> jax.Array:
-    """sqrt(row col / mean row) for one tensor; `root` itself below rank 2."""
-    axes = factored_axes(root.shape)
+def _factored(
+    inverse: jax.Array, second: jax.Array, correction: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """1 / sqrt(row col / mean row) of v_hat for one tensor, `inverse` itself below rank 2; mean.
+
+    Rows and columns are means of v_hat: as EMAs of their own, of means of g^2, they would be equal.
+    """
+    axes = factored_axes(inverse.shape)
     if axes is None:
-        return root
-    largest, second = axes
-    row, col = jnp.expand_dims(row, largest), jnp.expand_dims(col, second)
-    # The mean of row over the second axis is the mean of g^2 over both: the common normaliser.
-    mean = jnp.mean(row, axis=second, keepdims=True)
-    return jnp.sqrt(row + TINY) * jnp.sqrt((col + TINY) / (mean + TINY))
+        return inverse, jnp.mean(second) / correction
+    row, col = (jnp.mean(second, axis, keepdims=True) / correction for axis in axes)
+    mean = jnp.mean(row, axes[1], keepdims=True)
+    factored = rsqrt(row / (mean + TINY) + 1e-12) * rsqrt(col + EPS**2)
+    return factored, jnp.mean(mean)
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -113,18 +108,5 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return math.prod(shape[:-1]), shape[-1]
 
 
-def rms(x: jax.Array) -> jax.Array:
-    """sqrt(mean x^2), a scalar."""
-    return jnp.sqrt(jnp.mean(x * x) + TINY)
-
-
-def _ema(old: jax.Array, new: jax.Array) -> jax.Array:
-    return SECOND_DECAY * old + (1 - SECOND_DECAY) * new
-
-
-def _mean_squares(g: jax.Array) -> tuple[jax.Array, jax.Array]:
-    axes = factored_axes(g.shape)
-    if axes is None:
-        return jnp.zeros(()), jnp.zeros(())
-    square = g * g
-    return jnp.mean(square, axis=axes[0]), jnp.mean(square, axis=axes[1])
+def _ema(decay: float, old: jax.Array, new: jax.Array) -> jax.Array:
+    return decay * old + (1 - decay) * new

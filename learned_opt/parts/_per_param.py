@@ -186,18 +186,21 @@ def _init_tensor(p: Any) -> TensorState:
 
 
 def _accumulate(decays: Decays, old: TensorState, g: jax.Array) -> TensorState:
-    axes, square = factored_axes(g.shape), g * g
+    axes = factored_axes(g.shape)
     m1, m2, m3 = (_ema(b, m, g) for b, m in zip(decays.momenta, old.momenta, strict=True))
 
     def factor(old: jax.Array, new: jax.Array) -> jax.Array:
         return _ema(decays.factored.reshape(3, *[1] * new.ndim), old, (new + 1e-30)[None])
 
+    # Each in words of its own: XLA would store a square that several reductions share.
+    part, half, double = jnp.sqrt(1 - decays.second) * g, g / 2, 2 * g
+    second = decays.second * old.second + part * part
     if axes is None:
-        rows, cols = factor(old.rows, square), old.cols
+        rows, cols = factor(old.rows, g * g), old.cols
     else:
-        rows = factor(old.rows, jnp.mean(square, axes[0]))
-        cols = factor(old.cols, jnp.mean(square, axes[1]))
-    return TensorState((m1, m2, m3), _ema(decays.second, old.second, square), rows, cols)
+        rows = factor(old.rows, jnp.mean(double * double, axes[0]) / 4)
+        cols = factor(old.cols, 4 * jnp.mean(half * half, axes[1]))
+    return TensorState((m1, m2, m3), second, rows, cols)
 
 
 def _other_layers(net: Theta, units: list[jax.Array]) -> list[jax.Array]:
@@ -223,10 +226,11 @@ def _sums(start: list[jax.Array], w: jax.Array, inputs: list[jax.Array]) -> list
 @jax.custom_jvp
 def mean_each(xs: list[jax.Array]) -> jax.Array:
     """Mean of each of some arrays of one shape, in one loop."""
-    axes = tuple(range(xs[0].ndim))
-    zeros = [jnp.zeros((), jnp.float32)] * len(xs)
-    sums = jax.lax.reduce(xs, zeros, lambda a, b: [x + y for x, y in zip(a, b, strict=True)], axes)
-    return jnp.stack(sums) / xs[0].size
+    # Along the last axis: XLA on CPU spreads the others over its threads.
+    zeros, last = [jnp.zeros((), jnp.float32)] * len(xs), (max(0, xs[0].ndim - 1),)
+    add = lambda a, b: [x + y for x, y in zip(a, b, strict=True)]  # noqa: E731
+    sums = jax.lax.reduce(xs, zeros, add, last[: xs[0].ndim])
+    return jnp.sum(jnp.stack(sums), tuple(range(1, xs[0].ndim))) / xs[0].size
 
 
 @mean_each.defjvp
