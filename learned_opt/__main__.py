@@ -15,10 +15,14 @@ import jax.numpy as jnp
 from ._artifact import OPTIMIZERS, Artifact, ArtifactError, available, load
 from ._base import LearnedOptimizer
 from ._import import PUBLISHED, import_published
+from .optimizers import Nominal
 
 WIDTH = 100
 HORIZON = 100
 """For optimizers that cannot be without one; their state does not depend on it."""
+
+VARIANTS = {Nominal: ({"momenta": "bfloat16", "factored": True},)}
+"""Rows of their own in the list."""
 
 FACTS = ("command", "source", "date")
 """Of a card, in the list."""
@@ -61,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _list() -> None:
     size = max(len(cls.name) for cls in OPTIMIZERS)
     print(
-        "For a 256 x 256 matrix and its bias: floats of state and operations of an update, a "
+        "For a 256 x 256 matrix and its bias: state, in float32s, and operations of an update, a "
         "parameter.\n"
     )
     print(
@@ -69,12 +73,13 @@ def _list() -> None:
         "it, its source"
     )
     for cls in OPTIMIZERS:
-        optimizer = cls()
-        numbers, (state, operations) = _numbers(optimizer), _cost(optimizer)
-        head = f"{cls.name:{size}}  {numbers:>9,}  {state:>5.2f}  {operations:>5.0f}  "
+        head = _figures(cls.name.ljust(size), cls())
         print("\n".join(_wrapped(head, _summary(cls))))
         print("\n".join(_wrapped(" " * len(head), f"Use: {cls.use}")))
         print("\n".join(_wrapped(" " * len(head), _source(cls))))
+        for options in VARIANTS.get(cls, ()):
+            given = ", ".join(f"{key}={value!r}" for key, value in options.items())
+            print("\n".join(_wrapped(_figures(" " * size, cls(**options)), f"With {given}.")))
     print("\npretrained: learned_opt.learned(NAME, num_steps=...)\n")
     for name in available():
         artifact = load(name)
@@ -84,6 +89,11 @@ def _list() -> None:
             if fact in artifact.card:
                 print("\n".join(_wrapped(" " * len(head), f"{fact}: {artifact.card[fact]}")))
     print(f"\nto import: python -m learned_opt import {{{','.join(PUBLISHED)}}} PATH --out FILE")
+
+
+def _figures(name: str, optimizer: LearnedOptimizer) -> str:
+    state, operations = _cost(optimizer)
+    return f"{name}  {_numbers(optimizer):>9,}  {state:>5.2f}  {operations:>5.0f}  "
 
 
 def _import(kind: str, path: str, out: str) -> None:
@@ -132,7 +142,7 @@ def _numbers(optimizer: LearnedOptimizer) -> int:
 
 
 def _cost(optimizer: LearnedOptimizer) -> tuple[float, float]:
-    """Floats of state, and operations of an update as XLA counts them, for each parameter."""
+    """State over 4 bytes, and operations of an update as XLA counts them, for each parameter."""
     params = {"w": jnp.zeros((256, 256)), "b": jnp.zeros(256)}
     theta = jax.eval_shape(optimizer.init, jax.random.key(0))
 
@@ -147,8 +157,8 @@ def _cost(optimizer: LearnedOptimizer) -> tuple[float, float]:
     floats = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.floating)]
     # Lowered, not compiled: the list is to come at once.
     counted: Any = jax.jit(update).lower(theta, state, params, 1.0).cost_analysis()
-    size = sum(x.size for x in jax.tree.leaves(params))
-    return sum(math.prod(x.shape) for x in floats) / size, counted["flops"] / size
+    size, held = (sum(x.size * x.dtype.itemsize for x in xs) for xs in (params.values(), floats))
+    return held / size, counted["flops"] / (size / 4)
 
 
 def _summary(cls: type) -> str:

@@ -65,6 +65,13 @@ def check_num_steps(num_steps: Any) -> jax.Array:
     return jnp.asarray(num_steps, jnp.float32)
 
 
+def float_dtype(name: str, argument: str) -> Any:
+    """The dtype of accumulators called `name`; a ValueError unless float32 or bfloat16."""
+    if name not in ("float32", "bfloat16"):
+        raise ValueError(f'{argument} must be "float32" or "bfloat16", got {name!r}')
+    return jnp.dtype(name)
+
+
 def check_params(params: Any) -> None:
     """A ValueError that names the first leaf of `params` a learned optimizer cannot update."""
     if params is None:

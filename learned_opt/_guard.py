@@ -29,7 +29,7 @@ def sum_squares(g: jax.Array) -> jax.Array:
 def skip_nonfinite(
     inner: optax.GradientTransformationExtraArgs, *, keeps_state: bool = False
 ) -> optax.GradientTransformationExtraArgs:
-    """Give a zero update and keep the state when a gradient holds a NaN, an infinity or a norm of 1e18.
+    """Give a zero update and keep the state when a gradient is not finite or has a norm of 1e18.
 
     Unlike `optax.apply_if_finite` it never gives in after a number of refusals, and it selects
     instead of branching, so it fuses into the update under jit and vmap. It also checks `params`

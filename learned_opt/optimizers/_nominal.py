@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jax.lax import rsqrt
 
-from .._base import Theta, check_num_steps
+from .._base import Theta, check_num_steps, float_dtype
 from .._guard import skip_nonfinite, sum_squares
 from ..parts._accumulators import (
     MOMENTUM_DECAYS,
@@ -66,6 +66,9 @@ class Nominal:
       learning_rate: step size a at its peak, at initialisation.
       weight_decay: decoupled decay w in units of the step size, at initialisation.
       warmup: fraction of the run with linearly growing step size.
+      momenta: dtype in which the three momenta are stored, "float32" or "bfloat16".
+      factored: keep the second moment of matrices as means over rows and over columns. With
+        bfloat16 momenta this is the lean variant: 1.5 floats of state a parameter instead of 4.
 
     Example:
       >>> import jax, learned_opt
@@ -76,11 +79,13 @@ class Nominal:
 
     name: ClassVar[str] = "nominal"
     use: ClassVar[str] = "Training from the first step on without tuning; the one to meta-train."
-    hidden: int = 8
+    hidden: int = 4
     controller_hidden: int = 16
     learning_rate: float = 3e-3
     weight_decay: float = 0.1
     warmup: float = 0.05
+    momenta: str = "float32"
+    factored: bool = False
 
     def init(self, key: jax.Array) -> Theta:
         """Random first layers, zero last layers: the update is AdamW's."""
@@ -119,13 +124,13 @@ class Nominal:
         self, theta: Theta, *, num_steps: Any = None
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
-        total = check_num_steps(num_steps)
+        total, dtype = check_num_steps(num_steps), float_dtype(self.momenta, "momenta")
         step_size = self.schedule(theta, num_steps=num_steps)
 
         def init(params: optax.Params) -> NominalState:
             leaves = [jnp.asarray(p) for p in jax.tree.leaves(params)]
             accumulators = [
-                init_accumulators(pack, [leaves[i] for i in pack.indices])
+                init_accumulators(pack, [leaves[i] for i in pack.indices], dtype, self.factored)
                 for pack in pack_leaves([p.shape for p in leaves])
             ]
             return NominalState(jnp.zeros((), jnp.int32), tuple(accumulators))
@@ -151,7 +156,7 @@ class Nominal:
             for pack, acc in zip(packs, state.accumulators, strict=True):
                 g = pack.join([grads[i] for i in pack.indices])
                 p = pack.join([weights[i] for i in pack.indices])
-                new = update_accumulators(acc, g)
+                new = update_accumulators(pack, acc, g)
                 acc = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), new, acc)
                 step = a * _bracket(theta, pack, g, p, acc, t, times, decay)
                 for i, part in zip(pack.indices, pack.split(step), strict=True):
@@ -178,7 +183,8 @@ def _bracket(
     """The bracket of the equation in `Nominal`, for the tensors of one pack."""
     (newest, fast, slow, slowest, factored), root, scales_v = directions(pack, acc, g, t + 1)
     # Of arrays that are in memory anyway: statistics of directions would make XLA store those too.
-    arrays = [pack.split(x) for x in (p, g, *acc.momenta)]
+    momenta = [m.astype(jnp.float32) for m in acc.momenta]
+    arrays = [pack.split(x) for x in (p, g, *momenta)]
     means = jnp.stack([_means(*(parts[j] for parts in arrays)) for j in range(len(pack.shapes))])
     corrections = [1 / (1 - b ** (t + 1)) for b in MOMENTUM_DECAYS]
     means *= jnp.stack([1.0, 1.0, *(c * c for c in corrections), corrections[1]])[None]
@@ -203,9 +209,7 @@ def _bracket(
     return pack.spread(scale) * mixed + pack.spread(shrink) * p
 
 
-def _means(
-    p: jax.Array, g: jax.Array, m1: jax.Array, m2: jax.Array, m3: jax.Array
-) -> jax.Array:
+def _means(p: jax.Array, g: jax.Array, m1: jax.Array, m2: jax.Array, m3: jax.Array) -> jax.Array:
     """Means of p^2, g^2, the m_k^2 and m_2 p over one tensor, (6,)."""
     # One loop each: XLA's reduction of several arrays at once is slower on CPU.
     p_p, *others = (jnp.mean(x) for x in (p * p, m1 * m1, m2 * m2, m3 * m3, m2 * p))
@@ -257,10 +261,7 @@ def _gates(net: Theta, features: list[jax.Array], times: jax.Array) -> list[jax.
 
 
 def _layer(inputs: list[jax.Array], w: jax.Array, b: jax.Array) -> list[jax.Array]:
-    return [
-        _relu(b[k] + sum(w[j, k] * x for j, x in enumerate(inputs)))
-        for k in range(w.shape[1])
-    ]
+    return [_relu(b[k] + sum(w[j, k] * x for j, x in enumerate(inputs))) for k in range(w.shape[1])]
 
 
 def _relu(x: jax.Array) -> jax.Array:

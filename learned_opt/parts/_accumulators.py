@@ -5,7 +5,7 @@ Adam's moments: Kingma & Ba 2015. Factored second moment: Shazeer & Stern 2018 (
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +21,26 @@ TINY = 1e-18
 """Under roots: its square is a normal float32, so that their derivatives are finite at zero."""
 
 
-class Accumulators(NamedTuple):
-    """Running averages over one pack of tensors, float32, each of the pack's shape.
+class Factors(NamedTuple):
+    """EMAs of g^2 for one tensor in little memory, float32.
 
-    `momenta`: three EMAs of g; `second`: EMA of g^2.
+    `row`, `col`: of its mean over the largest and over the second largest axis; below rank 2 the
+    EMA of g^2 itself and a zero of shape ().
+    """
+
+    row: jax.Array
+    col: jax.Array
+
+
+class Accumulators(NamedTuple):
+    """Running averages over one pack of tensors.
+
+    `momenta`: three EMAs of g, of the pack's shape, float32 or bfloat16; `second`: EMA of g^2,
+    float32 of that shape, or `Factors` for each tensor.
     """
 
     momenta: tuple[jax.Array, ...]
-    second: jax.Array
+    second: jax.Array | tuple[Factors, ...]
 
 
 class Directions(NamedTuple):
@@ -50,20 +62,38 @@ def factored_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
     return order[-1], order[-2]
 
 
-def init_accumulators(pack: Pack, params: Sequence[jax.Array]) -> Accumulators:
-    """All zeros, for the tensors of that pack; one alone gives them its sharding."""
+def init_accumulators(
+    pack: Pack, params: Sequence[jax.Array], dtype: Any = jnp.float32, factored: bool = False
+) -> Accumulators:
+    """All zeros, for the tensors of that pack; one alone gives them its sharding.
+
+    Args:
+      pack: see `pack_leaves`.
+      params: its tensors.
+      dtype: of the momenta.
+      factored: whether `Factors` stand for the second moment.
+    """
     whole = pack.join(params)
     # Every array a buffer of its own, so that a training step may donate the state.
-    second, *momenta = [zeros_for(whole) for _ in range(len(MOMENTUM_DECAYS) + 1)]
-    return Accumulators(tuple(momenta), second)
+    momenta = tuple(zeros_for(whole).astype(dtype) for _ in MOMENTUM_DECAYS)
+    if not factored:
+        return Accumulators(momenta, zeros_for(whole))
+    return Accumulators(momenta, tuple(_mean_squares(zeros_for(p)) for p in params))
 
 
-def update_accumulators(acc: Accumulators, g: jax.Array) -> Accumulators:
-    """m_k <- b_k m_k + (1 - b_k) g;  v <- b v + (1 - b) g^2."""
-    momenta = [_ema(b, m, g) for b, m in zip(MOMENTUM_DECAYS, acc.momenta, strict=True)]
-    # Not (1 - b) (g g): a square that sums of g^2 share would be stored.
-    part = math.sqrt(1 - SECOND_DECAY) * g
-    return Accumulators(tuple(momenta), SECOND_DECAY * acc.second + part * part)
+def update_accumulators(pack: Pack, acc: Accumulators, g: jax.Array) -> Accumulators:
+    """m_k <- b_k m_k + (1 - b_k) g;  v <- b v + (1 - b) g^2;  its factors likewise."""
+    momenta = tuple(
+        (b * m.astype(jnp.float32) + (1 - b) * g).astype(m.dtype)
+        for b, m in zip(MOMENTUM_DECAYS, acc.momenta, strict=True)
+    )
+    if isinstance(acc.second, jax.Array):
+        # Not (1 - b) (g g): a square that sums of g^2 share would be stored.
+        part = math.sqrt(1 - SECOND_DECAY) * g
+        return Accumulators(momenta, SECOND_DECAY * acc.second + part * part)
+    seen = tuple(_mean_squares(part) for part in pack.split(g))
+    ema = lambda old, new: SECOND_DECAY * old + (1 - SECOND_DECAY) * new  # noqa: E731
+    return Accumulators(momenta, jax.tree.map(ema, acc.second, seen))
 
 
 def directions(pack: Pack, acc: Accumulators, g: jax.Array, t: jax.Array) -> Directions:
@@ -71,34 +101,64 @@ def directions(pack: Pack, acc: Accumulators, g: jax.Array, t: jax.Array) -> Dir
 
     d_0 = g / r, d_k = m_hat_k / r for the three momenta, with r = sqrt(v_hat + 1e-16); then
     m_hat_{0.9} over the factored estimate sqrt(row col / mean row), with 1e-16 and a trillionth
-    of the mean under the roots (equal to d_2 below rank 2). Shapes: the pack's.
+    of the mean under the roots (equal to d_2 below rank 2). With `Factors` that estimate is r.
     """
     correction = 1 - SECOND_DECAY**t
-    second = acc.second / correction + EPS**2
-    # Reciprocal roots and products: XLA keeps the result of a division in memory.
-    inverse = rsqrt(second)
-    parts = zip(pack.split(inverse), pack.split(acc.second), strict=True)
-    factored, means = zip(*(_factored(x, v, correction) for x, v in parts), strict=True)
     scales = [1 / (1 - b**t) for b in MOMENTUM_DECAYS]
-    scaled = [m * (inverse * s) for s, m in zip(scales, acc.momenta, strict=True)]
-    scaled.append(acc.momenta[1] * (pack.join(factored) * scales[1]))
-    return Directions([g * inverse, *scaled], second * inverse, jnp.stack(means))
+    momenta = [m.astype(jnp.float32) for m in acc.momenta]
+    # Reciprocal roots and products: XLA keeps the result of a division in memory.
+    if isinstance(acc.second, jax.Array):
+        second = acc.second / correction + EPS**2
+        inverse = rsqrt(second)
+        root, factored, means = second * inverse, [], []
+        for part, v in zip(pack.split(inverse), pack.split(acc.second), strict=True):
+            axes = factored_axes(v.shape)
+            if axes is None:
+                factored.append(part)
+                means.append(jnp.mean(v) / correction)
+            else:
+                # As EMAs of their own, of means of g^2, the factors would be equal.
+                factors = Factors(*(jnp.mean(v, axis) for axis in axes))
+                estimate, _, mean = _from_factors(factors, v.shape, correction)
+                factored.append(estimate)
+                means.append(mean)
+        factored = pack.join(factored)
+    else:
+        parts = zip(acc.second, pack.shapes, strict=True)
+        found = [_from_factors(factors, shape, correction) for factors, shape in parts]
+        inverses, roots, means = zip(*found, strict=True)
+        inverse = factored = pack.join(inverses)
+        root = pack.join(roots)
+    scaled = [m * (inverse * s) for s, m in zip(scales, momenta, strict=True)]
+    scaled.append(momenta[1] * (factored * scales[1]))
+    return Directions([g * inverse, *scaled], root, jnp.stack(means))
 
 
-def _factored(
-    inverse: jax.Array, second: jax.Array, correction: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """1 / sqrt(row col / mean row) of v_hat for one tensor, `inverse` itself below rank 2; mean.
-
-    Rows and columns are means of v_hat: as EMAs of their own, of means of g^2, they would be equal.
-    """
-    axes = factored_axes(inverse.shape)
+def _from_factors(
+    factors: Factors, shape: tuple[int, ...], correction: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """1 / r and r, r^2 = row col / mean row of v_hat, for one tensor; and the mean of v_hat."""
+    row, col = (x / correction for x in factors)
+    axes = factored_axes(shape)
     if axes is None:
-        return inverse, jnp.mean(second) / correction
-    row, col = (jnp.mean(second, axis, keepdims=True) / correction for axis in axes)
-    mean = jnp.mean(row, axes[1], keepdims=True)
-    factored = rsqrt(row / (mean + TINY) + 1e-12) * rsqrt(col + EPS**2)
-    return factored, jnp.mean(mean)
+        inverse = rsqrt(row + EPS**2)
+        return inverse, (row + EPS**2) * inverse, jnp.mean(row)
+    largest, second = axes
+    row, col = jnp.expand_dims(row, largest), jnp.expand_dims(col, second) + EPS**2
+    # The mean of row over the second axis is the mean of g^2 over both: the common normaliser.
+    mean = jnp.mean(row, axis=second, keepdims=True)
+    row = row / (mean + TINY) + 1e-12
+    by_row, by_col = rsqrt(row), rsqrt(col)
+    return by_row * by_col, (row * by_row) * (col * by_col), jnp.mean(mean)
+
+
+def _mean_squares(g: jax.Array) -> Factors:
+    axes = factored_axes(g.shape)
+    if axes is None:
+        return Factors(g * g, jnp.zeros(()))
+    # In words of its own: XLA would store a square that two reductions share.
+    half = g / 2
+    return Factors(jnp.mean(g * g, axes[0]), 4 * jnp.mean(half * half, axes[1]))
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -106,7 +166,3 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     if len(shape) < 2:
         return 1, max(1, math.prod(shape))
     return math.prod(shape[:-1]), shape[-1]
-
-
-def _ema(decay: float, old: jax.Array, new: jax.Array) -> jax.Array:
-    return decay * old + (1 - decay) * new
