@@ -17,7 +17,12 @@ from ._trainer import MetaTrainState
 
 
 def make_card(
-    config: Config, state: MetaTrainState, *, seconds: float, command: str
+    config: Config,
+    state: MetaTrainState,
+    *,
+    seconds: float,
+    command: str,
+    curve: dict[str, list[float]],
 ) -> dict[str, Any]:
     """Facts about a finished run, as JSON types."""
     specs = [source.spec for source in config.sources]
@@ -44,6 +49,7 @@ def make_card(
         "meta_valid_loss": round(float(state.best_score), 5),
         "meta_valid_loss_untrained": round(float(state.first_score), 5),
         "best_step": int(state.best_step),
+        "meta_valid_curve": curve,
         "meta_parameters": sum(x.size for x in jax.tree.leaves(state.theta)),
         "code": code_version(),
         "jax": jax.__version__,

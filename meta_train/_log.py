@@ -1,6 +1,7 @@
 """`metrics.jsonl` and TensorBoard: one row a chunk, never one twice."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,15 @@ class Log:
             if row["step"] <= step:
                 kept.append(line + "\n")
         write_atomic(self.path, "".join(kept))
+
+
+def validation_curve(folder: str | os.PathLike, points: int = 60) -> dict[str, list[float]]:
+    """Outer steps and finite meta-validation losses of a run's log: `points`, evenly, or fewer."""
+    lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
+    rows = [row for row in map(json.loads, lines) if math.isfinite(row.get("valid_loss", math.nan))]
+    stride = -(-len(rows) // points)
+    rows = rows[::-stride][::-1]
+    return {
+        "outer_steps": [row["step"] for row in rows],
+        "valid_loss": [round(row["valid_loss"], 4) for row in rows],
+    }

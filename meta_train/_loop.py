@@ -16,7 +16,7 @@ from learned_opt import Artifact
 
 from ._card import card_markdown, code_identity, make_card
 from ._config import Config
-from ._log import Log
+from ._log import Log, validation_curve
 from ._processes import agree, leader_does, leads, stop_on_signals
 from ._programs import Programs
 from ._progress import Progress
@@ -219,7 +219,8 @@ def _export(
     console: rich.console.Console,
 ) -> Artifact:
     command = command or f"meta_train.meta_train(Config(...), {str(folder)!r})"
-    card = make_card(config, state, seconds=seconds, command=command)
+    curve = validation_curve(folder) if leads() else {}
+    card = make_card(config, state, seconds=seconds, command=command, curve=curve)
     artifact = Artifact(config.optimizer, jax.device_get(state.best_theta), card)
     if leads():
         path = folder / f"{config.run.name}.safetensors"

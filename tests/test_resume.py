@@ -1,6 +1,7 @@
 """Real processes, stopped and killed: --resume ends with the same theta, bit for bit."""
 
 import functools
+import json
 import math
 import random
 import signal
@@ -16,7 +17,7 @@ import learned_opt
 import meta_train
 from checkpoints import CheckpointError, Store
 from meta_train import Config, _loop
-from meta_train._log import Log
+from meta_train._log import Log, validation_curve
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +170,19 @@ def _tiny(tmp_path, out="run", resume=False, code=False, **sections):
 def test_a_checkpoint_is_made_by_the_clock_and_at_the_end(tiny, tmp_path, seconds, steps):
     tiny(save={"seconds": seconds})
     assert Store(tmp_path / "run" / "checkpoints").steps() == steps
+
+
+def test_the_card_keeps_the_curve_of_meta_validation(tiny, tmp_path):
+    curve = tiny().card["meta_valid_curve"]
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    seen = {row["step"]: round(row["valid_loss"], 4) for row in map(json.loads, lines)}
+    assert dict(zip(curve["outer_steps"], curve["valid_loss"], strict=True)) == seen
+    assert list(seen) == [0, 2, 4]
+    path = tmp_path / "run" / "metrics.jsonl"
+    rows = [{"step": i, "valid_loss": float(i)} for i in range(100)] + [{"step": 100}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    thinned = validation_curve(tmp_path / "run", points=30)
+    assert thinned["outer_steps"] == list(range(3, 100, 4))
 
 
 def test_a_checkpoint_of_other_code_is_refused_unless_accepted(tiny, tmp_path, monkeypatch):
