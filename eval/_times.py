@@ -57,7 +57,9 @@ def ladder(first: ArrayLike, hardest: float) -> np.ndarray:
             f"losses must be above zero for targets on a log scale, got {min(start, hardest):g}"
         )
     shares = np.array(SHARES)
-    return np.exp((1 - shares) * np.log(start) + shares * np.log(hardest))
+    found = np.exp((1 - shares) * np.log(start) + shares * np.log(hardest))
+    # Exactly, lest rounding make a run miss the target that it set.
+    return np.where(shares == 1, hardest, found)
 
 
 def steps_to_target(steps: np.ndarray, losses: np.ndarray, target: ArrayLike) -> np.ndarray:
