@@ -11,7 +11,8 @@ from tasks import EvalTask
 
 from ._archive import curve_of, loss_of
 from ._baselines import ADAMW
-from ._stats import geometric_ratio, speedup, steps_to_target
+from ._stats import geometric_ratio
+from ._times import speedup, steps_to_target, target
 
 SCHEMA = 1
 HEADLINE = ADAMW.name
@@ -147,7 +148,7 @@ def _losses(contestant: Any, names: Sequence[str], which: str = "valid_loss") ->
 
 def _target(name: str, baselines: Sequence[Any]) -> float:
     """Median over seeds of the best validation loss by the horizon, of the best baseline."""
-    return min(float(np.median([curve_of(row).min() for row in _rows(c, name)])) for c in baselines)
+    return target([[curve_of(row).min() for row in _rows(c, name)] for c in baselines])
 
 
 def _times(contestant: Any, names: Sequence[str], targets: dict[str, float]) -> np.ndarray:

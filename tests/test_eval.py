@@ -1,4 +1,4 @@
-"""Statistics on closed forms, the tuning protocol, runs, and the report."""
+"""The tuning protocol, runs, and baselines."""
 
 import dataclasses
 import json
@@ -13,71 +13,11 @@ from eval._archive import Archive
 from eval._baselines import warmup_cosine
 from eval._evaluate import REPORT_SEEDS
 from eval._run import eval_steps, final_losses
-from eval._stats import (
-    bootstrap,
-    geometric_ratio,
-    interquartile_mean,
-    speedup,
-    steps_to_target,
-)
 from eval._tune import TUNE_SEEDS
 from tasks import EvalTask, FamilySpec, inner_init, inner_step, load_suite
 from tasks.families import MLP
 
 INF = np.inf
-
-
-def test_geometric_ratio_of_constant_ratios_is_exact():
-    theirs = np.random.default_rng(0).uniform(0.1, 1, (3, 10))
-    mid, low, high = geometric_ratio(0.8 * theirs, theirs)
-    np.testing.assert_allclose([mid, low, high], 0.8, rtol=1e-12)
-
-
-def test_geometric_ratio_counts_diverged_runs():
-    ones = np.ones((1, 4))
-    assert geometric_ratio(np.full((1, 4), INF), ones).mid == pytest.approx(1000)
-    assert geometric_ratio(ones, np.full((1, 4), INF)).mid == pytest.approx(1e-3)
-    assert geometric_ratio(np.full((1, 4), INF), np.full((1, 4), INF)).mid == 1.0
-
-
-def test_interquartile_mean():
-    assert interquartile_mean(np.arange(8.0).reshape(2, 4)) == pytest.approx(3.5)
-    # n = 5: the middle half is [1.25, 3.75] of [0, 5]: weights .75, 1, .75 of 2.5.
-    x = np.array([[0.0, 1.0, 10.0, 100.0, 1000.0]])
-    assert interquartile_mean(x) == pytest.approx((0.75 * 1 + 10 + 0.75 * 100) / 2.5)
-
-
-def test_speedup_of_known_times():
-    ours, theirs = np.full((2, 6), 100.0), np.full((2, 6), 150.0)
-    assert speedup(ours, theirs).mid == pytest.approx(1.5)
-    assert speedup(ours, np.full((2, 6), INF)).mid == pytest.approx(4.0)
-    assert speedup(np.full((2, 6), INF), theirs).mid == pytest.approx(0.25)
-    assert speedup(np.full((2, 6), INF), np.full((2, 6), INF)).mid == pytest.approx(1.0)
-
-
-def test_bootstrap_interval_covers_the_truth_in_95_percent_of_experiments():
-    """400 experiments of 3 tasks x 10 seeds: coverage within 3 standard errors of 93 %.
-
-    The percentile bootstrap of ten seeds is known to be a little narrow.
-    """
-    rng = np.random.default_rng(1)
-    hits = 0
-    for _ in range(400):
-        _, low, high = bootstrap(rng.normal(size=(3, 10)), lambda x: x.mean((-2, -1)))
-        hits += low <= 0 <= high
-    assert abs(hits / 400 - 0.93) < 3 * np.sqrt(0.93 * 0.07 / 400)
-
-
-def test_bootstrap_is_stratified():
-    """Tasks that differ by far but never within themselves have an interval of zero width."""
-    x = np.array([[0.0] * 10, [100.0] * 10])
-    np.testing.assert_array_equal(bootstrap(x, lambda x: x.mean((-2, -1))), [50, 50, 50])
-
-
-def test_steps_to_target():
-    steps = np.array([1, 10, 100])
-    losses = np.array([[3.0, 2.0, 1.0], [3.0, 1.0, 2.0], [3.0, 3.0, INF]])
-    np.testing.assert_array_equal(steps_to_target(steps, losses, 2.0), [10, 10, INF])
 
 
 def test_eval_steps_end_at_the_horizon_and_increase():
