@@ -14,7 +14,7 @@ from checkpoints import write_atomic
 
 from ._keys import Identity, machine, row_fields, run_key
 from ._pack import unpack
-from ._run import LANES, Curve, Trial, final_losses
+from ._run import Curve, Trial, final_losses
 
 RTOL = 1e-3
 """Two machines that ran the same run may differ by this much, relatively, in validation loss."""
@@ -77,7 +77,7 @@ class Archive:
     def run(
         self, identity: Identity, runner: Run, trials: Sequence[Trial], stage: str
     ) -> list[dict[str, Any]]:
-        """One row a trial, in order; runs those that are not there yet, and keeps each call's.
+        """One row a trial, in order; what is not there yet runs, and is kept task by task.
 
         Args:
           identity: the update rule of `runner`.
@@ -90,7 +90,7 @@ class Archive:
         pairs = zip(keys, trials, strict=True)
         missing = {key: trial for key, trial in pairs if key not in self.rows}
         self.watch(len(set(keys)) - len(missing), 0)
-        for part in _calls(missing):
+        for part in _parts(missing):
             if self._stopped.is_set():
                 raise concurrent.futures.CancelledError
             curves = runner(list(part.values()))
@@ -100,14 +100,14 @@ class Archive:
             )
             self.watch(0, len(part))
         self.used |= set(keys)
-        # The same run may have been made under another name.
+        # The same run may have been made under another name, or before a field was there.
         return [
-            self.rows[key] | {"task": trial.task.name, "optimizer": identity.name}
+            self.rows[key] | row_fields(trial) | {"optimizer": identity.name}
             for key, trial in zip(keys, trials, strict=True)
         ]
 
     def stop(self) -> None:
-        """Let every `run`, in whatever thread, end after the call that it is at."""
+        """Let every `run`, in whatever thread, end after the task that it is at."""
         self._stopped.set()
 
     def facts(self) -> dict[str, int]:
@@ -147,14 +147,12 @@ class Archive:
         return rows, not (damaged or last)
 
 
-def _calls(missing: dict[str, Trial]) -> Iterator[dict[str, Trial]]:
-    """The trials of one call each: a family's, LANES at a time."""
-    groups: dict[Any, list[str]] = {}
+def _parts(missing: dict[str, Trial]) -> list[dict[str, Trial]]:
+    """The trials that can share compiled calls."""
+    parts: dict[Any, dict[str, Trial]] = {}
     for key, trial in missing.items():
-        groups.setdefault(trial.task.spec, []).append(key)
-    for keys in groups.values():
-        for start in range(0, len(keys), LANES):
-            yield {key: missing[key] for key in keys[start : start + LANES]}
+        parts.setdefault((trial.task.spec, trial.task.horizon), {})[key] = trial
+    return list(parts.values())
 
 
 def _row(key: str, stage: str, identity: Identity, trial: Trial, curve: Curve) -> dict[str, Any]:

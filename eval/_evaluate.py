@@ -105,7 +105,7 @@ def baseline_jobs(
 def run_jobs(jobs: dict[str, Job], archive: Archive, progress: Progress) -> dict[str, Contestant]:
     """The results of jobs that run on one archive, two at a time, in the order they come.
 
-    An error of one, or an interruption, stops the others after the calls that they are at.
+    An error of one, or an interruption, stops the others after the tasks that they are at.
     """
     for note in archive.notes:
         progress.console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)

@@ -80,8 +80,8 @@ def run_key(identity: Identity, trial: Trial, stage: str) -> str:
         "stage": stage,
         "optimizer": identity.facts,
         "task": _task(trial.task),
-        "hyper": _hyper(trial),
-        **_others(trial),
+        "hyper": _but(_hyper(trial), trial.hyper._field_defaults),
+        **_but(_others(trial), {f.name: f.default for f in dataclasses.fields(trial)}),
     }
     return content_hash(facts)
 
@@ -101,19 +101,18 @@ def _task(task: EvalTask) -> dict[str, Any]:
     }
 
 
-# A field at its default is left out, so that a new one leaves the keys of old runs alone.
-
-
 def _hyper(trial: Trial) -> dict[str, float]:
-    default = trial.hyper._field_defaults
-    found = trial.hyper._asdict()
-    return {k: float(v) for k, v in found.items() if k not in default or v != default[k]}
+    return {name: float(value) for name, value in trial.hyper._asdict().items()}
 
 
 def _others(trial: Trial) -> dict[str, Any]:
-    fields = (f for f in dataclasses.fields(trial) if f.name not in ("task", "hyper"))
-    found = ((f, getattr(trial, f.name)) for f in fields)
-    return {f.name: value for f, value in found if value != f.default}
+    names = {field.name for field in dataclasses.fields(trial)} - {"task", "hyper"}
+    return {name: getattr(trial, name) for name in sorted(names)}
+
+
+def _but(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Without fields at their defaults, so that a new field leaves the keys of old runs alone."""
+    return {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from tasks.families import MLP
 
 SPEC = FamilySpec(MLP(), "digits")
 TASK = EvalTask("task", SPEC, (("width", 16), ("gain", 1.0)), 100)
+LATER = EvalTask("later", SPEC, (("width", 16), ("gain", 1.0)), 200)
 RULE = Identity("rule", {"rule": "a"})
 
 
@@ -70,7 +71,7 @@ def packable(count, rng):
 
 
 def main(mode, folder):
-    """A process that makes 72 runs in `folder` in two calls.
+    """A process that makes 36 runs of each of two tasks in `folder`.
 
     `tear`: it is killed as it appends the second, after half of the bytes. `race`: it says that it
     is ready, waits for the file `go`, and holds the folder until there is a file `end`.
@@ -109,7 +110,9 @@ def main(mode, folder):
         wait_for("go")
     try:
         with hold_folder(folder):
-            Archive(folder / "runs.jsonl").run(RULE, runner, trials(72), "tune")
+            Archive(folder / "runs.jsonl").run(
+                RULE, runner, [*trials(36), *trials(36, LATER)], "tune"
+            )
     except FolderError as error:
         sys.exit(f"error: {error}")
     print(len(recorder.asked))

@@ -19,7 +19,7 @@ import numpy as np
 import optax
 import pytest
 from processes import ROOT, environment
-from runs import RULE, SPEC, TASK, Recorder, packable, trials, value
+from runs import LATER, RULE, SPEC, TASK, Recorder, packable, trials, value
 
 import eval._archive
 import eval._keys
@@ -35,7 +35,6 @@ from eval._keys import (
     run_key,
 )
 from eval._pack import ArchiveError, pack, unpack
-from eval._run import LANES
 from learned_opt import Artifact, Nominal
 from tasks import load_dataset
 from tasks.augmentations import LossScale
@@ -98,36 +97,44 @@ def test_names_places_and_types_are_not_in_keys(same):
     assert key(**same) == key()
 
 
-def test_new_fields_at_their_defaults_leave_keys_alone():
-    @dataclasses.dataclass(frozen=True)
-    class LaterTrial(Trial):
-        halved: float = 1.0
+@dataclasses.dataclass(frozen=True)
+class LaterTrial(Trial):
+    halved: float = 1.0
 
-    class LaterHyper(NamedTuple):
-        lr: float
-        wd: float
-        extra: float = 0.0
 
+class LaterHyper(NamedTuple):
+    lr: float
+    wd: float = 0.0
+    more: float = 0.0
+
+
+def test_new_fields_at_their_defaults_leave_keys_alone(tmp_path):
     def later(hyper, **more):
         return run_key(RULE, LaterTrial(TASK, hyper, 0, **more), "tune")
 
-    assert later(Hyper(0.1, 0.0)) == later(LaterHyper(0.1, 0.0)) == key()
-    keys = {key(), later(Hyper(0.1, 0.0), halved=0.5), later(LaterHyper(0.1, 0.0, 2.0))}
-    assert len(keys) == 3
+    class HyperBefore(NamedTuple):
+        lr: float
+        wd: float = 0.0
+
+    before = run_key(RULE, Trial(TASK, HyperBefore(0.1), 0), "tune")
+    assert later(HyperBefore(0.1)) == later(LaterHyper(0.1)) == before
+    assert len({before, later(HyperBefore(0.1), halved=0.5), later(LaterHyper(0.1, 0, 2.0))}) == 3
+    # Rows made before have the new fields when they are asked for.
+    archive, recorder = Archive(tmp_path / "runs.jsonl"), Recorder()
+    archive.run(RULE, recorder, [Trial(TASK, HyperBefore(0.1), 0)], "tune")
+    (row,) = archive.run(RULE, recorder, [LaterTrial(TASK, LaterHyper(0.1), 0)], "tune")
+    assert len(recorder.asked) == 1
+    assert (row["halved"], row["more"], row["weight_decay"]) == (1.0, 0.0, 0.0)
 
 
 def test_a_row_says_what_its_key_is_of(tmp_path):
-    @dataclasses.dataclass(frozen=True)
-    class LaterTrial(Trial):
-        halved: float = 1.0
-
-    late = LaterTrial(TASK, Hyper(0.1, 0.01), 3, halved=0.5)
+    late = LaterTrial(TASK, LaterHyper(0.1, 0.01), 3, halved=0.5)
     (row,) = Archive(tmp_path / "runs.jsonl").run(RULE, Recorder(), [late], "tune")
-    assert row == {
+    assert row.items() >= {
         "key": run_key(RULE, late, "tune"), "stage": "tune", "task": "task", "optimizer": "rule",
-        "horizon": 100, "lr": 0.1, "weight_decay": 0.01, "seed": 3, "halved": 0.5,
+        "horizon": 100, "lr": 0.1, "weight_decay": 0.01, "more": 0.0, "seed": 3, "halved": 0.5,
         "device": "cpu", "jax": jax.__version__, "valid_loss": value(late),
-    }  # fmt: skip
+    }.items()  # fmt: skip
 
 
 @pytest.mark.parametrize("leaf", range(10))
@@ -240,7 +247,7 @@ def test_a_factory_without_a_source_is_one_sentence(factory):
 # --- the file ----------------------------------------------------------------------------------
 
 
-def test_runs_are_kept_call_by_call_and_never_repeated(tmp_path):
+def test_runs_are_kept_task_by_task_and_never_repeated(tmp_path):
     path, recorder = tmp_path / "runs.jsonl", Recorder()
     seen = []
 
@@ -248,19 +255,18 @@ def test_runs_are_kept_call_by_call_and_never_repeated(tmp_path):
         seen.append(len(path.read_text().splitlines()) if path.exists() else 0)
         return recorder(trials)
 
-    wanted = [*trials(LANES + 2), *trials(3, OTHER)]
+    wanted = [*trials(38), *trials(3, OTHER), *trials(2, LATER), *trials(1, lr=0.2)]
     rows = Archive(path).run(RULE, runner, wanted, "report")
-    assert recorder.calls == [LANES, 2, 3]
-    assert seen == [0, LANES, LANES + 2]
+    assert recorder.calls == [39, 3, 2]
+    assert seen == [0, 39, 42]
     for row, trial in zip(rows, wanted, strict=True):
         assert (row["task"], row["seed"]) == (trial.task.name, trial.seed)
         assert row["valid_loss"] == row["valid_curve"][-1] == value(trial)
         assert row["test_loss"] == 1.0 + trial.seed
     again = Archive(path)
-    more = again.run(RULE, recorder, [*trials(LANES + 4)], "report")
-    assert more[: LANES + 2] == rows[: LANES + 2]
-    assert recorder.calls == [LANES, 2, 3, 2]
-    assert again.facts() == {"runs": LANES + 4, "shipped": 0, "conflicts": 0}
+    assert again.run(RULE, recorder, trials(40), "report")[:38] == rows[:38]
+    assert recorder.calls == [39, 3, 2, 2]
+    assert again.facts() == {"runs": 40, "shipped": 0, "conflicts": 0}
 
 
 def test_the_tune_stage_keeps_the_final_loss_alone(tmp_path, monkeypatch):
@@ -341,7 +347,7 @@ def test_a_diverged_run_is_a_row(tmp_path, bad):
     assert "NaN" not in path.read_text()
 
 
-def test_stop_ends_runs_after_the_call_they_are_at(tmp_path):
+def test_stop_ends_runs_after_the_task_they_are_at(tmp_path):
     archive, recorder = Archive(tmp_path / "runs.jsonl"), Recorder()
 
     def runner(trials):
@@ -349,8 +355,8 @@ def test_stop_ends_runs_after_the_call_they_are_at(tmp_path):
         return recorder(trials)
 
     with pytest.raises(concurrent.futures.CancelledError):
-        archive.run(RULE, runner, trials(2 * LANES), "tune")
-    assert len(Archive(archive.path).rows) == LANES
+        archive.run(RULE, runner, [*trials(5), *trials(5, OTHER)], "tune")
+    assert len(Archive(archive.path).rows) == 5
 
 
 # --- processes ---------------------------------------------------------------------------------
@@ -365,23 +371,24 @@ def launch(mode, folder):
 
 
 def test_a_kill_in_the_middle_of_appending_costs_what_it_cut(tmp_path):
-    """SIGKILL after half the bytes of the second call; the same command then makes the rest."""
+    """SIGKILL after half the bytes of the second task; the same command then makes the rest."""
     process = launch("tear", tmp_path)
     process.communicate(timeout=120)
     assert process.returncode == -9
     path = tmp_path / "runs.jsonl"
     content = path.read_bytes()
     whole = content.count(b"\n")
-    assert LANES <= whole < 72
+    assert 36 <= whole < 72
     assert not content.endswith(b"\n")
     process = launch("go on", tmp_path)  # the lock of the killed process does not block
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert int(output) == 72 - whole
     archive, recorder = Archive(path), Recorder()
-    rows = archive.run(RULE, recorder, trials(72), "tune")
+    wanted = [*trials(36), *trials(36, LATER)]
+    rows = archive.run(RULE, recorder, wanted, "tune")
     assert recorder.asked == []
-    assert [row["valid_loss"] for row in rows] == [value(trial) for trial in trials(72)]
+    assert [row["valid_loss"] for row in rows] == [value(trial) for trial in wanted]
     assert path.read_bytes().count(b"\n") == 72
 
 
