@@ -7,5 +7,6 @@ from ._evaluate import evaluate as evaluate
 from ._evaluate import write_report as write_report
 from ._run import Runner as Runner
 from ._run import Trial as Trial
+from ._ship import pack_baselines as pack_baselines
 from ._tune import Tuned as Tuned
 from ._tune import tune as tune

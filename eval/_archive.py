@@ -1,9 +1,10 @@
 """`runs.jsonl`: every run of an evaluation, one line each, never repeated."""
 
-import hashlib
+import concurrent.futures
 import json
+import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,75 +12,156 @@ import numpy as np
 
 from checkpoints import write_atomic
 
-from ._run import Curve, Runner, Trial, final_losses
+from ._keys import Identity, machine, row_fields, run_key
+from ._pack import unpack
+from ._run import Curve, Trial, final_losses
 
-RUN_VERSION = 1
-"""Part of every key: a change of what a run means makes a new number and new runs."""
+RTOL = 1e-3
+"""Two machines that ran the same run may differ by this much, relatively, in validation loss."""
+
+REQUIRED = {"key", "stage", "task", "optimizer", "seed", "valid_loss"}
+CURVES = {"steps", "train_curve", "valid_curve"}
+
+Run = Callable[[list[Trial]], Sequence[Curve]]
+"""What trains: one curve a trial."""
 
 
 class Archive:
-    """Runs on disk, keyed by what they depend on; safe to use from several threads.
+    """Runs by key: those that ship with the package, those of a file, those of files beside it.
+
+    New ones are appended to the file as they are made. The other `*.jsonl` of its folder are read
+    and never written: a copy of another machine's file there joins its runs to these. Of two rows
+    of one key the first counts, in the order above, the other files by name.
+
+    Safe to use from several threads. Of several processes only one may, see `hold_folder`.
 
     Args:
-      path: the `runs.jsonl` to read and append to; a last line cut short by a kill is dropped.
-      salt: what all keys depend on besides the trial, for example the suite's name.
+      path: the `runs.jsonl`. A last line cut short by a kill is dropped, and so are damaged lines.
+      base: shipped runs, see `unpack`; none is copied to the file.
+
+    Attributes:
+      rows: by key.
+      shipped: keys of `base`.
+      used: keys of what `run` returned.
+      conflicts: rows that differ from the first of their key by more than RTOL.
+      notes: sentences on what was amiss with the files, for people.
+      watch: called with (rows found, rows made) as `run` goes on.
+
+    Raises:
+      ArchiveError: `base` is damaged.
     """
 
-    def __init__(self, path: Path, salt: str) -> None:
-        self.path, self.salt = path, salt
+    def __init__(self, path: Path, base: Path | None = None) -> None:
+        self.path = path
         self.rows: dict[str, dict[str, Any]] = {}
+        self.used: set[str] = set()
+        self.conflicts = 0
+        self.notes: list[str] = []
+        self.watch: Callable[[int, int], None] = lambda found, made: None
         self._lock = threading.Lock()
-        if path.exists():
-            lines = path.read_text().splitlines()
-            for line in lines:
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError:
-                    continue
-                self.rows[row["key"]] = row
-            kept = "".join(json.dumps(row) + "\n" for row in self.rows.values())
-            write_atomic(path, kept)
+        self._stopped = threading.Event()
+        self._join(unpack(base) if base else [])
+        self.shipped = frozenset(self.rows)
+        own, whole = self._read(path)
+        if not whole:
+            write_atomic(path, "".join(_line(row) for row in own))
+        for other in sorted(path.parent.glob("*.jsonl")):
+            if other != path:
+                self._read(other)
+        if self.conflicts:
+            self.notes.append(
+                f"{self.conflicts} runs in {path.parent} differ from the same run of another "
+                f"machine by more than {RTOL:.1%} in validation loss; the first of each counts"
+            )
 
     def run(
-        self, optimizer: str, runner: Runner, trials: Sequence[Trial], stage: str
+        self, identity: Identity, runner: Run, trials: Sequence[Trial], stage: str
     ) -> list[dict[str, Any]]:
-        """One row a trial; runs those that are not there yet.
+        """One row a trial, in order; what is not there yet runs, and is kept task by task.
 
         Args:
-          optimizer: its name; with the hyper-parameters it must say all about the update rule.
+          identity: the update rule of `runner`.
           stage: "tune" (only the final validation loss is kept, test is not read) or "report".
+
+        Raises:
+          CancelledError: `stop` was called.
         """
-        keys = [self._key(optimizer, trial, stage) for trial in trials]
-        missing = [i for i, key in enumerate(keys) if key not in self.rows]
-        curves = runner([trials[i] for i in missing])
-        new = [
-            _row(keys[i], optimizer, trials[i], stage, curve)
-            for i, curve in zip(missing, curves, strict=True)
+        keys = [run_key(identity, trial, stage) for trial in trials]
+        pairs = zip(keys, trials, strict=True)
+        missing = {key: trial for key, trial in pairs if key not in self.rows}
+        self.watch(len(set(keys)) - len(missing), 0)
+        for part in _parts(missing):
+            if self._stopped.is_set():
+                raise concurrent.futures.CancelledError
+            curves = runner(list(part.values()))
+            self._append(
+                _row(key, stage, identity, trial, curve)
+                for (key, trial), curve in zip(part.items(), curves, strict=True)
+            )
+            self.watch(0, len(part))
+        self.used |= set(keys)
+        # The same run may have been made under another name, or before a field was there.
+        return [
+            self.rows[key] | row_fields(trial) | {"optimizer": identity.name}
+            for key, trial in zip(keys, trials, strict=True)
         ]
+
+    def stop(self) -> None:
+        """Let every `run`, in whatever thread, end after the task that it is at."""
+        self._stopped.set()
+
+    def facts(self) -> dict[str, int]:
+        """Numbers of runs used, of those of them that were shipped, and of conflicts."""
+        shipped = len(self.used & self.shipped)
+        return {"runs": len(self.used), "shipped": shipped, "conflicts": self.conflicts}
+
+    def _append(self, rows: Iterator[dict[str, Any]]) -> None:
+        new = {row["key"]: row for row in rows}
         with self._lock:
-            with self.path.open("a") as file:
-                file.writelines(json.dumps(row) + "\n" for row in new)
-            self.rows |= {row["key"]: row for row in new}
-        return [self.rows[key] for key in keys]
+            with self.path.open("ab") as file:
+                file.write("".join(_line(row) for row in new.values()).encode())
+            self.rows |= new
 
-    def _key(self, optimizer: str, trial: Trial, stage: str) -> str:
-        facts = [
-            RUN_VERSION, self.salt, stage, optimizer, trial.task.name, trial.task.horizon,
-            float(trial.hyper.lr), float(trial.hyper.wd), trial.seed,
-        ]  # fmt: skip
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
+    def _join(self, rows: Sequence[dict[str, Any]]) -> None:
+        for row in rows:
+            first = self.rows.setdefault(row["key"], row)
+            if first is not row:
+                self.conflicts += not _agree(first["valid_loss"], row["valid_loss"])
+
+    def _read(self, path: Path) -> tuple[list[dict[str, Any]], bool]:
+        """Join a file; its rows, and whether nothing in it must be mended."""
+        if not path.exists():
+            return [], True
+        # Every line ends in a line break, or it was cut short by a kill.
+        *lines, last = path.read_bytes().split(b"\n")
+        parsed = {i: _parse(line) for i, line in enumerate(lines, 1) if line}
+        damaged = [i for i, row in parsed.items() if row is None]
+        if damaged:
+            shown = ", ".join(map(str, damaged[:5])) + (", ..." if damaged[5:] else "")
+            self.notes.append(
+                f"{path}: {'lines' if damaged[1:] else 'line'} {shown} of {len(lines)} "
+                f"{'are' if damaged[1:] else 'is'} damaged and left out; what is missing runs again"
+            )
+        rows = [row for row in (*parsed.values(), _parse(last)) if row is not None]
+        self._join(rows)
+        return rows, not (damaged or last)
 
 
-def _row(key: str, optimizer: str, trial: Trial, stage: str, curve: Curve) -> dict[str, Any]:
+def _parts(missing: dict[str, Trial]) -> list[dict[str, Trial]]:
+    """The trials that can share compiled calls."""
+    parts: dict[Any, dict[str, Trial]] = {}
+    for key, trial in missing.items():
+        parts.setdefault((trial.task.spec, trial.task.horizon), {})[key] = trial
+    return list(parts.values())
+
+
+def _row(key: str, stage: str, identity: Identity, trial: Trial, curve: Curve) -> dict[str, Any]:
     row = {
         "key": key,
         "stage": stage,
-        "task": trial.task.name,
-        "optimizer": optimizer,
-        "lr": float(trial.hyper.lr),
-        "weight_decay": float(trial.hyper.wd),
-        "seed": trial.seed,
-        "horizon": trial.task.horizon,
+        "optimizer": identity.name,
+        **row_fields(trial),
+        **machine(),
         "valid_loss": _number(curve.valid[-1]),
     }
     if stage == "report":
@@ -90,6 +172,30 @@ def _row(key: str, optimizer: str, trial: Trial, stage: str, curve: Curve) -> di
             **{name: _number(x) for name, x in final_losses(trial, curve).items()},
         }
     return row
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, allow_nan=False) + "\n"
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """A row, or None if the line is not one."""
+    try:
+        row = json.loads(line, parse_constant=lambda name: None)
+    except ValueError:
+        return None
+    if not isinstance(row, dict) or not row.keys() >= REQUIRED:
+        return None
+    whole = isinstance(row["key"], str) and (row["stage"] != "report" or row.keys() >= CURVES)
+    loss = row["valid_loss"]
+    return row if whole and (loss is None or isinstance(loss, int | float)) else None
+
+
+def _agree(a: float | None, b: float | None) -> bool:
+    """Whether two final losses are equal to rounding; two that are not finite are."""
+    if a is None or b is None:
+        return a is b
+    return math.isclose(a, b, rel_tol=RTOL)
 
 
 def _number(x: Any) -> float | None:

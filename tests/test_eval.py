@@ -1,7 +1,6 @@
 """The tuning protocol, runs, and baselines."""
 
 import dataclasses
-import json
 
 import jax
 import numpy as np
@@ -9,7 +8,6 @@ import optax
 import pytest
 
 from eval import BASELINES, Baseline, Hyper, Runner, Trial, tune
-from eval._archive import Archive
 from eval._baselines import warmup_cosine
 from eval._evaluate import REPORT_SEEDS
 from eval._run import eval_steps, final_losses
@@ -154,37 +152,6 @@ def test_runs_cannot_read_the_test_split(digits_task, monkeypatch):
     nosy = Runner(lambda hyper, num_steps: optax.with_extra_args_support(optax.sgd(hyper.lr)))
     with pytest.raises(ValueError, match="withholds the test split"):
         nosy([Trial(digits_task, Hyper(0.1, 0.0), 0)])
-
-
-def test_runs_on_disk_are_never_repeated(digits_task, runner, tmp_path):
-    trials = [Trial(digits_task, Hyper(0.1, 0.0), seed) for seed in range(4)]
-    path = tmp_path / "runs.jsonl"
-    first = Archive(path, "suite").run("sgd", runner, trials[:3], "report")
-    with path.open("a") as file:
-        file.write('{"key": "cut sh')  # a kill in the middle of a line
-
-    def refuse(trials):
-        assert [t.seed for t in trials] == [3]
-        return runner(trials)
-
-    again = Archive(path, "suite")
-    rows = again.run("sgd", refuse, trials, "report")
-    assert rows[:3] == first
-    assert len(path.read_text().splitlines()) == 4
-    assert all(json.loads(line)["key"] for line in path.read_text().splitlines())
-    keys = {
-        again._key("sgd", trials[0], "report"),
-        Archive(path, "other")._key("sgd", trials[0], "report"),
-    }
-    assert len(keys) == 2
-
-
-def test_a_diverged_run_is_a_row(digits_task, tmp_path):
-    bad = Runner(lambda hyper, num_steps: optax.with_extra_args_support(optax.sgd(hyper.lr)))
-    trials = [Trial(digits_task, Hyper(1e30, 0.0), 0)]
-    (row,) = Archive(tmp_path / "runs.jsonl", "suite").run("sgd", bad, trials, "tune")
-    assert row["valid_loss"] is None
-    assert "NaN" not in (tmp_path / "runs.jsonl").read_text()
 
 
 @pytest.mark.parametrize("baseline", BASELINES, ids=lambda b: b.name)

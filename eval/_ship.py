@@ -1,0 +1,69 @@
+"""All runs of the baselines on a suite in one file, which then ships with the package."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import rich.console
+
+from checkpoints import claim_folder, hold_folder, write_atomic
+from tasks import load_suite
+from tasks.suites import Tier
+
+from ._archive import Archive
+from ._baselines import BASELINES, Baseline
+from ._evaluate import baseline_jobs, run_jobs
+from ._pack import pack, shipped_file
+from ._progress import Progress
+
+
+def chosen_baselines(only: Sequence[str]) -> tuple[Baseline, ...]:
+    """The baselines of these names, or all; ValueError for a name that is none."""
+    known = [row.name for row in BASELINES]
+    for name in only:
+        if name not in known:
+            raise ValueError(f"a baseline must be one of {', '.join(known)}, got {name!r}")
+    return tuple(row for row in BASELINES if not only or row.name in only)
+
+
+def pack_baselines(
+    suite: str,
+    *,
+    tier: Tier = "cpu",
+    only: Sequence[str] = (),
+    out: str | os.PathLike | None = None,
+    console: rich.console.Console | None = None,
+) -> Path:
+    """Tune the baselines on a suite, run them on fresh seeds, pack all runs; returns the file.
+
+    Runs that are in the file already, and still mean the same, are taken from it; new ones are
+    kept in the folder `<out>.d` until then, so that an interrupted call goes on.
+
+    Args:
+      only: names of baselines; others keep the runs that they have in the file.
+      out: the file; where shipped runs are looked for by default.
+
+    Raises:
+      FolderError: `<out>.d` holds something else, or another process is at work there.
+      ArchiveError: the file there holds something else.
+      ValueError: no such suite, tier or baseline.
+    """
+    console = console or rich.console.Console()
+    tasks = load_suite(suite, tier)
+    chosen = chosen_baselines(only)
+    file = Path(out) if out else shipped_file(suite, tier)
+    facts = {"suite": suite, "tier": tier}
+    folder = file.with_name(f"{file.name}.d")
+    folder = claim_folder(folder, "baselines.toml", facts, what="runs of baselines", resume=True)
+    with hold_folder(folder):
+        archive = Archive(folder / "runs.jsonl", file if file.exists() else None)
+        jobs, runs = baseline_jobs(chosen, tasks, archive)
+        run_jobs(jobs, archive, Progress(console, "Baselines", len(jobs), runs))
+        names = {row.name for row in chosen}
+        keys = archive.used | {
+            key for key in archive.shipped if archive.rows[key]["optimizer"] not in names
+        }
+        content = pack(archive.rows[key] for key in keys)
+        write_atomic(file, content)
+    console.print(f"{len(keys):,} runs, {len(content) / 1e6:.2f} MB", highlight=False)
+    return file

@@ -1,0 +1,122 @@
+"""Runs made up at once, for tests of what keeps them; and processes that make them."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from eval import Hyper, Trial
+from eval._keys import Identity
+from eval._run import POINTS, Curve, eval_steps
+from tasks import EvalTask, FamilySpec
+from tasks.families import MLP
+
+SPEC = FamilySpec(MLP(), "digits")
+TASK = EvalTask("task", SPEC, (("width", 16), ("gain", 1.0)), 100)
+LATER = EvalTask("later", SPEC, (("width", 16), ("gain", 1.0)), 200)
+RULE = Identity("rule", {"rule": "a"})
+
+
+def trials(count, task=TASK, lr=0.1):
+    return [Trial(task, Hyper(lr, 0.0), seed) for seed in range(count)]
+
+
+def made_up(trial, factor=1.0):
+    """A curve that says which trial it is of."""
+    steps = eval_steps(trial.task.horizon)
+    valid = factor * (1 + trial.seed) * trial.hyper.lr / steps
+    return Curve(steps, 2 * valid.astype(np.float32), valid.astype(np.float32), None)
+
+
+def value(trial, factor=1.0):
+    return float(f"{float(np.float32(made_up(trial, factor).valid[-1])):.6g}")
+
+
+class Recorder:
+    """A runner that trains nothing and remembers what it was asked."""
+
+    def __init__(self, factor=1.0):
+        self.factor, self.asked, self.calls = factor, [], []
+
+    def __call__(self, trials):
+        self.asked += trials
+        self.calls.append(len(trials))
+        return [made_up(trial, self.factor) for trial in trials]
+
+
+def packable(count, rng):
+    """Rows of both stages with losses of six digits, some missing, some extreme."""
+
+    def number():
+        x = rng.choice([rng.lognormal(), None, 1e-40, 3.4e38, 0.0], p=[0.9, 0.07, 0.01, 0.01, 0.01])
+        return None if x is None else float(f"{np.float32(x):.6g}")
+
+    for i in range(count):
+        row = {
+            "key": rng.bytes(8).hex(), "stage": "tune", "task": f"t{i % 5}", "optimizer": "o",
+            "lr": 10 ** (-i % 7 / 2), "weight_decay": 0.0, "seed": i % 3, "device": "cpu",
+            "valid_loss": number(),
+        }  # fmt: skip
+        if i % 4 == 0:
+            row |= {"stage": "report", "steps": eval_steps(100 + i % 2).tolist()}
+            row |= {
+                name: [number() for _ in range(POINTS)] for name in ("train_curve", "valid_curve")
+            }
+            row |= {"test_accuracy": number()} if i % 8 else {}
+        yield row
+
+
+def main(mode, folder):
+    """A process that makes 36 runs of each of two tasks in `folder`.
+
+    `tear`: it is killed as it appends the second, after half of the bytes. `race`: it says that it
+    is ready, waits for the file `go`, and holds the folder until there is a file `end`.
+    """
+    from checkpoints import FolderError, hold_folder
+    from eval._archive import Archive
+
+    folder, recorder = Path(folder), Recorder()
+
+    def wait_for(name):
+        while not (folder / name).exists():
+            time.sleep(0.01)
+
+    def runner(trials):
+        if mode == "race":
+            wait_for("end")
+        if mode == "tear" and recorder.calls:
+            Path.open = torn
+        return recorder(trials)
+
+    whole = Path.open
+
+    @contextlib.contextmanager
+    def torn(path, *args):
+        class Torn:
+            def write(self, content):
+                file.write(content[: len(content) // 2 + 7])
+                file.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        with whole(path, *args) as file:
+            yield Torn()
+
+    if mode == "race":
+        print("ready", flush=True)
+        wait_for("go")
+    try:
+        with hold_folder(folder):
+            Archive(folder / "runs.jsonl").run(
+                RULE, runner, [*trials(36), *trials(36, LATER)], "tune"
+            )
+    except FolderError as error:
+        sys.exit(f"error: {error}")
+    print(len(recorder.asked))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,312 @@
+"""Baselines tuned, run and packed by one command; evaluations that are spared these runs."""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import optax
+import pytest
+import rich.console
+from processes import ROOT
+from runs import RULE, TASK, Recorder, trials
+
+import eval._evaluate
+import eval._progress
+import eval._ship
+from eval import BASELINES, Baseline, Hyper, Runner, Trial
+from eval.__main__ import main
+from eval._archive import Archive
+from eval._cost import Cost
+from eval._evaluate import REPORT_SEEDS, Contestant, evaluate, planned_runs, run_jobs
+from eval._keys import COLUMNS, baseline_identity, run_key
+from eval._pack import FOLDER, shipped_file, unpack
+from eval._progress import Progress
+from eval._ship import pack_baselines
+from learned_opt import Artifact, Nominal
+from tasks import EvalTask, FamilySpec, load_suite
+from tasks.families import MLP
+
+NETWORK = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
+TASKS = (EvalTask("tiny", FamilySpec(NETWORK, "digits"), (("activation", 0),), 45),)
+CHOSEN = tuple(row for row in BASELINES if row.name in ("adam_default", "adamw"))
+FAKE = Baseline("fake", "fake", lambda *a: optax.identity(), True, (1e-3, 1e-1), (0.1, 1.0))
+SILENT = rich.console.Console(file=io.StringIO(), width=200)
+
+
+def trial_of(row, tasks):
+    """The trial that a row is of."""
+    (task,) = (task for task in tasks if task.name == row["task"])
+    names = {name: COLUMNS.get(name, name) for name in Hyper._fields}
+    hyper = Hyper(**{name: row[column] for name, column in names.items() if column in row})
+    fields = {field.name for field in dataclasses.fields(Trial)} - {"task", "hyper"}
+    return Trial(task, hyper, **{name: row[name] for name in fields & row.keys()})
+
+
+def check(rows, tasks, rtol):
+    """Rows are what their runs give, and are found by their keys."""
+    known = {row.name: row for row in BASELINES}
+    runners = {row.name: Runner(row.transform) for row in BASELINES}
+    for row in rows:
+        baseline, trial = known[row["optimizer"]], trial_of(row, tasks)
+        assert row["key"] == run_key(baseline_identity(baseline), trial, row["stage"])
+        (curve,) = runners[baseline.name]([trial])
+        np.testing.assert_allclose(curve.valid[-1], row["valid_loss"], rtol=rtol)
+        if row["stage"] == "report":
+            np.testing.assert_array_equal(curve.steps, row["steps"])
+            np.testing.assert_allclose(curve.valid, row["valid_curve"], rtol=rtol)
+
+
+@contextlib.contextmanager
+def tiny_suite(shipped=None):
+    """A suite of one tiny task, and two baselines, in all threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (eval._ship, eval._evaluate):
+            patch.setattr(module, "load_suite", lambda name, tier: TASKS)
+            patch.setattr(module, "BASELINES", CHOSEN)
+        patch.setattr(eval._evaluate, "shipped_file", lambda suite, tier: shipped)
+        jax.config.update("jax_numpy_dtype_promotion", "standard")  # optax's own code
+        try:
+            yield patch
+        finally:
+            jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """Its runs, packed by real ones that were interrupted once: the file and the rows."""
+    out = tmp_path_factory.mktemp("shipped") / "tiny-cpu.npz"
+    made, real = [], Runner.__call__
+
+    def interrupted(runner, trials):
+        if len(made) >= 2:
+            raise KeyboardInterrupt
+        made.append(len(trials))
+        return real(runner, trials)
+
+    def counted(runner, trials):
+        made.append(len(trials))
+        return real(runner, trials)
+
+    with tiny_suite() as patch:
+        patch.setattr(Runner, "__call__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pack_baselines("tiny", out=out, console=SILENT)
+        kept = len((out.parent / "tiny-cpu.npz.d" / "runs.jsonl").read_text().splitlines())
+        assert not out.exists()
+        assert kept == sum(made) > 0
+        patch.setattr(Runner, "__call__", counted)
+        assert pack_baselines("tiny", out=out, console=SILENT) == out
+    rows = unpack(out)
+    assert sum(made) == len(rows)  # none twice
+    return out, rows
+
+
+@pytest.fixture
+def tiny(packed):
+    with tiny_suite(packed[0]) as patch:
+        yield patch
+
+
+def test_a_sample_of_packed_runs_is_what_running_them_gives(tiny, packed):
+    _, rows = packed
+    some = [row for row in rows if row["optimizer"] == "adamw" and row["valid_loss"] is not None]
+    sample = np.random.default_rng(0).choice(some, 6, replace=False)
+    assert {row["stage"] for row in sample} == {"tune", "report"}
+    check(sample, TASKS, 1e-4)
+
+
+def test_packed_runs_are_all_of_the_protocol(packed):
+    _, rows = packed
+    report = [row for row in rows if row["stage"] == "report"]
+    assert len(report) == len(TASKS) * len(CHOSEN) * len(REPORT_SEEDS)
+    assert {row["optimizer"] for row in rows} == {"adam_default", "adamw"}
+    tune = [row for row in rows if row["stage"] == "tune"]
+    assert {row["seed"] for row in tune} == {0, 1, 2}
+    assert all("steps" not in row for row in tune)
+
+
+def test_packing_again_makes_nothing_and_gives_the_same_bytes(tiny, packed, tmp_path):
+    """Also where only the file is there, as in a fresh clone."""
+    out, _ = packed
+    tiny.setattr(Runner, "__call__", lambda *a: pytest.fail("ran"))
+    content = out.read_bytes()
+    pack_baselines("tiny", out=out, console=SILENT)
+    assert out.read_bytes() == content
+    copy = tmp_path / "copy.npz"
+    copy.write_bytes(content)
+    pack_baselines("tiny", out=copy, only=["adam_default"], console=SILENT)
+    assert copy.read_bytes() == content
+    assert not (tmp_path / "copy.npz.d" / "runs.jsonl").exists()
+
+
+def test_a_new_version_of_a_baseline_replaces_its_rows_alone(tiny, packed, tmp_path):
+    out, rows = packed
+    copy, recorder = tmp_path / "copy.npz", Recorder()
+    copy.write_bytes(out.read_bytes())
+    identity = eval._evaluate.baseline_identity
+    tiny.setattr(
+        eval._evaluate,
+        "baseline_identity",
+        lambda row: identity(row)._replace(facts={"new": row.name}),
+    )
+    tiny.setattr(Runner, "__call__", lambda runner, trials: recorder(trials))
+    tiny.setattr(eval._archive, "final_losses", lambda *a: {})
+    pack_baselines("tiny", out=copy, only=["adam_default"], console=SILENT)
+    assert len(recorder.asked) == len(TASKS) * len(REPORT_SEEDS)
+    old = {row["key"]: row for row in rows}
+    new = {row["key"]: row for row in unpack(copy)}
+    assert len(new) == len(old)
+    assert {old[key]["optimizer"] for key in old.keys() - new.keys()} == {"adam_default"}
+    assert all(new[key] == old[key] for key in old.keys() & new.keys())
+
+
+def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_path):
+    _, rows = packed
+    cost = {name: Cost(1.0, 0.1, 1.0, 1.0, 1.0) for name in ("learned", "adam")}
+    costs = {name: {"parameters": 1, "costs": cost} for name in ("small", "1M")}
+    tiny.setattr(eval._evaluate, "measure_costs", lambda optimizers: costs)
+    optimizer = Nominal()
+    artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {"name": "mine"})
+    report = evaluate(artifact, "tiny", tmp_path / "report", console=SILENT)
+    count = len(TASKS) * len(REPORT_SEEDS)
+    assert report["archive"] == {"runs": len(rows) + count, "shipped": len(rows), "conflicts": 0}
+    lines = (tmp_path / "report" / "runs.jsonl").read_text().splitlines()
+    assert {json.loads(line)["optimizer"] for line in lines} == {"mine"}
+    assert len(lines) == count
+    tiny.setattr(Runner, "__call__", lambda *a: pytest.fail("ran"))
+    again = evaluate(artifact, "tiny", tmp_path / "report", console=SILENT)
+    assert {**again, "seconds": 0} == {**report, "seconds": 0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.npz")), ids=lambda path: path.stem)
+def test_a_sample_of_the_shipped_runs_is_what_running_them_gives(path):
+    """Two short ones, to 5 %: other machines round otherwise, and training amplifies it.
+
+    A row of other data than this machine's, such as texts of another Python, is passed over.
+    """
+    suite, tier = path.stem.rsplit("-", 1)
+    tasks = load_suite(suite, tier)
+    horizon = min(task.horizon for task in tasks)
+    known = {row.name: baseline_identity(row) for row in BASELINES}
+    some = [
+        row
+        for row in unpack(path)
+        if row["horizon"] == horizon
+        and row["valid_loss"] is not None
+        and row["key"] == run_key(known[row["optimizer"]], trial_of(row, tasks), row["stage"])
+    ]
+    assert some
+    check(np.random.default_rng().choice(some, 2, replace=False), tasks, 5e-2)
+
+
+# --- jobs and progress -------------------------------------------------------------------------
+
+
+def test_planned_runs_are_those_of_an_optimum_in_the_middle():
+    """5 learning rates, then 3 of them x 2 decays, 3 seeds each; 10 seeds of the best."""
+    assert planned_runs(FAKE, TASKS) == 3 * (5 + 3 * 2) + 10
+    untuned = next(row for row in BASELINES if row.name == "adam_default")
+    assert planned_runs(untuned, TASKS) == 10
+
+
+def test_an_error_of_one_job_stops_the_others(tmp_path):
+    archive, recorder = Archive(tmp_path / "runs.jsonl"), Recorder()
+    started = concurrent.futures.Future()
+
+    def failing():
+        started.result(timeout=30)
+        raise ArithmeticError("no")
+
+    def long():
+        def runner(some):
+            started.set_result(None) if not recorder.asked else archive._stopped.wait(30)
+            return recorder(some)
+
+        five = [dataclasses.replace(TASK, horizon=horizon) for horizon in range(100, 105)]
+        wanted = [trial for task in five for trial in trials(3, task)]
+        return Contestant("long", "long", {}, archive.run(RULE, runner, wanted, "tune"))
+
+    progress = Progress(rich.console.Console(file=io.StringIO()), "Evaluating", 2, 15)
+    with pytest.raises(ArithmeticError):
+        run_jobs({"long": long, "failing": failing}, archive, progress)
+    assert len(recorder.asked) <= 2 * 3
+    assert len(Archive(archive.path).rows) == len(recorder.asked)
+
+
+def test_notes_on_the_files_are_shown(tmp_path):
+    path, text = tmp_path / "runs.jsonl", io.StringIO()
+    path.write_text("no\n")
+    archive = Archive(path)
+    run_jobs({}, archive, Progress(rich.console.Console(file=text, width=40), "", 0, 0))
+    assert text.getvalue() == f"note: {archive.notes[0]}\n"
+
+
+def test_progress_says_how_far_and_how_long(monkeypatch):
+    now, text = [100.0], io.StringIO()
+    monkeypatch.setattr(eval._progress.time, "monotonic", lambda: now[0])
+    progress = Progress(rich.console.Console(file=text, width=30), "Evaluating", 3, 1000)
+    assert progress.facts() == "0/3 optimizers, 0 of about 1,000 runs"
+    progress.runs(400, 0)  # found on disk: no measure of speed
+    now[0] = 150.0
+    progress.runs(0, 100)
+    assert progress.facts() == "0/3 optimizers, 500 of about 1,000 runs, 4 min left"
+    assert text.getvalue() == ""
+    now[0] = 170.0
+    progress.runs(0, 300)
+    assert progress.facts() == "0/3 optimizers, 800 of about 1,000 runs, 35 s left"
+    assert text.getvalue() == progress.facts() + "\n"
+    progress.runs(0, 400)
+    progress.advance("Adam")
+    assert text.getvalue().splitlines()[1] == "1/3 optimizers, 1,200 of about 1,200 runs, Adam done"
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def test_the_command_packs_what_it_is_told(monkeypatch, capsys, tmp_path):
+    asked = []
+    monkeypatch.setattr(
+        eval._ship, "pack_baselines", lambda suite, **k: asked.append((suite, k)) or tmp_path / "f"
+    )
+    assert main(["baselines", "--suite", "quickstart", "--only", "adam", "lion"]) == 0
+    (suite, options) = asked.pop()
+    del options["console"]
+    assert (suite, options) == (
+        "quickstart", {"tier": "cpu", "only": ["adam", "lion"], "out": None}
+    )  # fmt: skip
+    assert f"Packed: {tmp_path / 'f'}" in capsys.readouterr().out
+    assert shipped_file("quickstart", "cpu") == ROOT / "eval" / "archive" / "quickstart-cpu.npz"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--only", "nope"], "a baseline must be one of adam_default, adam, adamw"),
+        (["--suite", "quickstart", "--tier", "gpu"], "quickstart has no tasks of the tier 'gpu'"),
+        (["--suite", "nope"], "suite must be one of quickstart"),
+        (["--out", "pyproject.toml"], "pyproject.toml holds no packed runs, or is damaged"),
+    ],
+)
+def test_mistakes_are_one_sentence(monkeypatch, capsys, tmp_path, args, message):
+    (tmp_path / "pyproject.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert main(["baselines", *args]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_help():
+    done = subprocess.run(
+        [sys.executable, "-m", "eval", "baselines", "--help"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert all(word in done.stdout for word in ("--suite", "--tier", "--only", "--out", "FILE.d"))
