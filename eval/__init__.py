@@ -8,4 +8,6 @@ from ._evaluate import write_report as write_report
 from ._run import Runner as Runner
 from ._run import Trial as Trial
 from ._tune import Tuned as Tuned
+from ._tune import choose_frozen as choose_frozen
 from ._tune import tune as tune
+from ._tune import tune_frozen as tune_frozen

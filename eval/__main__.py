@@ -11,8 +11,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m eval",
-        description="Compare a learned optimizer, untuned, with Adam, AdamW, Lion and AdaBelief "
-        "tuned for each task, on fresh seeds, and write a report.",
+        description="Compare a learned optimizer, untuned, with hand-designed ones tuned for "
+        "each task, on fresh seeds, and write a report.",
         epilog="The folder receives report.html (one file, opens offline), report.json and "
         "runs.jsonl (every run). Interrupted, the same command goes on where it stopped.",
     )

@@ -11,9 +11,9 @@ import numpy as np
 
 from checkpoints import write_atomic
 
-from ._run import Curve, Runner, Trial, final_losses
+from ._run import Curve, Runner, Trial
 
-RUN_VERSION = 1
+RUN_VERSION = 2
 """Part of every key: a change of what a run means makes a new number and new runs."""
 
 
@@ -51,7 +51,7 @@ class Archive:
         """
         keys = [self._key(optimizer, trial, stage) for trial in trials]
         missing = [i for i, key in enumerate(keys) if key not in self.rows]
-        curves = runner([trials[i] for i in missing])
+        curves = runner([trials[i] for i in missing], report=stage == "report")
         new = [
             _row(keys[i], optimizer, trials[i], stage, curve)
             for i, curve in zip(missing, curves, strict=True)
@@ -65,7 +65,7 @@ class Archive:
     def _key(self, optimizer: str, trial: Trial, stage: str) -> str:
         facts = [
             RUN_VERSION, self.salt, stage, optimizer, trial.task.name, trial.task.horizon,
-            float(trial.hyper.lr), float(trial.hyper.wd), trial.seed,
+            *map(float, trial.hyper), trial.seed, trial.told, trial.beyond,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
 
@@ -78,16 +78,20 @@ def _row(key: str, optimizer: str, trial: Trial, stage: str, curve: Curve) -> di
         "optimizer": optimizer,
         "lr": float(trial.hyper.lr),
         "weight_decay": float(trial.hyper.wd),
+        "cosine": float(trial.hyper.cosine),
+        "extra": float(trial.hyper.extra),
         "seed": trial.seed,
         "horizon": trial.task.horizon,
-        "valid_loss": _number(curve.valid[-1]),
+        "told": trial.told,
+        "beyond": trial.beyond,
+        **{name: _number(x) for name, x in curve.final.items()},
     }
-    if stage == "report":
+    if curve.test is not None:
         row |= {
             "steps": curve.steps.tolist(),
             "train_curve": [_number(x) for x in curve.train],
             "valid_curve": [_number(x) for x in curve.valid],
-            **{name: _number(x) for name, x in final_losses(trial, curve).items()},
+            "test_curve": [_number(x) for x in curve.test],
         }
     return row
 

@@ -19,7 +19,7 @@ from learned_opt import Artifact
 from tasks import EvalTask, load_suite
 
 from ._archive import Archive, loss_of
-from ._baselines import BASELINES, Hyper
+from ._baselines import BASELINES, Baseline, Hyper
 from ._cost import measure_costs
 from ._figures import draw
 from ._html import to_html
@@ -29,7 +29,9 @@ from ._summary import summarise
 from ._tune import Tuned, tune
 
 REPORT_SEEDS = tuple(range(100, 110))
-UNTUNED = Hyper(1.0, 0.0)
+UNTUNED = Hyper(1.0)
+BEYOND = 1.5
+"""Horizons that the learned optimizer may take to reach a target."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +71,7 @@ def evaluate(
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             jobs = {
                 row.name: pool.submit(_baseline, row, tasks, archive)
-                for row in sorted(BASELINES, key=lambda row: -len(row.grid) * (1 + len(row.wds)))
+                for row in sorted(BASELINES, key=lambda row: -row.trials)
             }
             jobs["learned"] = pool.submit(_learned, artifact, tasks, archive)
             for job in concurrent.futures.as_completed(jobs.values()):
@@ -91,19 +93,19 @@ def write_report(report: dict[str, Any], out: Path) -> None:
 
 def _learned(artifact: Artifact, tasks: Sequence[EvalTask], archive: Archive) -> Contestant:
     runner = Runner(lambda hyper, num_steps: learned_opt.learned(artifact, num_steps=num_steps))
-    trials = [Trial(task, UNTUNED, seed) for task in tasks for seed in REPORT_SEEDS]
+    trials = [Trial(task, UNTUNED, s, beyond=BEYOND) for task in tasks for s in REPORT_SEEDS]
     rows = archive.run(f"learned:{artifact.sha256}", runner, trials, "report")
     untuned = {task.name: Tuned(UNTUNED, 0, 0, ()) for task in tasks}
     return Contestant("learned", f"{artifact.card.get('name', 'learned')}, untuned", untuned, rows)
 
 
-def _baseline(baseline: Any, tasks: Sequence[EvalTask], archive: Archive) -> Contestant:
-    runner = Runner(baseline.transform)
+def _baseline(baseline: Baseline, tasks: Sequence[EvalTask], archive: Archive) -> Contestant:
+    runner = Runner(baseline.transform, baseline.eval_params)
 
     def final_losses(trials: Sequence[Trial]) -> list[float]:
-        return [loss_of(row) for row in archive.run(baseline.name, runner, trials, "tune")]
+        return [loss_of(row) for row in archive.run(baseline.key, runner, trials, "tune")]
 
     tuned = tune(baseline, tasks, final_losses)
     trials = [Trial(task, tuned[task.name].hyper, s) for task in tasks for s in REPORT_SEEDS]
-    rows = archive.run(baseline.name, runner, trials, "report")
+    rows = archive.run(baseline.key, runner, trials, "report")
     return Contestant(baseline.name, baseline.label, tuned, rows)
