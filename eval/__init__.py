@@ -9,4 +9,6 @@ from ._run import Runner as Runner
 from ._run import Trial as Trial
 from ._ship import pack_baselines as pack_baselines
 from ._tune import Tuned as Tuned
+from ._tune import choose_frozen as choose_frozen
 from ._tune import tune as tune
+from ._tune import tune_frozen as tune_frozen

@@ -1,31 +1,57 @@
-"""python -m eval ARTIFACT_OR_NAME | baselines: compare a learned optimizer with tuned baselines."""
+"""python -m eval NAME | baselines | frozen | compare: learned optimizers against tuned ones."""
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import rich.console
+
+COMMANDS = """other commands, each with its own --help:
+  python -m eval baselines   make the runs of all baselines on a suite, once, for the package
+  python -m eval frozen      choose the one AdamW setting that is used on all tasks
+  python -m eval compare     two reports side by side
+
+The folder receives report.html (one file, opens offline), report.md, report.json and runs.jsonl.
+Interrupted, the same command goes on where it stopped; with runs.jsonl of another machine copied
+there as runs-NAME.jsonl, it takes those runs too.
+"""
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m eval",
-        description="Compare a learned optimizer, untuned, with Adam, AdamW, Lion and AdaBelief "
-        "tuned for each task, on fresh seeds, and write a report.",
-        epilog="The folder receives report.html (one file, opens offline), report.json and "
-        "runs.jsonl (every run that does not ship with the package). Interrupted, the same command "
-        "goes on where it stopped; with runs.jsonl of another machine copied there as "
-        "runs-NAME.jsonl, it takes those runs too. Baselines alone: python -m eval baselines -h",
+        description="Compare an optimizer, untuned, with Adam, AdamW, Lion, AdaBelief, Muon, SGD "
+        "and schedule-free AdamW tuned for each task, on fresh seeds, and write a report.",
+        epilog=COMMANDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "artifact",
+        nargs="?",
         metavar="ARTIFACT_OR_NAME",
-        help="a .safetensors file, or the name of a pretrained optimizer "
-        '(python -c "import learned_opt; print(learned_opt.available())")',
+        help="a .safetensors file, or a name that `python -m learned_opt list` shows",
+    )
+    parser.add_argument(
+        "--optimizer",
+        metavar="MODULE:FUNCTION",
+        help="instead: any function num_steps -> optax.GradientTransformation",
     )
     _add_suite(parser)
     parser.add_argument("--out", metavar="DIR", required=True, help="output folder")
+    parser.add_argument(
+        "--rival", metavar="ARTIFACT", action="append", default=[],
+        help="another learned optimizer, untuned, as a row beside the baselines; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tuned-rival", metavar="ARTIFACT", action="append", default=[],
+        help="the same with learning rate, schedule and weight decay tuned per task, as AdamW's",
+    )  # fmt: skip
+    parser.add_argument(
+        "--smoke", action="store_true", help="two tasks of 40 steps: does everything work?"
+    )
     return parser
 
 
@@ -45,6 +71,28 @@ def baselines_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def frozen_parser() -> argparse.ArgumentParser:
+    """The command line of `frozen`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval frozen",
+        description="Choose, on META_VALID_V1, the one AdamW setting that is used on all tasks, "
+        "and write it to eval/archive/frozen.json.",
+    )
+    parser.add_argument("--out", metavar="DIR", required=True, help="keeps the runs")
+    return parser
+
+
+def compare_parser() -> argparse.ArgumentParser:
+    """The command line of `compare`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval compare",
+        description="Two reports of one suite side by side, run by run.",
+    )
+    parser.add_argument("reports", metavar="REPORT.json", nargs=2, help="made by python -m eval")
+    parser.add_argument("--out", metavar="DIR", required=True, help="receives compare.html and .md")
+    return parser
+
+
 def _add_suite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", default="quickstart", help="tasks (default: quickstart)")
     parser.add_argument(
@@ -55,28 +103,31 @@ def _add_suite(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    baselines = argv[:1] == ["baselines"]
-    args = baselines_parser().parse_args(argv[1:]) if baselines else parser().parse_args(argv)
-    from tasks import load_suite, use_all_cores
+    commands = {
+        "baselines": (baselines_parser, _baselines),
+        "frozen": (frozen_parser, _frozen),
+        "compare": (compare_parser, _compare),
+    }
+    make, run = commands.get(argv[0] if argv else "", (parser, _evaluate))
+    chosen = make()
+    args = chosen.parse_args(argv if run is _evaluate else argv[1:])
+    if run is _evaluate and (args.artifact is None) == (args.optimizer is None):
+        chosen.error("give either an artifact or --optimizer MODULE:FUNCTION")
+    return _guarded(run, args)
+
+
+def _guarded(run: Callable[..., None], args: argparse.Namespace) -> int:
+    from tasks import use_all_cores
 
     use_all_cores()
     import learned_opt
     from checkpoints import FolderError
 
     from ._pack import ArchiveError
-    from ._ship import chosen_baselines
 
-    console = rich.console.Console()
     try:
-        for task in load_suite(args.suite, args.tier):
-            task.spec.build()
-        if baselines:
-            chosen_baselines(args.only)
-    except ValueError as error:
-        return _fail(str(error))
-    try:
-        (_baselines if baselines else _evaluate)(args, console)
-    except (ArchiveError, FolderError, learned_opt.ArtifactError) as error:
+        run(args, rich.console.Console())
+    except (ArchiveError, FolderError, OSError, ValueError, learned_opt.ArtifactError) as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         print("stopped; the same command goes on where it stopped", file=sys.stderr)
@@ -86,11 +137,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
     import learned_opt
+    from tasks import load_suite
 
     from ._evaluate import evaluate
+    from ._subject import artifact_subject, factory_subject
 
-    artifact = learned_opt.load(args.artifact)
-    report = evaluate(artifact, args.suite, args.out, tier=args.tier, console=console)
+    for task in load_suite(args.suite, args.tier):
+        task.spec.build()
+    if args.optimizer:
+        subject = factory_subject(args.optimizer)
+    else:
+        subject = artifact_subject(learned_opt.load(args.artifact))
+    report = evaluate(
+        subject,
+        args.suite,
+        args.out,
+        tier=args.tier,
+        rivals=[learned_opt.load(name) for name in args.rival],
+        tuned_rivals=[learned_opt.load(name) for name in args.tuned_rival],
+        smoke=args.smoke,
+        console=console,
+    )
     console.print(f"\n{report['sentence']}\n", highlight=False, markup=False)
     console.print(f"Evaluated in {report['seconds']:.0f} s. Report: {args.out}/report.html")
 
@@ -100,6 +167,21 @@ def _baselines(args: argparse.Namespace, console: rich.console.Console) -> None:
 
     file = pack_baselines(args.suite, tier=args.tier, only=args.only, out=args.out, console=console)
     console.print(f"Packed: {file}", highlight=False, soft_wrap=True)
+
+
+def _frozen(args: argparse.Namespace, console: rich.console.Console) -> None:
+    from ._frozen import choose_setting
+
+    choose_setting(args.out, console=console)
+
+
+def _compare(args: argparse.Namespace, console: rich.console.Console) -> None:
+    from .report import write_comparison
+
+    pair = [json.loads(Path(path).read_text()) for path in args.reports]
+    sentence = write_comparison(*pair, Path(args.out))
+    console.print(f"\n{sentence}\n", highlight=False, markup=False)
+    console.print(f"Side by side: {args.out}/compare.html")
 
 
 def _fail(message: str) -> int:

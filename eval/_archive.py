@@ -14,16 +14,19 @@ from checkpoints import write_atomic
 
 from ._keys import Identity, machine, row_fields, run_key
 from ._pack import unpack
-from ._run import Curve, Trial, final_losses
+from ._run import Curve, Trial
 
 RTOL = 1e-3
 """Two machines that ran the same run may differ by this much, relatively, in validation loss."""
 
 REQUIRED = {"key", "stage", "task", "optimizer", "seed", "valid_loss"}
-CURVES = {"steps", "train_curve", "valid_curve"}
+CURVES = {"steps", "train_curve", "valid_curve", "test_curve"}
 
-Run = Callable[[list[Trial]], Sequence[Curve]]
-"""What trains: one curve a trial."""
+MOST_AT_ONCE = 144
+"""Runs between two looks at the file."""
+
+Run = Callable[..., Sequence[Curve]]
+"""What trains, a `Runner`: (trials, report=) -> one curve a trial."""
 
 
 class Archive:
@@ -77,7 +80,7 @@ class Archive:
     def run(
         self, identity: Identity, runner: Run, trials: Sequence[Trial], stage: str
     ) -> list[dict[str, Any]]:
-        """One row a trial, in order; what is not there yet runs, and is kept task by task.
+        """One row a trial, in order; what is not there yet runs, and is kept as it is made.
 
         Args:
           identity: the update rule of `runner`.
@@ -93,7 +96,7 @@ class Archive:
         for part in _parts(missing):
             if self._stopped.is_set():
                 raise concurrent.futures.CancelledError
-            curves = runner(list(part.values()))
+            curves = runner(list(part.values()), report=stage == "report")
             self._append(
                 _row(key, stage, identity, trial, curve)
                 for (key, trial), curve in zip(part.items(), curves, strict=True)
@@ -148,11 +151,15 @@ class Archive:
 
 
 def _parts(missing: dict[str, Trial]) -> list[dict[str, Trial]]:
-    """The trials that can share compiled calls."""
-    parts: dict[Any, dict[str, Trial]] = {}
+    """The trials that can share compiled calls, not so many that a kill would cost much."""
+    groups: dict[Any, list[str]] = {}
     for key, trial in missing.items():
-        parts.setdefault((trial.task.spec, trial.task.horizon), {})[key] = trial
-    return list(parts.values())
+        groups.setdefault((trial.task.spec, trial.task.horizon, trial.beyond), []).append(key)
+    return [
+        {key: missing[key] for key in keys[start : start + MOST_AT_ONCE]}
+        for keys in groups.values()
+        for start in range(0, len(keys), MOST_AT_ONCE)
+    ]
 
 
 def _row(key: str, stage: str, identity: Identity, trial: Trial, curve: Curve) -> dict[str, Any]:
@@ -162,14 +169,14 @@ def _row(key: str, stage: str, identity: Identity, trial: Trial, curve: Curve) -
         "optimizer": identity.name,
         **row_fields(trial),
         **machine(),
-        "valid_loss": _number(curve.valid[-1]),
+        **{name: _number(x) for name, x in curve.final.items()},
     }
-    if stage == "report":
+    if curve.test is not None:
         row |= {
             "steps": curve.steps.tolist(),
             "train_curve": [_number(x) for x in curve.train],
             "valid_curve": [_number(x) for x in curve.valid],
-            **{name: _number(x) for name, x in final_losses(trial, curve).items()},
+            "test_curve": [_number(x) for x in curve.test],
         }
     return row
 

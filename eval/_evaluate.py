@@ -1,13 +1,10 @@
-"""An evaluation in a folder: tune the baselines, run everyone on fresh seeds, write the report."""
+"""An evaluation in a folder: everybody's runs, what is measured beside them, the report."""
 
-import concurrent.futures
-import dataclasses
-import functools
+import datetime
 import json
-import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,149 +12,216 @@ import jax
 import optax
 import rich.console
 
-import learned_opt
 from checkpoints import claim_folder, hold_folder, write_atomic
 from learned_opt import Artifact
 from tasks import EvalTask, load_suite
-from tasks.suites import Tier
+from tasks.suites import SUITES, Tier
 
-from ._archive import Archive, loss_of
-from ._baselines import BASELINES, Baseline, Hyper
-from ._cost import measure_costs
-from ._figures import draw
-from ._html import to_html
-from ._keys import artifact_identity, baseline_identity
+from ._archive import Archive
+from ._baselines import ADAMW, BASELINES, Baseline, Hyper
+from ._contest import (
+    REPORT_SEEDS,
+    UNTUNED,
+    Job,
+    Plan,
+    baseline_job,
+    frozen_job,
+    learned_job,
+    rival_job,
+    run_jobs,
+    tuned_rival_job,
+)
+from ._cost import BATCH_SIZES, NETWORKS, measure_costs
+from ._frozen import frozen_setting
+from ._grid import grid, grid_results
+from ._keys import baseline_identity
 from ._pack import shipped_file
 from ._progress import Progress
+from ._results import Contestant, Results
 from ._run import Runner, Trial
+from ._subject import Subject
 from ._summary import summarise
-from ._tune import Tuned, tune
+from ._trace import trace
+from .report import write_report
 
-REPORT_SEEDS = tuple(range(100, 110))
-UNTUNED = Hyper(1.0, 0.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Contestant:
-    """One optimizer's runs on fresh seeds, and how its settings were chosen per task."""
-
-    name: str
-    label: str
-    tuned: dict[str, Tuned]
-    rows: list[dict[str, Any]]
-
-
-Job = Callable[[], Contestant]
+SMOKE_STEPS, SMOKE_TASKS = 40, 2
 
 
 def evaluate(
-    artifact: Artifact,
+    subject: Subject,
     suite: str,
     out: str | os.PathLike,
     *,
     tier: Tier = "cpu",
+    rivals: Sequence[Artifact] = (),
+    tuned_rivals: Sequence[Artifact] = (),
+    smoke: bool = False,
     console: rich.console.Console | None = None,
 ) -> dict[str, Any]:
-    """Compare an artifact, untuned, with tuned baselines on a suite; returns the report.
+    """Compare an optimizer, untuned, with tuned baselines on a suite; returns the report.
 
-    Writes `runs.jsonl` (every run that did not ship with the package), `report.json` and
-    `report.html` into the folder `out`. An interrupted evaluation goes on where it stopped when
-    it is called again; so does one whose runs were made elsewhere, see `Archive`.
+    Writes `runs.jsonl` (every run that did not ship with the package), `report.json`,
+    `report.html` and `report.md` into the folder `out`. An interrupted evaluation goes on where
+    it stopped when it is called again; so does one whose runs were made elsewhere, see `Archive`.
+
+    Args:
+      subject: see `artifact_subject` and `factory_subject`.
+      suite: name of a suite of tasks.
+      out: folder.
+      tier: of its tasks.
+      rivals: other learned optimizers, run untuned beside the baselines.
+      tuned_rivals: those whose learning rate is tuned as AdamW's is.
+      smoke: two tasks of a few steps and three baselines: shows that all works, and nothing else.
 
     Raises:
-      FolderError: `out` holds something else, or an evaluation of another artifact or suite, or
+      FolderError: `out` holds something else, or an evaluation of another optimizer or suite, or
         another process is at work there.
       ArchiveError: the runs that ship with the package are damaged.
       ValueError: no such suite, or none of this tier.
     """
     console = console or rich.console.Console()
-    tasks = load_suite(suite, tier)
-    facts = {"artifact": artifact.sha256, "suite": suite, "tier": tier, "jax": jax.__version__}
+    facts = {"subject": subject.digest, "suite": suite, "tier": tier, "smoke": smoke}
     out = claim_folder(out, "evaluation.toml", facts, what="an evaluation", resume=True)
     start = time.perf_counter()
     with hold_folder(out):
         shipped = shipped_file(suite, tier)
         archive = Archive(out / "runs.jsonl", shipped if shipped.exists() else None)
-        jobs, runs = baseline_jobs(BASELINES, tasks, archive)
-        jobs["learned"] = functools.partial(_learned, artifact, tasks, archive)
-        runs += len(tasks) * len(REPORT_SEEDS)
-        found = run_jobs(jobs, archive, Progress(console, "Evaluating", len(jobs), runs))
-        contestants = [found[name] for name in ("learned", *(b.name for b in BASELINES))]
-        step_tx = learned_opt.learned(artifact, num_steps=10_000)
-        costs = measure_costs({"learned": step_tx, "adam": optax.adam(1e-3)})
-        report = summarise(artifact, suite, tasks, contestants, costs)
-        report["archive"] = archive.facts()
+        plan, jobs = _smoke(suite, tier) if smoke else _whole(suite, tier)
+        jobs = {"learned": learned_job(subject), **jobs}
+        for artifact in rivals:
+            jobs[f"rival {len(jobs)}"] = rival_job(artifact)
+        for artifact in tuned_rivals:
+            jobs[f"rival {len(jobs)}"] = tuned_rival_job(artifact)
+        runs = sum(job.runs(plan) for job in jobs.values())
+        entries = run_jobs(jobs, plan, archive, Progress(console, "Evaluating", len(jobs), runs))
+        contestants = [entry.contestant for entry in entries.values()]
+        measured = _measured(out, subject, plan, contestants, archive, smoke, console)
+        results = Results(
+            subject.to_json(),
+            {"name": suite, "hash": SUITES[suite].hash, "tier": tier, "smoke": smoke},
+            plan.tasks,
+            contestants,
+            plan.variants,
+            {entry.contestant.name: entry.variants for entry in entries.values()},
+            entries["learned"].misinformed,
+            measured
+            | {
+                "meta_training": subject.card.get("meta_valid_curve", {}),
+                "merged": archive.facts(),
+                "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+                "jax": jax.__version__,
+                "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            },
+        )
+        report = summarise(results)
         report["seconds"] = round(time.perf_counter() - start, 1)
         write_report(report, out)
     return report
 
 
-def baseline_jobs(
-    baselines: Sequence[Baseline], tasks: Sequence[EvalTask], archive: Archive
-) -> tuple[dict[str, Job], int]:
-    """What tunes each baseline and runs it on fresh seeds, longest first; about how many runs."""
-    planned = {row.name: planned_runs(row, tasks) for row in baselines}
-    ordered = sorted(baselines, key=lambda row: -planned[row.name])
-    jobs = {row.name: functools.partial(_baseline, row, tasks, archive) for row in ordered}
-    return jobs, sum(planned.values())
+def suite_plan(suite: str, tier: Tier) -> Plan:
+    """All tasks of a tier, and those variants of them that there are."""
+    tasks = load_suite(suite, tier)
+    names = {task.name for task in tasks}
+    variants = SUITES["VARIANTS_V1"].tier(tier)
+    return Plan(tasks, tuple(v for v in variants if v.variant_of in names))
 
 
-def run_jobs(jobs: dict[str, Job], archive: Archive, progress: Progress) -> dict[str, Contestant]:
-    """The results of jobs that run on one archive, two at a time, in the order they come.
-
-    An error of one, or an interruption, stops the others after the tasks that they are at.
-    """
-    for note in archive.notes:
-        progress.console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
-    archive.watch = progress.runs
-    # While one optimizer compiles the other runs.
-    with progress, concurrent.futures.ThreadPoolExecutor(2) as pool:
-        futures = {pool.submit(job): name for name, job in jobs.items()}
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                progress.advance(future.result().label)
-        except BaseException:
-            archive.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return {name: future.result() for future, name in futures.items()}
+def _whole(suite: str, tier: Tier) -> tuple[Plan, dict[str, Job]]:
+    jobs = {row.name: baseline_job(row) for row in BASELINES}
+    return suite_plan(suite, tier), jobs | {"adamw_frozen": frozen_job(frozen_setting())}
 
 
-def planned_runs(baseline: Baseline, tasks: Sequence[EvalTask]) -> int:
-    """Runs that a baseline takes if the first learning rates of its grid need no more of them."""
-    count, lrs = 0, []
+def _smoke(suite: str, tier: Tier) -> tuple[Plan, dict[str, Job]]:
+    import dataclasses
 
-    def best_in_the_middle(trials: Sequence[Trial]) -> list[float]:
-        nonlocal count, lrs
-        count += len(trials)
-        lrs = lrs or sorted({trial.hyper.lr for trial in trials})
-        return [abs(math.log(trial.hyper.lr / lrs[len(lrs) // 2])) for trial in trials]
-
-    tune(baseline, tasks, best_in_the_middle)
-    return count + len(tasks) * len(REPORT_SEEDS)
-
-
-def write_report(report: dict[str, Any], out: Path) -> None:
-    """`report.json` and the self-contained `report.html`."""
-    write_atomic(out / "report.json", json.dumps(report, indent=1))
-    write_atomic(out / "report.html", to_html(report, draw(report)))
+    whole = suite_plan(suite, tier)
+    tasks = [
+        dataclasses.replace(task, horizon=min(SMOKE_STEPS, task.horizon))
+        for task in whole.tasks[:SMOKE_TASKS]
+    ]
+    plan = Plan(tuple(tasks), (), REPORT_SEEDS[:3], (2.0,))
+    rows = {row.name: row for row in BASELINES}
+    chosen: list[Baseline] = [
+        rows["adam_default"],
+        dataclasses.replace(ADAMW, lrs=(1e-3, 1e-2), wds=(0.1,)),
+        dataclasses.replace(rows["lion"], lrs=(1e-4, 1e-3), wds=()),
+    ]
+    return plan, {row.name: baseline_job(row) for row in chosen}
 
 
-def _learned(artifact: Artifact, tasks: Sequence[EvalTask], archive: Archive) -> Contestant:
-    runner = Runner(lambda hyper, num_steps: learned_opt.learned(artifact, num_steps=num_steps))
-    trials = [Trial(task, UNTUNED, seed) for task in tasks for seed in REPORT_SEEDS]
-    rows = archive.run(artifact_identity(artifact), runner, trials, "report")
-    untuned = {task.name: Tuned(UNTUNED, 0, 0, ()) for task in tasks}
-    return Contestant("learned", f"{artifact.card.get('name', 'learned')}, untuned", untuned, rows)
+def _measured(
+    out: Path,
+    subject: Subject,
+    plan: Plan,
+    contestants: Sequence[Contestant],
+    archive: Archive,
+    smoke: bool,
+    console: rich.console.Console,
+) -> dict[str, Any]:
+    """Grid, traces and costs. The last two are kept in `measured.json`: they are no runs."""
+    headline = next(c for c in contestants if c.name == ADAMW.name)
+    cells = [] if smoke else _grid(subject, archive, console)
+    path = out / "measured.json"
+    key = [subject.digest, jax.__version__, jax.devices()[0].device_kind, smoke]
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    if kept.get("key") != key:
+        console.print("Watching single runs", style="dim")
+        kept = {"key": key, "traces": _traces(subject, plan, headline)}
+        console.print("Timing steps", style="dim")
+        kept["cost"] = _costs(subject, smoke)
+        write_atomic(path, json.dumps(kept))
+    return {"grid": cells, "traces": kept["traces"], "cost": kept["cost"]}
 
 
-def _baseline(baseline: Baseline, tasks: Sequence[EvalTask], archive: Archive) -> Contestant:
-    runner, identity = Runner(baseline.transform), baseline_identity(baseline)
+def _grid(subject: Subject, archive: Archive, console: rich.console.Console) -> list[Any]:
+    console.print("Generalisation grid", style="dim")
+    runners = {
+        "learned": (subject.identity, Runner(lambda hyper, steps: subject.make(steps))),
+        ADAMW.name: (baseline_identity(ADAMW), Runner(ADAMW.transform, ADAMW.eval_params)),
+    }
 
-    def final_losses(trials: Sequence[Trial]) -> list[float]:
-        return [loss_of(row) for row in archive.run(identity, runner, trials, "tune")]
+    def run(name: str, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+        return archive.run(*runners[name], trials, "tune")
 
-    tuned = tune(baseline, tasks, final_losses)
-    trials = [Trial(task, tuned[task.name].hyper, s) for task in tasks for s in REPORT_SEEDS]
-    rows = archive.run(identity, runner, trials, "report")
-    return Contestant(baseline.name, baseline.label, tuned, rows)
+    found = grid_results(grid(), run, untuned=UNTUNED, seeds=REPORT_SEEDS)
+    return [cell.to_json() for cell in found]
+
+
+def _traces(subject: Subject, plan: Plan, headline: Contestant) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for task in plan.tasks:
+        hyper: Hyper = headline.tuned[task.name].hyper
+        pair = {
+            "learned": subject.make(task.horizon),
+            headline.name: ADAMW.transform(hyper, task.horizon),
+        }
+        seed = plan.seeds[0]
+        found[task.name] = {
+            name: trace(task, optax.with_extra_args_support(tx), seed=seed).to_json()
+            for name, tx in pair.items()
+        }
+    return found
+
+
+def _costs(subject: Subject, smoke: bool) -> dict[str, Any]:
+    rows = measure_costs(
+        {"learned": subject.make(10_000), "adamw": optax.adamw(1e-3), "adam": optax.adam(1e-3)},
+        {"10k": NETWORKS["10k"]} if smoke else NETWORKS,
+        batch_sizes=(32,) if smoke else BATCH_SIZES,
+        seconds=0.05 if smoke else 0.3,
+    )
+    flat = [
+        {
+            "network": row.network,
+            "parameters": row.parameters,
+            "batch": row.batch_size,
+            "optimizer": name,
+            **cost._asdict(),
+        }
+        for row in rows
+        for name, cost in row.costs.items()
+    ]
+    return {"rows": flat, "device": rows[0].device}
+
+

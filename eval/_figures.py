@@ -16,8 +16,15 @@ COLOURS = {
     "adam_default": "#999999",
     "lion": "#009E73",
     "adabelief": "#CC79A7",
+    "muon": "#000000",
+    "sgdm": "#56B4E9",
+    "schedule_free": "#F0E442",
+    "adamw_frozen": "#7A3600",
 }
-"""Okabe & Ito's palette, safe for colour-blind readers: one optimizer, one colour, everywhere."""
+"""Okabe & Ito's palette, safe for colour-blind readers: one optimizer, one colour, everywhere.
+
+Its eight colours, a grey, and for the frozen AdamW a darker AdamW.
+"""
 
 STYLE: Any = {
     "svg.fonttype": "none",

@@ -33,7 +33,7 @@ def to_html(report: dict[str, Any], figures: dict[str, str]) -> str:
 <p class="note">Median over {report["seeds"]} seeds that tuning never saw; below it the loss on the
 test split, read once. Bold: lowest validation loss. Baselines were tuned on this validation split,
 task by task; the learned optimizer was not tuned.</p></section>
-<section><h2>Against AdamW with warm-up and cosine, tuned for each task</h2>
+<section><h2>Against AdamW, tuned for each task</h2>
 <div class="scroll">{figures["forest"]}</div>
 <p class="note">Geometric mean of paired ratios with 95 % bootstrap intervals over seeds. Runs are
 paired: same initial weights and minibatches.</p></section>
@@ -109,9 +109,10 @@ def _settings(report: dict[str, Any]) -> str:
         for name, result in task["results"].items():
             hyper = result["hyper"]
             chosen = (
-                ("<td>none</td><td>none</td>")
+                "<td>none</td>" * 4
                 if name == "learned"
-                else f"<td>{hyper['lr']:.3g}</td><td>{hyper['weight_decay']:g}</td>"
+                else f"<td>{hyper['lr']:.3g}</td><td>{'cosine' if hyper['cosine'] else 'constant'}"
+                f"</td><td>{hyper['weight_decay']:g}</td><td>{hyper['extra']:g}</td>"
             )
             edge = "yes" if result["at_edge"] else "no"
             rows.append(
@@ -120,7 +121,8 @@ def _settings(report: dict[str, Any]) -> str:
                 f"<td>{result['trials']}</td><td>{result['extensions']}</td><td>{edge}</td></tr>"
             )
     head = [
-        "task", "optimizer", "learning rate", "weight decay", "settings tried (3 seeds each)",
+        "task", "optimizer", "learning rate", "schedule", "weight decay", "its own setting",
+        "settings tried (3 seeds each)",
         "grid extended", "still at an edge",
     ]  # fmt: skip
     return _table(head, rows)

@@ -20,13 +20,11 @@ from tasks import (
     map_lanes,
 )
 
-from ._baselines import Hyper
-
-LANES = 36
-"""Runs a call: every call has this many, so that each optimizer compiles once a task family."""
+from ._baselines import Hyper, at_params
+from ._lanes import Programs, useful_lanes
 
 POINTS = 40
-"""Evaluations of the validation loss a run, log-spaced."""
+"""Evaluations a run on the way to the horizon, log-spaced from a hundredth of it."""
 
 MakeTx = Callable[[Hyper, jax.Array], optax.GradientTransformationExtraArgs]
 """(hyper-parameters, number of steps) -> a complete optimizer; both are traced."""
@@ -34,32 +32,58 @@ MakeTx = Callable[[Hyper, jax.Array], optax.GradientTransformationExtraArgs]
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One training run: a task, hyper-parameters, a seed for weights and data order."""
+    """One training run: a task, hyper-parameters, a seed for weights and data order.
+
+    `told`: the horizon that the optimizer is told, over the task's; `beyond`: how long the run
+    lasts, over the task's horizon (at least 1).
+    """
 
     task: EvalTask
     hyper: Hyper
     seed: int
+    told: float = 1.0
+    beyond: float = 1.0
+
+    @property
+    def num_steps(self) -> int:
+        """What the optimizer is told."""
+        return max(1, round(self.told * self.task.horizon))
 
 
 class Curve(NamedTuple):
     """What one run did.
 
-    `steps` (POINTS,) int; `train` (POINTS,): mean minibatch loss since the point before; `valid`
-    (POINTS,): loss on the whole outer-validation split; `params`: at the end.
+    `steps` (points,) int: where it was evaluated; `train` (points,): mean minibatch loss since the
+    point before; `valid`, `test` (points,): loss on the whole split; `final`: losses and metrics of
+    whole splits at the horizon, "valid_loss" and the like.
+
+    A run that tunes is evaluated once, at the horizon, and has no `test`; one that is reported at
+    `eval_steps`. Losses that are not finite stay as they are: nothing stops a run.
     """
 
     steps: np.ndarray
     train: np.ndarray
     valid: np.ndarray
-    params: Any
+    test: np.ndarray | None
+    final: dict[str, float]
 
 
-def eval_steps(horizon: int) -> np.ndarray:
-    """POINTS increasing steps from about horizon / 100 to horizon, log-spaced where they fit."""
-    steps = np.round(np.geomspace(max(1, horizon / 100), horizon, POINTS)).astype(int)
-    for i in range(1, POINTS):
-        steps[i] = max(steps[i], steps[i - 1] + 1)
-    return np.minimum(steps, horizon)
+def eval_steps(horizon: int, beyond: float = 1.0) -> np.ndarray:
+    """Increasing steps: up to POINTS, log-spaced, that end with `horizon`, then some beyond it.
+
+    Those up to `horizon` do not depend on `beyond`; the others are as dense, and end with
+    `beyond` x horizon.
+    """
+    points = min(POINTS, horizon)
+    steps = np.round(np.geomspace(max(1, horizon / 100), horizon, points)).astype(int)
+    steps = np.maximum.accumulate(steps - np.arange(points)) + np.arange(points)
+    steps = np.minimum(steps, horizon - np.arange(points)[::-1])
+    end = round(beyond * horizon)
+    if end <= horizon:
+        return steps
+    count = int(np.ceil(np.log(beyond) / np.log(100) * (POINTS - 1)))
+    after = np.round(np.geomspace(horizon, end, count + 1)).astype(int)
+    return np.unique(np.concatenate([steps, after]))
 
 
 class Runner:
@@ -67,84 +91,113 @@ class Runner:
 
     Args:
       make: builds the optimizer.
+      eval_params: (its state, parameters) -> the parameters whose loss is reported.
+      most: runs a call at most; None: as many as memory allows and the machine is faster for.
     """
 
-    def __init__(self, make: MakeTx) -> None:
-        self.make = make
-        self.mesh = device_mesh(LANES)
-        self._compiled = jax.jit(self._lanes, compiler_options=compiler_options())
+    def __init__(
+        self, make: MakeTx, eval_params: Callable[..., Any] = at_params, *, most: int | None = None
+    ) -> None:
+        self.make, self.eval_params, self.most = make, eval_params, most
+        self._most: dict[Any, int] = {}
+        self.programs = Programs(
+            jax.jit(self._lanes, static_argnums=(0, 1, 2), compiler_options=compiler_options())
+        )
 
-    def __call__(self, trials: Sequence[Trial]) -> list[Curve]:
-        """One curve a trial, in order. Trials that share a family object run together."""
-        curves: dict[int, Curve] = {}
-        groups: dict[int, list[int]] = {}
+    def __call__(self, trials: Sequence[Trial], *, report: bool = False) -> list[Curve]:
+        """One curve a trial, in order. Trials of one family and one length run together.
+
+        Args:
+          trials: runs.
+          report: evaluate along the way, and on the test split too; else the program is traced on
+            a family that withholds that split.
+        """
+        groups: dict[Any, list[int]] = {}
         for i, trial in enumerate(trials):
-            groups.setdefault(id(trial.task.family), []).append(i)
-        for group in groups.values():
-            for start in range(0, len(group), LANES):
-                part = group[start : start + LANES]
-                curves |= zip(part, self._call([trials[i] for i in part]), strict=True)
+            key = (trial.task.spec, trial.task.horizon, trial.beyond if report else 1.0)
+            groups.setdefault(key, []).append(i)
+        curves: dict[int, Curve] = {}
+        for (spec, horizon, beyond), group in groups.items():
+            steps = eval_steps(horizon, beyond) if report else np.array([horizon])
+            upto = int(np.searchsorted(steps, horizon))
+            task = trials[group[0]].task
+            family = task.family if report else task.family.without_test()
+            kind = (spec, len(steps), upto, report)
+            if spec not in self._most:
+                self._most[spec] = useful_lanes(self._one_lane, family, task.member)
+            while group:
+                width = self.programs.width(kind, len(group), self._most[spec])
+                part, group = group[:width], group[width:]
+                lanes = _stack([trials[i] for i in part], width)
+                run = self.programs.run(
+                    kind, width, (device_mesh(width), upto, report), lanes, steps, family
+                )
+                curves |= {i: _curve(steps, run, lane) for lane, i in enumerate(part)}
         return [curves[i] for i in range(len(trials))]
 
-    def _call(self, trials: list[Trial]) -> list[Curve]:
-        padded = trials + [trials[0]] * (LANES - len(trials))
-        stack = functools.partial(jax.tree.map, lambda *xs: np.stack(xs))
-        lanes = (
-            stack(*[trial.task.member for trial in padded]),
-            Hyper(*(np.array(x, np.float32) for x in zip(*[t.hyper for t in padded], strict=True))),
-            np.array([trial.seed for trial in padded], np.uint32),
-            np.stack([eval_steps(trial.task.horizon) for trial in padded]).astype(np.int32),
-        )
-        family = trials[0].task.family.without_test()
-        train, valid, params = jax.device_get(self._compiled(lanes, family))
-        return [
-            Curve(
-                steps=lanes[3][i],
-                train=train[i],
-                valid=valid[i],
-                params=jax.tree.map(lambda p, i=i: p[i], params),
-            )
-            for i in range(len(trials))
-        ]
+    def _one_lane(self, family: Any, task: Any, key: jax.Array) -> tuple[Any, Any]:
+        """What a run holds in a training step and in an evaluation, for an estimate of bytes."""
+        tx = self.make(Hyper(*(jnp.zeros(()) for _ in Hyper._fields)), jnp.ones((), jnp.int32))
+        state = inner_init(task, tx, key)
 
-    def _lanes(self, lanes: Any, family: Any) -> Any:
-        return map_lanes(self.mesh, self._lane, lanes, family)
+        def saved(batch: Any) -> Any:
+            return jax.vjp(lambda p: task.loss(p, batch, key)[0], state.params)[1]
 
-    def _lane(self, lane: Any, family: Any) -> Any:
-        task, hyper, seed, steps = lane
-        tx = self.make(hyper, steps[-1])
+        batch = family.batch(task, key, "train")
+        # Old and new parameters and state, gradients, updates.
+        held = (state.params, state.opt_state) * 2, (state.params, state.params)
+        return (held, batch, saved(batch)), saved(family.full(task, "outer_valid"))
+
+    def _lanes(
+        self, mesh: Any, upto: int, report: bool, lanes: Any, steps: jax.Array, family: Any
+    ) -> Any:
+        lane = functools.partial(self._lane, upto, report)
+        return map_lanes(mesh, lane, lanes, steps, family)
+
+    def _lane(self, upto: int, report: bool, lane: Any, steps: jax.Array, family: Any) -> Any:
+        task, hyper, seed, num_steps = lane
+        tx = self.make(hyper, num_steps)
         init_key, step_key = jax.random.split(jax.random.key(seed))
         state = inner_init(task, tx, init_key)
 
+        def body(t: jax.Array, carry: Any) -> Any:
+            state, total = carry
+            state, loss = inner_step(family, tx, state, jax.random.fold_in(step_key, t))
+            return state, total + loss
+
         def segment(carry: Any, end: jax.Array) -> Any:
             state, start = carry
-
-            def body(t: jax.Array, inner: Any) -> Any:
-                state, total = inner
-                state, loss = inner_step(family, tx, state, jax.random.fold_in(step_key, t))
-                return state, total + loss
-
             state, total = jax.lax.fori_loop(start, end, body, (state, jnp.zeros(())))
-            valid, _ = full_loss(family, task, state.params, "outer_valid")
-            train = total / jnp.maximum(1, end - start).astype(total.dtype)
-            return (state, end), (train, valid)
+            params = self.eval_params(state.opt_state, state.params)
+            found = {"valid": full_loss(family, task, params, "outer_valid")}
+            if report:
+                found["test"] = full_loss(family, task, params, "test")
+                whole = functools.partial(full_loss, family, task, params, "train")
+                zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(whole))
+                # Once: `steps` is the same for all lanes, so this stays a branch under vmap.
+                found["train"] = jax.lax.cond(end == steps[upto], whole, lambda: zeros)
+            return (state, end), (total / (end - start).astype(total.dtype), found)
 
-        (state, _), (train, valid) = jax.lax.scan(segment, (state, jnp.zeros((), jnp.int32)), steps)
-        return train, valid, state.params
+        start = (state, jnp.zeros((), jnp.int32))
+        _, (train, found) = jax.lax.scan(segment, start, steps)
+        final = jax.tree.map(lambda x: x[upto], found)
+        losses = {split: loss for split, (loss, _) in found.items() if split != "train"}
+        return train, losses, final
 
 
-@jax.jit
-def _final(family: Any, task: Any, params: Any) -> Any:
-    return {
-        split: full_loss(family, task, params, split) for split in ("train", "outer_valid", "test")
-    }
+def _stack(trials: Sequence[Trial], width: int) -> Any:
+    """The trials as lanes, the first once more for those that are too many."""
+    padded = [*trials, *[trials[0]] * (width - len(trials))]
+    members = jax.tree.map(lambda *xs: np.stack(xs), *[trial.task.member for trial in padded])
+    hypers = np.array([trial.hyper for trial in padded], np.float32).T
+    seeds = np.array([trial.seed for trial in padded], np.uint32)
+    return members, Hyper(*hypers), seeds, np.array([t.num_steps for t in padded], np.int32)
 
 
-def final_losses(trial: Trial, curve: Curve) -> dict[str, float]:
-    """Loss and metrics on whole splits at the end of a run: the one place that reads `test`."""
-    results = jax.device_get(_final(trial.task.family, trial.task.member, curve.params))
+def _curve(steps: np.ndarray, run: Any, lane: int) -> Curve:
+    train, losses, final = jax.tree.map(lambda x: x[lane], run)
     flat = {}
-    for split, (loss, metrics) in results.items():
+    for split, (loss, metrics) in final.items():
         flat[f"{split}_loss"] = float(loss)
         flat |= {f"{split}_{name}": float(value) for name, value in metrics.items()}
-    return flat
+    return Curve(steps, train, losses["valid"], losses.get("test"), flat)

@@ -7,12 +7,12 @@ from pathlib import Path
 import rich.console
 
 from checkpoints import claim_folder, hold_folder, write_atomic
-from tasks import load_suite
 from tasks.suites import Tier
 
 from ._archive import Archive
 from ._baselines import BASELINES, Baseline
-from ._evaluate import baseline_jobs, run_jobs
+from ._contest import baseline_job, run_jobs
+from ._evaluate import suite_plan
 from ._pack import pack, shipped_file
 from ._progress import Progress
 
@@ -49,7 +49,7 @@ def pack_baselines(
       ValueError: no such suite, tier or baseline.
     """
     console = console or rich.console.Console()
-    tasks = load_suite(suite, tier)
+    plan = suite_plan(suite, tier)
     chosen = chosen_baselines(only)
     file = Path(out) if out else shipped_file(suite, tier)
     facts = {"suite": suite, "tier": tier}
@@ -57,8 +57,9 @@ def pack_baselines(
     folder = claim_folder(folder, "baselines.toml", facts, what="runs of baselines", resume=True)
     with hold_folder(folder):
         archive = Archive(folder / "runs.jsonl", file if file.exists() else None)
-        jobs, runs = baseline_jobs(chosen, tasks, archive)
-        run_jobs(jobs, archive, Progress(console, "Baselines", len(jobs), runs))
+        jobs = {row.name: baseline_job(row) for row in chosen}
+        runs = sum(job.runs(plan) for job in jobs.values())
+        run_jobs(jobs, plan, archive, Progress(console, "Baselines", len(jobs), runs))
         names = {row.name for row in chosen}
         keys = archive.used | {
             key for key in archive.shipped if archive.rows[key]["optimizer"] not in names

@@ -1,21 +1,26 @@
-"""From runs to the report: every number of it is computed here, from rows."""
+"""From runs to `report.json`: every number of it is computed here, from rows."""
 
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from learned_opt import Artifact
 from tasks import EvalTask
+from tasks._describe import parameter_count
 
-from ._archive import curve_of, loss_of
+from ._archive import curve_of
 from ._baselines import ADAMW
-from ._stats import geometric_ratio
-from ._times import speedup, steps_to_target, target
+from ._compared import RUNGS, compare, interval, number, targets, times, verdict
+from ._profiles import area, gated, oracle, profile, time_ratios
+from ._results import Contestant, Results
+from ._sentence import sentence
+from ._stats import break_even, expected_best, geometric_ratio
+from ._tune import TUNE_SEEDS, Tuned
 
-SCHEMA = 1
+SCHEMA = 2
 HEADLINE = ADAMW.name
+ALL = "all tasks"
+TAU = np.round(np.linspace(1, 4, 61), 3)
 
 LEAKAGE = {
     (True, True): "seen network, seen data",
@@ -33,147 +38,87 @@ def leakage(card: dict[str, Any], task: EvalTask) -> str:
     return LEAKAGE[network, data]
 
 
-def summarise(
-    artifact: Artifact,
-    suite: str,
-    tasks: Sequence[EvalTask],
-    contestants: Sequence[Any],
-    costs: dict[str, Any],
-) -> dict[str, Any]:
-    """The report as JSON types. Contestants: the learned optimizer first, then the baselines."""
-    learned, *baselines = contestants
-    horizons = {task.name: task.horizon for task in tasks}
-    targets = {task.name: _target(task.name, baselines) for task in tasks}
-    labels = {task.name: leakage(artifact.card, task) for task in tasks}
-
-    def compare(names: Sequence[str], other: Any) -> dict[str, Any]:
-        ours, theirs = (_losses(c, names) for c in (learned, other))
-        times = (_times(c, names, targets) for c in (learned, other))
-        tests = (_losses(c, names, "test_loss") for c in (learned, other))
-        return {
-            "valid_ratio": geometric_ratio(ours, theirs)._asdict(),
-            "test_ratio": geometric_ratio(*tests)._asdict(),
-            "speedup": speedup(*times)._asdict(),
-        }
-
-    groups: dict[str, list[str]] = {}
+def summarise(results: Results) -> dict[str, Any]:
+    """The report as JSON types, see docs/evaluation.md."""
+    learned, *others = results.contestants
+    tasks, card = results.tasks, results.subject["card"]
+    found = targets(tasks, results.contestants)
+    labels = {task.name: leakage(card, task) for task in tasks}
+    groups = {ALL: list(tasks)} if len(tasks) > 1 else {}
     for task in tasks:
-        groups.setdefault(labels[task.name], []).append(task.name)
+        groups.setdefault(labels[task.name], []).append(task)
     report = {
         "schema": SCHEMA,
-        "suite": suite,
-        "artifact": {"sha256": artifact.sha256, "card": artifact.card},
-        "device": f"{jax.device_count()} x {jax.default_backend()}",
-        "seeds": len(learned.rows) // len(tasks),
+        "suite": results.suite["name"],
+        "suite_hash": results.suite["hash"],
+        "tier": results.suite["tier"],
+        "smoke": results.suite["smoke"],
+        "seeds": len(learned.of(tasks[0].name)),
+        "tune_seeds": len(TUNE_SEEDS),
         "headline": HEADLINE,
-        "optimizers": {c.name: c.label for c in contestants},
-        "groups": [
-            {
-                "label": label,
-                "tasks": names,
-                "against": {c.name: compare(names, c) for c in baselines},
-            }
-            for label, names in groups.items()
-        ],
+        "subject": results.subject,
+        "optimizers": {c.name: _optimizer(c) for c in results.contestants},
         "tasks": [
             {
                 "name": task.name,
+                "network": task.network,
+                "datasets": list(task.datasets),
                 "leakage": labels[task.name],
-                "horizon": horizons[task.name],
-                "target": _json(targets[task.name]),
-                "results": {c.name: _result(c, task.name) for c in contestants},
-                "against": {c.name: compare([task.name], c) for c in baselines},
+                "horizon": task.horizon,
+                "parameters": parameter_count(task.member),
+                "targets": {rung: number(found[task.name][rung]) for rung in reversed(RUNGS)},
+                "results": {c.name: _result(c, task, found) for c in results.contestants},
+                "against": {c.name: compare(learned, c, [task], found) for c in others},
             }
             for task in tasks
         ],
-        "failures": [
-            {key: row[key] for key in ("task", "optimizer", "lr", "weight_decay", "seed")}
-            for c in contestants
-            for row in c.rows
-            if row["valid_loss"] is None
-        ],
-        "cost": {
-            network: {
-                "parameters": entry["parameters"],
-                "costs": {name: cost._asdict() for name, cost in entry["costs"].items()},
+        "groups": [
+            {
+                "label": label,
+                "tasks": [task.name for task in members],
+                "against": {c.name: compare(learned, c, members, found) for c in others},
             }
-            for network, entry in costs.items()
+            for label, members in groups.items()
+        ],
+        "oracle": _oracle(results, found),
+        "tracks": {
+            "known": [c.name for c in results.contestants if not c.horizon_free],
+            "free": [c.name for c in results.contestants if c.horizon_free],
         },
+        "misinformed": _misinformed(results),
+        **_profile(results, found),
+        "break_even": _break_even(results),
+        "failures": _failures(results),
+        **results.extra,
     }
+    report["verdict"] = {c.name: _counts(report["tasks"], c.name) for c in others}
     report["sentence"] = sentence(report)
     return report
 
 
-def sentence(report: dict[str, Any]) -> str:
-    """The verdict, made of intervals only."""
-    card = report["artifact"]["card"]
-    name, baseline = card.get("name", "The artifact"), report["headline"]
-    parts = []
-    for group in report["groups"]:
-        found = group["against"][baseline]
-        parts.append(
-            f"{verdict(found['valid_ratio'])} on {group['label']} ({', '.join(group['tasks'])}): "
-            f"final validation loss {_interval(found['valid_ratio'])} times AdamW's, "
-            f"target reached {_interval(found['speedup'])} times as fast"
-        )
-    big = report["cost"]["1M"]["costs"]
-    overhead = big["learned"]["step"] / big["adam"]["step"]
-    return (
-        f"{name}, untuned, against AdamW with warm-up and cosine tuned for each task, is "
-        + "; ".join(parts)
-        + f"; its training step costs {overhead:.1f} times Adam's at 1M parameters, batch 64"
-        f" (95 % intervals over {report['seeds']} fresh seeds)."
-    )
+def _optimizer(c: Contestant) -> dict[str, Any]:
+    tried = [choice.trials for choice in c.tuned.values()]
+    trials = round(float(np.mean(tried)), 1) if tried else 0
+    return {"label": c.label, "role": c.role, "horizon_free": c.horizon_free, "trials": trials}
 
 
-def _interval(found: dict[str, float]) -> str:
-    return f"{found['mid']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
+def _counts(tasks: Sequence[dict[str, Any]], name: str) -> dict[str, int]:
+    words = [verdict(task["against"][name]["valid_ratio"]) for task in tasks]
+    return {word: words.count(word) for word in ("better", "worse", "undecided")}
 
 
-def verdict(ratio: dict[str, float]) -> str:
-    """better, worse or undecided: whether the interval of a loss ratio excludes 1."""
-    if ratio["high"] < 1:
-        return "better"
-    return "worse" if ratio["low"] > 1 else "undecided"
-
-
-def _rows(contestant: Any, task: str) -> list[dict[str, Any]]:
-    rows = [row for row in contestant.rows if row["task"] == task]
-    return sorted(rows, key=lambda row: row["seed"])
-
-
-def _losses(contestant: Any, names: Sequence[str], which: str = "valid_loss") -> np.ndarray:
-    return np.array([[loss_of(row, which) for row in _rows(contestant, name)] for name in names])
-
-
-def _target(name: str, baselines: Sequence[Any]) -> float:
-    """Median over seeds of the best validation loss by the horizon, of the best baseline."""
-    return target([[curve_of(row).min() for row in _rows(c, name)] for c in baselines])
-
-
-def _times(contestant: Any, names: Sequence[str], targets: dict[str, float]) -> np.ndarray:
-    return np.array(
-        [
-            [
-                float(steps_to_target(np.array(row["steps"]), curve_of(row), targets[name]))
-                for row in _rows(contestant, name)
-            ]
-            for name in names
-        ]
-    )
-
-
-def _result(contestant: Any, name: str) -> dict[str, Any]:
-    """Of one optimizer on one task: medians, quartile curves, chosen settings."""
-    rows, tuned = _rows(contestant, name), contestant.tuned[name]
+def _result(c: Contestant, task: EvalTask, found: Any) -> dict[str, Any]:
+    """Of one optimizer on one task: medians, quartile curves, the choice and how it was made."""
+    rows, choice = c.of(task.name), c.tuned[task.name]
+    valid, test = (c.losses([task.name], which)[0] for which in ("valid_loss", "test_loss"))
     medians = {
-        which: _json(np.median([loss_of(row, which) for row in rows]))
+        which: number(np.median(c.losses([task.name], which)))
         for which in ("train_loss", "valid_loss", "test_loss", "test_accuracy")
         if which in rows[0]
     }
-    bands = {
+    curves = {
         which: [
-            [_json(x) for x in curve]
+            [number(x) for x in curve]
             for curve in np.percentile(
                 [curve_of(row, f"{which}_curve") for row in rows],
                 [25, 50, 75],
@@ -181,19 +126,152 @@ def _result(contestant: Any, name: str) -> dict[str, Any]:
                 method="nearest",  # interpolation between infinities is not a number
             )
         ]
-        for which in ("train", "valid")
+        for which in ("train", "valid", "test")
     }
+    reached = {rung: times(c, [task], found, rung)[0][0] for rung in RUNGS}
     return {
         **medians,
-        "best_valid_loss": _json(np.median([curve_of(row).min() for row in rows])),
+        "valid_quartiles": [number(x) for x in np.percentile(valid, [25, 75], method="nearest")],
+        "best_valid_loss": number(np.median(c.best(task))),
+        "seed_losses": {"valid": [number(x) for x in valid], "test": [number(x) for x in test]},
         "steps": rows[0]["steps"],
-        "curves": bands,
-        "hyper": {"lr": float(tuned.hyper.lr), "weight_decay": float(tuned.hyper.wd)},
-        "trials": tuned.trials,
-        "extensions": tuned.extensions,
-        "at_edge": tuned.at_edge,
+        "curves": curves,
+        "times": {rung: [number(x) for x in reached[rung]] for rung in reversed(RUNGS)},
+        "diverged": int(np.isinf(valid).sum()),
+        **_choice(choice),
     }
 
 
-def _json(x: Any) -> float | None:
-    return float(f"{float(x):.6g}") if np.isfinite(x) else None
+def _choice(choice: Tuned) -> dict[str, Any]:
+    table = dict(choice.table)
+    rates: dict[float, float] = {}
+    for hyper, loss in table.items():
+        rates[hyper.lr] = min(loss, rates.get(hyper.lr, np.inf))
+    return {
+        "hyper": {name: number(x) for name, x in choice.hyper._asdict().items()},
+        "trials": choice.trials,
+        "extensions": choice.extensions,
+        "at_edge": choice.at_edge,
+        "edge": choice.edge,
+        "tune_loss": number(table.get(choice.hyper, np.inf)),
+        "sensitivity": [[number(lr), number(rates[lr])] for lr in sorted(rates)],
+        "best_of": [number(x) for x in expected_best(list(table.values()))] if table else [],
+    }
+
+
+def _oracle(results: Results, found: Any) -> dict[str, Any]:
+    """Against the best baseline of each task, which no one could have known beforehand."""
+    learned, baselines = results.contestants[0], results.baselines
+    names = [task.name for task in results.tasks]
+    best = oracle(np.array([c.losses(names) for c in baselines]))
+    choice = {name: baselines[i].name for name, i in zip(names, best, strict=True)}
+    rows = [
+        row | {"optimizer": "oracle"}
+        for name, i in zip(names, best, strict=True)
+        for row in baselines[i].of(name)
+    ]
+    tuned = {name: baselines[i].tuned[name] for name, i in zip(names, best, strict=True)}
+    chosen = Contestant("oracle", "best baseline of each task", "baseline", False, tuned, rows)
+    return {"against": compare(learned, chosen, results.tasks, found), "choice": choice}
+
+
+def _misinformed(results: Results) -> list[dict[str, Any]]:
+    learned, names = results.contestants[0], [task.name for task in results.tasks]
+    headline = next(c for c in results.contestants if c.name == HEADLINE)
+    right, theirs, entries = learned.losses(names), headline.losses(names), []
+    for told, rows in sorted(results.misinformed.items()):
+        wrong = Contestant("learned", "", "learned", False, {}, rows).losses(names)
+        entries.append(
+            {
+                "told": told,
+                "against_told_right": interval(geometric_ratio(wrong, right)),
+                "against_headline": interval(geometric_ratio(wrong, theirs)),
+                "diverged": int(np.isinf(wrong).sum()),
+            }
+        )
+    return entries
+
+
+def _profile(results: Results, found: Any) -> dict[str, Any]:
+    """Performance profiles, and which variants gate them."""
+    field = [c for c in results.contestants if c.role != "frozen"]
+    reached = np.array([times(c, results.tasks, found)[0] for c in field])
+    ratios = time_ratios(reached)
+    curves = profile(ratios, TAU)
+    names = [c.name for c in field]
+    made: dict[str, Any] = {
+        "names": names,
+        "tau": TAU.tolist(),
+        "rho": {n: [number(x) for x in rho] for n, rho in zip(names, curves, strict=True)},
+        "area": {n: number(x) for n, x in zip(names, area(ratios), strict=True)},
+    }
+    if not results.variants:
+        return {"profile": made, "variants": []}
+    variants = _variants(results, field)
+    slots = {task.name: i for i, task in enumerate(results.tasks)}
+    # A task without a variant has nothing to fail.
+    stacked = np.ones((len(results.variants), *ratios.shape))
+    for i, (variant, entry) in enumerate(zip(results.variants, variants, strict=True)):
+        stacked[i, :, slots[variant.variant_of]] = entry.pop("ratios")
+    passed = area(gated(ratios, stacked))
+    made["gated"] = {n: number(x) for n, x in zip(names, passed, strict=True)}
+    return {"profile": made, "variants": variants}
+
+
+def _variants(results: Results, field: Sequence[Contestant]) -> list[dict[str, Any]]:
+    entries = []
+    runs = [
+        Contestant(c.name, c.label, c.role, c.horizon_free, c.tuned, results.variant_rows[c.name])
+        for c in field
+    ]
+    for variant in results.variants:
+        rungs = targets([variant], runs)
+        reached = np.array([times(c, [variant], rungs)[0] for c in runs])
+        losses = [c.losses([variant.name])[0] for c in runs]
+        diverged = [int(np.isinf(x).sum()) for x in losses]
+        ratios = time_ratios(reached)[:, 0]
+        # One run that diverges is enough: nobody can use what fails now and then.
+        ratios = np.where(np.array(diverged) > 0, np.inf, ratios)
+        entries.append(
+            {
+                "name": variant.name,
+                "of": variant.variant_of,
+                "results": {
+                    c.name: {
+                        "valid_loss": number(np.median(x)),
+                        "diverged": n,
+                        "slower": number(r),
+                        "missed": bool(r > 4),
+                    }
+                    for c, x, n, r in zip(runs, losses, diverged, ratios, strict=True)
+                },
+                "ratios": ratios,
+            }
+        )
+    return entries
+
+
+def _break_even(results: Results) -> dict[str, float | None] | None:
+    """Tasks after which meta-training cost less than tuning the headline baseline on each."""
+    steps = results.subject["card"].get("budget", {}).get("inner_steps")
+    if not steps:
+        return None
+    headline = next(c for c in results.contestants if c.name == HEADLINE)
+    tuning = np.mean(
+        [headline.tuned[t.name].trials * len(TUNE_SEEDS) * t.horizon for t in results.tasks]
+    )
+    spared = number(break_even(steps, float(tuning)))
+    return {"meta_steps": steps, "tuning_steps_per_task": round(float(tuning)), "tasks": spared}
+
+
+def _failures(results: Results) -> list[dict[str, Any]]:
+    """Every run of fresh seeds whose loss at the horizon is not finite."""
+    runs = [("report", row) for c in results.contestants for row in c.rows]
+    runs += [("misinformed", row) for rows in results.misinformed.values() for row in rows]
+    runs += [("variant", row) for rows in results.variant_rows.values() for row in rows]
+    facts = ("task", "optimizer", "lr", "weight_decay", "cosine", "extra", "seed", "told")
+    return [
+        {"stage": stage, **{name: row[name] for name in facts if name in row}}
+        for stage, row in runs
+        if row["valid_loss"] is None
+    ]

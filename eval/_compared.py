@@ -1,0 +1,96 @@
+"""One optimizer against another: ratios of losses, speed-ups, probability of improvement."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tasks import EvalTask
+
+from ._archive import curve_of
+from ._results import Contestant
+from ._stats import geometric_ratio, probability_of_improvement
+from ._times import censored_speedup, ladder, steps_to_target, target
+
+RUNGS = ("50", "75", "90", "best")
+"""Targets by name: how far, in log loss, from the first evaluation to the best baseline's best."""
+
+Targets = Mapping[str, Mapping[str, float]]
+"""Task -> rung -> validation loss."""
+
+
+def targets(tasks: Sequence[EvalTask], contestants: Sequence[Contestant]) -> dict[str, Any]:
+    """The ladder of every task, from the runs of the baselines among the contestants."""
+    found = {}
+    for task in tasks:
+        hardest = target([c.best(task) for c in contestants if c.role == "baseline"])
+        first = [[curve_of(row)[0] for row in c.of(task.name)] for c in contestants]
+        found[task.name] = dict(zip(RUNGS, ladder(first, hardest).tolist(), strict=True))
+    return found
+
+
+def times(
+    contestant: Contestant, tasks: Sequence[EvalTask], targets: Targets, rung: str = "best"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps to a rung (tasks, seeds), inf for a miss; and the steps that the runs had, (tasks,)."""
+    found, limits = [], []
+    for task in tasks:
+        rows = contestant.of(task.name)
+        steps = np.array(rows[0]["steps"])
+        losses = np.array([curve_of(row) for row in rows])
+        found.append(steps_to_target(steps, losses, targets[task.name][rung]))
+        limits.append(steps[-1])
+    return np.array(found), np.array(limits, float)
+
+
+def compare(
+    ours: Contestant, theirs: Contestant, tasks: Sequence[EvalTask], targets: Targets
+) -> dict[str, Any]:
+    """How ours does against theirs, pooled over tasks, as JSON types."""
+    names = [task.name for task in tasks]
+    pair = [side.losses(names) for side in (ours, theirs)]
+    tests = [side.losses(names, "test_loss") for side in (ours, theirs)]
+    speedups = {}
+    for rung in RUNGS:
+        (a, a_limit), (b, b_limit) = (times(side, tasks, targets, rung) for side in (ours, theirs))
+        speedups[rung] = speedup_json(a, b, a_limit, b_limit)
+    return {
+        "valid_ratio": interval(geometric_ratio(*pair)),
+        "test_ratio": interval(geometric_ratio(*tests)),
+        "improvement": interval(probability_of_improvement(*pair)),
+        "speedup": speedups.pop("best"),
+        "ladder": speedups,
+    }
+
+
+def speedup_json(
+    ours: np.ndarray, theirs: np.ndarray, ours_limit: np.ndarray, theirs_limit: np.ndarray
+) -> dict[str, Any]:
+    """A censored speed-up as JSON types: `mid` is a bound where `bound` is ">" or "<".
+
+    None where nothing is known; "~" where it lies between `least` and `most`. `text`: for people.
+    """
+    found = censored_speedup(ours, theirs, ours_limit, theirs_limit)
+    low, high = found.least > 0, np.isfinite(found.most)
+    mid = found.least if low else found.most
+    bound = "" if found.least == found.most else "~" if low and high else ">" if low else "<"
+    return {name: number(x) for name, x in found._asdict().items()} | {
+        "mid": number(mid), "bound": bound if low or high else "?", "text": found.text,
+    }  # fmt: skip
+
+
+def interval(found: Any) -> dict[str, float | None]:
+    """{"mid", "low", "high"} to six digits."""
+    return {name: number(x) for name, x in found._asdict().items()}
+
+
+def number(x: Any) -> float | None:
+    """Six significant digits; None, JSON's null, where not finite."""
+    return float(f"{float(x):.6g}") if np.isfinite(x) else None
+
+
+def verdict(ratio: Mapping[str, Any]) -> str:
+    """better, worse or undecided: whether the interval of a loss ratio excludes 1."""
+    if ratio["high"] < 1:
+        return "better"
+    return "worse" if ratio["low"] > 1 else "undecided"

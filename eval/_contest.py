@@ -1,0 +1,189 @@
+"""Who runs in an evaluation, and the runs that each of them makes."""
+
+import concurrent.futures
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import learned_opt
+from learned_opt import Artifact
+from tasks import EvalTask
+
+from ._archive import Archive, loss_of
+from ._baselines import ADAMW, Baseline, Hyper
+from ._keys import Identity, artifact_identity, baseline_identity
+from ._progress import Progress
+from ._results import Contestant, Row
+from ._run import Runner, Trial
+from ._subject import Subject
+from ._tune import TUNE_SEEDS, Tuned, tune
+
+REPORT_SEEDS = tuple(range(100, 110))
+BEYOND = 1.5
+"""Horizons that the learned optimizer may take to reach a target."""
+
+TOLD = (0.5, 2.0, 10.0)
+"""Wrong horizons that it is told, over the right one."""
+
+UNTUNED = Hyper(1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What runs: tasks, variants of them, seeds of reported runs, wrong horizons."""
+
+    tasks: tuple[EvalTask, ...]
+    variants: tuple[EvalTask, ...] = ()
+    seeds: tuple[int, ...] = REPORT_SEEDS
+    told: tuple[float, ...] = TOLD
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A contestant with its runs on variants and, the learned one, under wrong horizons."""
+
+    contestant: Contestant
+    variants: Sequence[Row]
+    misinformed: Mapping[float, Sequence[Row]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return self.contestant.label
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What makes an entry, and about how many runs that takes."""
+
+    make: Callable[[Plan, Archive], Entry]
+    runs: Callable[[Plan], int]
+
+
+def baseline_job(row: Baseline, name: str = "", role: Any = "baseline", identity: Any = None) -> Job:
+    """Tune a row on every task, run it on fresh seeds, and as tuned on the variants."""
+    identity = identity or baseline_identity(row)
+    name = name or row.name
+
+    def make(plan: Plan, archive: Archive) -> Entry:
+        runner = Runner(row.transform, row.eval_params)
+
+        def final_losses(trials: Sequence[Trial]) -> list[float]:
+            return [loss_of(found) for found in archive.run(identity, runner, trials, "tune")]
+
+        tuned = tune(row, plan.tasks, final_losses)
+        report, variants = _reported(plan, archive, identity, runner, tuned)
+        found = Contestant(name, row.label, role, row.horizon_free, tuned, report)
+        return Entry(found, variants)
+
+    return Job(make, lambda plan: row.trials * len(TUNE_SEEDS) * len(plan.tasks) + _fresh(plan))
+
+
+def frozen_job(hyper: Hyper) -> Job:
+    """AdamW under one setting on all tasks."""
+
+    def make(plan: Plan, archive: Archive) -> Entry:
+        runner = Runner(ADAMW.transform, ADAMW.eval_params)
+        tuned = {task.name: Tuned(hyper, 0, 0, ()) for task in plan.tasks}
+        rows, variants = _reported(plan, archive, baseline_identity(ADAMW), runner, tuned)
+        label = f"AdamW cosine, {hyper.lr:.2g} everywhere"
+        return Entry(Contestant("adamw_frozen", label, "frozen", False, tuned, rows), variants)
+
+    return Job(make, _fresh)
+
+
+def rival_job(artifact: Artifact) -> Job:
+    """Another learned optimizer, untuned."""
+    title = str(artifact.card.get("name", artifact.optimizer.name))
+
+    def make(plan: Plan, archive: Archive) -> Entry:
+        runner = Runner(lambda hyper, steps: learned_opt.learned(artifact, num_steps=steps))
+        tuned = {task.name: Tuned(UNTUNED, 0, 0, ()) for task in plan.tasks}
+        rows, variants = _reported(plan, archive, artifact_identity(artifact), runner, tuned)
+        label = f"{title}, untuned"
+        return Entry(Contestant(f"rival:{title}", label, "rival", False, tuned, rows), variants)
+
+    return Job(make, _fresh)
+
+
+def tuned_rival_job(artifact: Artifact) -> Job:
+    """Another learned optimizer whose learning rate, schedule and decay are tuned like AdamW's."""
+    title = str(artifact.card.get("name", artifact.optimizer.name))
+
+    def make(lr: Any, wd: Any, extra: Any) -> Any:
+        del extra
+        import optax
+
+        return optax.chain(
+            learned_opt.scale_by_learned(artifact, num_steps=1_000_000_000),
+            optax.add_decayed_weights(wd),
+            optax.scale_by_learning_rate(lr),
+        )
+
+    row = dataclasses.replace(
+        ADAMW, name=f"rival:{title}", label=f"{title}, tuned", make=make, lrs=(1e-4, 1e-1)
+    )
+    facts = artifact_identity(artifact).facts | {"tuned": 1}
+    return baseline_job(row, role="rival", identity=Identity(row.name, facts))
+
+
+def learned_job(subject: Subject) -> Job:
+    """What is judged: half as long again, under wrong horizons, on the variants."""
+
+    def make(plan: Plan, archive: Archive) -> Entry:
+        runner = Runner(lambda hyper, num_steps: subject.make(num_steps))
+        run = functools.partial(archive.run, subject.identity, runner, stage="report")
+        trials = [Trial(task, UNTUNED, seed) for task in plan.tasks for seed in plan.seeds]
+        rows = run([dataclasses.replace(trial, beyond=BEYOND) for trial in trials])
+        wrong = {
+            told: archive.run(
+                subject.identity, runner, [dataclasses.replace(t, told=told) for t in trials], "tune"
+            )
+            for told in plan.told
+        }
+        variants = run([Trial(task, UNTUNED, seed) for task in plan.variants for seed in plan.seeds])
+        tuned = {task.name: Tuned(UNTUNED, 0, 0, ()) for task in plan.tasks}
+        label = f"{subject.name}, untuned"
+        found = Contestant("learned", label, "learned", subject.horizon_free, tuned, rows)
+        return Entry(found, variants, wrong)
+
+    return Job(make, lambda plan: _fresh(plan) + len(plan.told) * len(plan.tasks) * len(plan.seeds))
+
+
+def run_jobs(jobs: Mapping[str, Job], plan: Plan, archive: Archive, progress: Progress) -> Any:
+    """Name -> entry; two jobs at a time, those with most runs first.
+
+    An error of one, or an interruption, stops the others after the calls that they are at.
+    """
+    for note in archive.notes:
+        progress.console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+    archive.watch = progress.runs
+    ordered = sorted(jobs, key=lambda name: -jobs[name].runs(plan))
+    # While one optimizer compiles the other runs.
+    with progress, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        futures = {name: pool.submit(jobs[name].make, plan, archive) for name in ordered}
+        try:
+            for future in concurrent.futures.as_completed(futures.values()):
+                progress.advance(future.result().label)
+        except BaseException:
+            archive.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return {name: futures[name].result() for name in jobs}
+
+
+def _reported(
+    plan: Plan, archive: Archive, identity: Identity, runner: Runner, tuned: Mapping[str, Tuned]
+) -> tuple[list[Row], list[Row]]:
+    """Runs on fresh seeds, on the tasks and on their variants with the settings of the task."""
+    pairs = [(task, task.name) for task in plan.tasks]
+    pairs += [(variant, variant.variant_of) for variant in plan.variants]
+    trials = [Trial(task, tuned[name].hyper, s) for task, name in pairs for s in plan.seeds]
+    rows = archive.run(identity, runner, trials, "report")
+    count = len(plan.tasks) * len(plan.seeds)
+    return rows[:count], rows[count:]
+
+
+def _fresh(plan: Plan) -> int:
+    return (len(plan.tasks) + len(plan.variants)) * len(plan.seeds)

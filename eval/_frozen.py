@@ -1,0 +1,56 @@
+"""One AdamW setting for all tasks: the fair rival of an optimizer that is not tuned."""
+
+import datetime
+import json
+import os
+from pathlib import Path
+
+import rich.console
+
+from checkpoints import claim_folder, hold_folder, write_atomic
+from tasks import load_suite
+
+from ._archive import Archive, loss_of
+from ._baselines import ADAMW, Hyper
+from ._keys import baseline_identity
+from ._run import Runner
+from ._tune import tune_frozen
+
+FILE = Path(__file__).with_name("archive") / "frozen.json"
+SUITE = "META_VALID_V1"
+
+
+def frozen_setting() -> Hyper:
+    """The setting that ships: chosen on tasks that nobody is judged by, once."""
+    return Hyper(**json.loads(FILE.read_text())["hyper"])
+
+
+def choose_setting(
+    folder: str | os.PathLike, *, console: rich.console.Console | None = None
+) -> Hyper:
+    """Choose it anew on META_VALID_V1, see `tune_frozen`, and write it to `FILE`.
+
+    Args:
+      folder: keeps the runs; interrupted, the same call goes on.
+    """
+    console = console or rich.console.Console()
+    tasks = load_suite(SUITE)
+    folder = claim_folder(folder, "frozen.toml", {"suite": SUITE}, what="runs of AdamW", resume=True)
+    with hold_folder(folder):
+        archive = Archive(folder / "runs.jsonl")
+        runner, identity = Runner(ADAMW.transform, ADAMW.eval_params), baseline_identity(ADAMW)
+        tuned = tune_frozen(
+            ADAMW, tasks, lambda ts: [loss_of(r) for r in archive.run(identity, runner, ts, "tune")]
+        )
+    choice = next(iter(tuned.values()))
+    facts = {
+        "hyper": choice.hyper._asdict(),
+        "suite": SUITE,
+        "settings": choice.trials,
+        "command": f"python -m eval frozen --out {folder}",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+    FILE.parent.mkdir(exist_ok=True)
+    write_atomic(FILE, json.dumps(facts, indent=1) + "\n")
+    console.print(f"{choice.trials} settings on {len(tasks)} tasks: {choice.hyper}", markup=False)
+    return choice.hyper

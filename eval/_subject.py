@@ -1,0 +1,98 @@
+"""What is judged: an artifact, or anyone's function num_steps -> optax.GradientTransformation."""
+
+import dataclasses
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any, Literal
+
+import optax
+
+import learned_opt
+from learned_opt import Artifact
+
+from ._keys import Identity, artifact_identity, factory_identity
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A complete optimizer that is told the number of steps and nothing else.
+
+    Attributes:
+      name: for people.
+      kind: what it comes from.
+      identity: what its runs depend on.
+      make: number of steps (maybe traced) -> the optimizer, whose updates are added.
+      card: provenance; empty for a factory.
+      horizon_free: it never uses the number of steps.
+    """
+
+    name: str
+    kind: Literal["artifact", "factory"]
+    identity: Identity
+    make: Callable[[Any], optax.GradientTransformation]
+    card: dict[str, Any]
+    horizon_free: bool = False
+
+    @property
+    def digest(self) -> str:
+        """The hash that sets it apart."""
+        facts = self.identity.facts
+        return facts["artifact"] if self.kind == "artifact" else facts["source"]
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `report.json`."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "identity": self.digest if self.kind == "artifact" else self.identity.facts["factory"],
+            "digest": self.digest,
+            "card": self.card,
+            "trials": 0,
+            "horizon_free": self.horizon_free,
+        }
+
+
+def artifact_subject(artifact: Artifact) -> Subject:
+    """A learned optimizer as it ships: no learning rate, no weight decay."""
+    try:
+        artifact.optimizer.transform(artifact.theta)
+        horizon_free = True
+    except ValueError:
+        horizon_free = False
+    return Subject(
+        artifact.card.get("name", "learned"),
+        "artifact",
+        artifact_identity(artifact),
+        lambda num_steps: learned_opt.learned(artifact, num_steps=num_steps),
+        artifact.card,
+        horizon_free,
+    )
+
+
+def factory_subject(where: str) -> Subject:
+    """The function `factory` of "module:factory", the module found from the working directory too.
+
+    Raises:
+      ValueError: no such module or function, or it does not build an optimizer.
+    """
+    module, colon, name = where.partition(":")
+    if not (module and colon and name):
+        raise ValueError(
+            f"--optimizer must be MODULE:FUNCTION, for example mine.rules:fast_sgd, got {where!r}"
+        )
+    sys.path.insert(0, "")
+    try:
+        factory = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"--optimizer {where} cannot be imported: {error}") from error
+    finally:
+        sys.path.remove("")
+    identity = factory_identity(factory)
+    made = factory(100)
+    if not isinstance(made, optax.GradientTransformation):
+        raise ValueError(
+            f"--optimizer {where} must return an optax.GradientTransformation for a number of "
+            f"steps, got {type(made).__name__}"
+        )
+    return Subject(name, "factory", identity, factory, {})
