@@ -1,0 +1,68 @@
+"""One optimizer, one colour, everywhere: Okabe & Ito's palette, safe for colour-blind readers."""
+
+import hashlib
+from typing import NamedTuple
+
+INK, SOFT, LINE = "#1b1f24", "#5b6570", "#dfe3e8"
+BETTER, WORSE = "#0072B2", "#D55E00"
+"""For the learned optimizer, and against it."""
+
+COLOURS = {
+    "learned": "#0072B2",
+    "adamw": "#D55E00",
+    "adam": "#E69F00",
+    "adam_default": "#8C8C8C",
+    "lion": "#009E73",
+    "adabelief": "#CC79A7",
+    "muon": "#56B4E9",
+    "sgdm": "#333333",
+    "schedule_free": "#A39200",  # the palette's yellow, dark enough for white paper
+    "adamw_frozen": "#D55E00",
+    "oracle": INK,
+}
+
+_OTHERS = ("#CC79A7", "#009E73", "#E69F00", "#56B4E9")
+_OTHER_DASHES = ((6.0, 1.5, 1.2, 1.5), (1.2, 1.4), (3.0, 1.4, 3.0, 3.0))
+_OTHER_MARKERS = ("s", "^", "D", "v", "P")
+_DASHES = {"adamw_frozen": (4.0, 2.0), "schedule_free": (5.0, 1.3, 1.3, 1.3)}
+
+LEAKAGE_COLOURS = {
+    "seen network, seen data": "#8C8C8C",
+    "seen network, new data": "#B87A00",
+    "new network, seen data": "#009E73",
+    "new network, new data": "#0072B2",
+}
+"""The less meta-training saw of a task, the stronger the colour."""
+
+
+class Style(NamedTuple):
+    """How an optimizer is drawn.
+
+    `dash`: lengths of dashes and gaps in line widths, () for a solid line; `marker`: Matplotlib's
+    letter, "" for a line without markers.
+    """
+
+    colour: str
+    dash: tuple[float, ...]
+    marker: str
+
+
+def colour_of(name: str) -> str:
+    """The colour of an optimizer; of an unknown name, one that depends on the name alone.
+
+    >>> colour_of("learned")
+    '#0072B2'
+    """
+    return COLOURS.get(name) or _OTHERS[_digest(name, 0) % len(_OTHERS)]
+
+
+def style_of(name: str) -> Style:
+    """Colour, dashes and marker; unknown names have dashes and markers to be told apart by."""
+    if name in COLOURS:
+        return Style(COLOURS[name], _DASHES.get(name, ()), "")
+    dash = _OTHER_DASHES[_digest(name, 1) % len(_OTHER_DASHES)]
+    return Style(colour_of(name), dash, _OTHER_MARKERS[_digest(name, 2) % len(_OTHER_MARKERS)])
+
+
+def _digest(name: str, index: int) -> int:
+    return hashlib.sha256(name.encode()).digest()[index]

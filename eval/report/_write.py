@@ -1,0 +1,59 @@
+"""Files of a report: report.json, report.html and report.md."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from checkpoints import write_atomic
+
+from ._markdown import to_markdown
+from ._page import to_html
+
+SCHEMA = 2
+Report = dict[str, Any]
+
+
+def write_report(report: Report, out: Path) -> None:
+    """Write `report.json`, `report.html` and `report.md`; equal reports give equal bytes.
+
+    Args:
+      report: schema 2; a number that is not finite must be null.
+      out: a folder that exists.
+
+    Raises:
+      ValueError: another schema, or a number that is not finite.
+    """
+    report = canonical(report)
+    write_atomic(out / "report.json", to_json(report))
+    write_atomic(out / "report.html", to_html(report))
+    write_atomic(out / "report.md", to_markdown(report))
+
+
+def canonical(report: Report) -> Report:
+    """The report with that sorted whose order means nothing: failures, machines, the card."""
+    found = report.get("schema")
+    if found != SCHEMA:
+        raise ValueError(f"a report must have schema {SCHEMA}, got {found!r}; evaluate again")
+    made = dict(report)
+    if made.get("failures"):
+        made["failures"] = sorted(made["failures"], key=lambda f: json.dumps(f, sort_keys=True))
+    if made.get("merged"):
+        merged = made["merged"]
+        made["merged"] = merged | {"machines": sorted(merged.get("machines") or [])}
+    subject = made["subject"]
+    made["subject"] = subject | {"card": dict(sorted((subject.get("card") or {}).items()))}
+    return made
+
+
+def to_json(report: Report) -> str:
+    """Indented JSON with lists of numbers on one line, so that two reports can be compared."""
+    try:
+        text = json.dumps(report, indent=1, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"a report must hold finite numbers or null: {error}") from None
+    return re.sub(r"\[\s+([^\[\]{}\"]+?)\s+\]", _one_line, text) + "\n"
+
+
+def _one_line(match: re.Match[str]) -> str:
+    return f"[{' '.join(match[1].split())}]"
