@@ -4,7 +4,7 @@ from ._baselines import BASELINES as BASELINES
 from ._baselines import Baseline as Baseline
 from ._baselines import Hyper as Hyper
 from ._evaluate import evaluate as evaluate
-from ._evaluate import write_report as write_report
+from .report import write_report as write_report
 from ._run import Runner as Runner
 from ._run import Trial as Trial
 from ._ship import pack_baselines as pack_baselines

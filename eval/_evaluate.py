@@ -33,7 +33,8 @@ from ._contest import (
 )
 from ._cost import BATCH_SIZES, NETWORKS, measure_costs
 from ._frozen import frozen_setting
-from ._grid import grid, grid_results
+from ._grid import grid
+from ._grid_results import grid_results
 from ._keys import baseline_identity
 from ._pack import shipped_file
 from ._progress import Progress

@@ -32,7 +32,7 @@ def sentence(report: dict[str, Any]) -> str:
     for group in report["groups"][1:]:
         if group["label"] == UNSEEN and len(group["tasks"]) < count:
             ratio = _interval(group["against"][headline]["valid_ratio"])
-            parts.append(f"on the {len(group['tasks'])} tasks with new network and data {ratio}")
+            parts.append(f"on the {_tasks(len(group['tasks']))} with new network and data {ratio}")
     cost = _cost(report)
     if cost:
         parts.append(cost)
@@ -42,7 +42,11 @@ def sentence(report: dict[str, Any]) -> str:
 
 def _counts(counts: dict[str, int], tasks: int) -> str:
     words = [f"{word} on {n}" for word, n in counts.items() if n]
-    return f"{', '.join(words)} of {tasks} task{'s' if tasks > 1 else ''}"
+    return f"{', '.join(words)} of {_tasks(tasks)}"
+
+
+def _tasks(count: int) -> str:
+    return f"{count} task{'s' if count > 1 else ''}"
 
 
 def _cost(report: dict[str, Any]) -> str:

@@ -1,0 +1,211 @@
+"""The numbers of the report, from runs made up so that every one of them is known."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from eval import BASELINES, Hyper, Tuned
+from eval._compared import verdict
+from eval._results import Contestant, Results
+from eval._run import eval_steps
+from eval._summary import ALL, leakage, summarise
+from tasks import EvalTask, FamilySpec
+from tasks.families import MLP, Conv
+
+CARD = {
+    "name": "made-up",
+    "trained_on": {"networks": ["mlp"], "datasets": ["digits"]},
+    "budget": {"inner_steps": 42_000},
+}
+SUBJECT = {"name": "made-up", "kind": "artifact", "card": CARD, "trials": 0, "horizon_free": False}
+TASKS = (
+    EvalTask("a", FamilySpec(MLP(), "digits"), horizon=100),
+    EvalTask("b", FamilySpec(MLP(), "digits"), horizon=100),
+    EvalTask("c", FamilySpec(Conv(), "letters/8"), horizon=100),
+)
+VARIANT = dataclasses.replace(TASKS[0], name="a~width", variant_of="a")
+SEEDS = range(100, 110)
+TABLE = ((Hyper(1e-3), 0.5), (Hyper(1e-2), 0.25), (Hyper(1e-2, 0.1), 0.3))
+
+
+def rows(name, factor, tasks=TASKS, diverged=(), beyond=1.0):
+    """Losses factor / step on every task: known ends and known times to any target."""
+    steps = eval_steps(100, beyond).tolist()
+    for task in tasks:
+        for seed in SEEDS:
+            ok = (task.name, seed) not in diverged
+            curve = [factor / step if ok else None for step in steps]
+            end = factor / 100 if ok else None
+            yield {
+                "task": task.name, "optimizer": name, "seed": seed, "lr": 0.01, "steps": steps,
+                "train_curve": curve, "valid_curve": curve, "test_curve": curve,
+                "valid_loss": end, "train_loss": end, "test_loss": end,
+                "test_accuracy": 0.5 if ok else None,
+            }  # fmt: skip
+
+
+def contestant(name, factor, role="baseline", **options):
+    tuned = Tuned(Hyper(1e-2), 7, 1, TABLE) if role == "baseline" else Tuned(Hyper(1.0), 0, 0, ())
+    choices = {task.name: tuned for task in TASKS}
+    free = name in ("adam_default", "adam", "schedule_free")
+    found = list(rows(name, factor, **options))
+    return Contestant(name, f"{name} label", role, free, choices, found)
+
+
+def report(learned=1.0, adamw=2.0, diverged=(), **parts):
+    contestants = [contestant("learned", learned, "learned", diverged=diverged, beyond=1.5)]
+    contestants += [contestant(b.name, adamw if b.name == "adamw" else 4.0) for b in BASELINES]
+    contestants += [contestant("adamw_frozen", 3.0, "frozen")]
+    suite = {"name": "suite", "hash": "0" * 16, "tier": "cpu", "smoke": False}
+    return summarise(Results(SUBJECT, suite, TASKS, contestants, **parts))
+
+
+def test_known_runs_give_known_numbers():
+    made = report()
+    task = made["tasks"][0]
+    against = task["against"]["adamw"]
+    assert against["valid_ratio"]["mid"] == pytest.approx(0.5)
+    assert against["improvement"]["mid"] == 1.0
+    assert task["targets"]["best"] == pytest.approx(2 / 100)
+    # The learned curve 1 / t is at 2 / 100 from step 50 on; AdamW's own is there at its end.
+    first = next(step for step in task["results"]["learned"]["steps"] if step >= 50)
+    assert task["results"]["learned"]["times"]["best"] == [first] * 10
+    assert task["results"]["adamw"]["times"]["best"] == [100] * 10
+    assert against["speedup"]["mid"] == pytest.approx(100 / first, rel=1e-5)
+    assert against["speedup"]["bound"] == ""
+    assert task["results"]["adamw"]["valid_loss"] == pytest.approx(0.02)
+    assert made["seeds"] == 10
+    assert made["failures"] == []
+    assert made["verdict"]["adamw"] == {"better": 3, "worse": 0, "undecided": 0}
+    assert made["verdict"]["adamw_frozen"]["better"] == 3
+
+
+def test_all_tasks_are_pooled_first_and_then_by_what_was_seen():
+    groups = report()["groups"]
+    assert [(g["label"], g["tasks"]) for g in groups] == [
+        (ALL, ["a", "b", "c"]),
+        ("seen network, seen data", ["a", "b"]),
+        ("new network, new data", ["c"]),
+    ]
+
+
+def test_a_target_that_a_baseline_missed_gives_a_bound_and_no_number():
+    speedup = report()["tasks"][0]["against"]["lion"]["speedup"]
+    assert speedup["bound"] == ">"
+    assert speedup["text"].startswith(">")
+    assert speedup["high"] is None
+
+
+def test_what_is_reached_after_the_horizon_is_no_final_loss():
+    """The learned optimizer's curve goes on to step 150; losses are those of step 100."""
+    result = report()["tasks"][0]["results"]["learned"]
+    assert result["steps"][-1] == 150
+    assert result["valid_loss"] == pytest.approx(1 / 100)
+    assert result["best_valid_loss"] == pytest.approx(1 / 100)
+    # Three times slower than the target-setter: it gets there on the way to 150.
+    late = report(learned=2.5)["tasks"][0]["results"]["learned"]["times"]["best"]
+    assert all(100 < step <= 150 for step in late)
+
+
+def test_the_sentence_is_made_of_the_intervals():
+    sentence = report()["sentence"]
+    assert "made-up, untuned, against AdamW tuned for each task is better on 3 of 3" in sentence
+    assert "final validation loss 0.50 [0.50, 0.50] times AdamW's" in sentence
+    assert "muon label 0.25 [0.25, 0.25]" in sentence
+    assert "on the 1 task with new network and data 0.50" in sentence
+    assert "no run diverged, and it is on no task worse than AdamW" in sentence
+    worse = report(4.0)["sentence"]
+    assert "worse on 3 of 3 tasks: final validation loss 2.00 [2.00, 2.00]" in worse
+    assert "the worst task is a with 2.00" in worse
+    assert "undecided on 3 of 3" in report(2.0)["sentence"]
+    assert "runs diverged on a" in report(diverged=[("a", 103)])["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("interval", "word"),
+    [
+        ((0.8, 0.99), "better"),
+        ((0.9, 1.0), "undecided"),
+        ((1.0, 1.2), "undecided"),
+        ((1.01, 2), "worse"),
+    ],
+)
+def test_verdicts_need_an_interval_that_excludes_one(interval, word):
+    assert verdict({"low": interval[0], "high": interval[1]}) == word
+
+
+def test_a_diverged_run_counts_is_listed_and_is_a_miss():
+    made = report(diverged=[("a", 103)])
+    (failure,) = made["failures"]
+    assert failure == {
+        "stage": "report", "task": "a", "optimizer": "learned", "lr": 0.01, "seed": 103,
+    }  # fmt: skip
+    want = np.exp((9 * np.log(0.5) + np.log(1000)) / 10)
+    task = made["tasks"][0]
+    assert task["against"]["adamw"]["valid_ratio"]["mid"] == pytest.approx(want, rel=1e-5)
+    assert task["results"]["learned"]["diverged"] == 1
+    assert task["results"]["learned"]["times"]["best"][3] is None
+
+
+def test_how_settings_were_chosen():
+    result = report()["tasks"][0]["results"]["adamw"]
+    assert result["sensitivity"] == [[1e-3, 0.5], [1e-2, 0.25]]
+    # Of the losses .5, .25, .3 one at random, the lower of two, the lowest.
+    assert result["best_of"] == pytest.approx([0.35, 0.8 / 3, 0.25], rel=1e-5)
+    assert result["tune_loss"] == 0.25
+    assert result["edge"] == 0
+    assert report()["tasks"][0]["results"]["learned"]["best_of"] == []
+
+
+def test_the_oracle_takes_the_best_baseline_of_each_task():
+    made = report()["oracle"]
+    assert made["choice"] == dict.fromkeys("abc", "adamw")
+    assert made["against"]["valid_ratio"]["mid"] == pytest.approx(0.5)
+
+
+def test_wrong_horizons():
+    rows_of = {told: list(rows("learned", 1.5 if told > 1 else 1.0)) for told in (10.0, 0.5)}
+    found = report(misinformed=rows_of)["misinformed"]
+    assert [entry["told"] for entry in found] == [0.5, 10.0]
+    assert found[1]["against_told_right"]["mid"] == pytest.approx(1.5)
+    assert found[1]["against_headline"]["mid"] == pytest.approx(0.75)
+
+
+def test_a_variant_that_diverges_once_gates_its_task():
+    names = ["learned", *(b.name for b in BASELINES), "adamw_frozen"]
+    fine = {name: list(rows(name, 1.0, [VARIANT])) for name in names}
+    made = report(variants=(VARIANT,), variant_rows=fine)
+    assert made["profile"]["area"]["learned"] == 1.0
+    assert made["profile"]["gated"]["learned"] == 1.0
+    once = fine | {"learned": list(rows("learned", 1.0, [VARIANT], [("a~width", 104)]))}
+    made = report(variants=(VARIANT,), variant_rows=once)
+    assert made["profile"]["gated"]["learned"] == pytest.approx(2 / 3)
+    assert made["variants"][0]["results"]["learned"]["missed"]
+    assert not made["variants"][0]["results"]["adamw"]["missed"]
+    assert [f["stage"] for f in made["failures"]] == ["variant"]
+
+
+def test_break_even_counts_the_steps_that_tuning_takes():
+    """7 settings x 3 seeds x 100 steps a task, against 42,000 steps of meta-training."""
+    assert report()["break_even"] == {
+        "meta_steps": 42_000, "tuning_steps_per_task": 2100, "tasks": 20.0,
+    }  # fmt: skip
+
+
+def test_leakage_labels():
+    labels = [
+        leakage(CARD, EvalTask("t", FamilySpec(n, d)))
+        for n in (MLP(), Conv())
+        for d in ("digits", "wine")
+    ]
+    assert labels == [
+        "seen network, seen data", "seen network, new data",
+        "new network, seen data", "new network, new data",
+    ]  # fmt: skip
+    assert leakage({}, TASKS[0]) == "new network, new data"
+
+
+def test_equal_runs_give_equal_json():
+    assert json.dumps(report()) == json.dumps(report(), allow_nan=False)
