@@ -4,7 +4,6 @@ from ._baselines import BASELINES as BASELINES
 from ._baselines import Baseline as Baseline
 from ._baselines import Hyper as Hyper
 from ._evaluate import evaluate as evaluate
-from .report import write_report as write_report
 from ._run import Runner as Runner
 from ._run import Trial as Trial
 from ._ship import pack_baselines as pack_baselines
@@ -12,3 +11,4 @@ from ._tune import Tuned as Tuned
 from ._tune import choose_frozen as choose_frozen
 from ._tune import tune as tune
 from ._tune import tune_frozen as tune_frozen
+from .report import write_report as write_report

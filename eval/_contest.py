@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import optax
+
 import learned_opt
 from learned_opt import Artifact
 from tasks import EvalTask
@@ -61,7 +63,9 @@ class Job:
     runs: Callable[[Plan], int]
 
 
-def baseline_job(row: Baseline, name: str = "", role: Any = "baseline", identity: Any = None) -> Job:
+def baseline_job(
+    row: Baseline, name: str = "", role: Any = "baseline", identity: Any = None
+) -> Job:
     """Tune a row on every task, run it on fresh seeds, and as tuned on the variants."""
     identity = identity or baseline_identity(row)
     name = name or row.name
@@ -74,7 +78,7 @@ def baseline_job(row: Baseline, name: str = "", role: Any = "baseline", identity
 
         tuned = tune(row, plan.tasks, final_losses)
         report, variants = _reported(plan, archive, identity, runner, tuned)
-        found = Contestant(name, row.label, role, row.horizon_free, tuned, report)
+        found = Contestant(row.name, row.label, role, row.horizon_free, tuned, report)
         return Entry(found, variants)
 
     return Job(make, lambda plan: row.trials * len(TUNE_SEEDS) * len(plan.tasks) + _fresh(plan))
@@ -113,8 +117,6 @@ def tuned_rival_job(artifact: Artifact) -> Job:
 
     def make(lr: Any, wd: Any, extra: Any) -> Any:
         del extra
-        import optax
-
         return optax.chain(
             learned_opt.scale_by_learned(artifact, num_steps=1_000_000_000),
             optax.add_decayed_weights(wd),
@@ -138,11 +140,16 @@ def learned_job(subject: Subject) -> Job:
         rows = run([dataclasses.replace(trial, beyond=BEYOND) for trial in trials])
         wrong = {
             told: archive.run(
-                subject.identity, runner, [dataclasses.replace(t, told=told) for t in trials], "tune"
+                subject.identity,
+                runner,
+                [dataclasses.replace(t, told=told) for t in trials],
+                "tune",
             )
             for told in plan.told
         }
-        variants = run([Trial(task, UNTUNED, seed) for task in plan.variants for seed in plan.seeds])
+        variants = run(
+            [Trial(task, UNTUNED, seed) for task in plan.variants for seed in plan.seeds]
+        )
         tuned = {task.name: Tuned(UNTUNED, 0, 0, ()) for task in plan.tasks}
         label = f"{subject.name}, untuned"
         found = Contestant("learned", label, "learned", subject.horizon_free, tuned, rows)

@@ -1,5 +1,6 @@
 """An evaluation in a folder: everybody's runs, what is measured beside them, the report."""
 
+import dataclasses
 import datetime
 import json
 import os
@@ -14,7 +15,7 @@ import rich.console
 
 from checkpoints import claim_folder, hold_folder, write_atomic
 from learned_opt import Artifact
-from tasks import EvalTask, load_suite
+from tasks import load_suite
 from tasks.suites import SUITES, Tier
 
 from ._archive import Archive
@@ -134,8 +135,6 @@ def _whole(suite: str, tier: Tier) -> tuple[Plan, dict[str, Job]]:
 
 
 def _smoke(suite: str, tier: Tier) -> tuple[Plan, dict[str, Job]]:
-    import dataclasses
-
     whole = suite_plan(suite, tier)
     tasks = [
         dataclasses.replace(task, horizon=min(SMOKE_STEPS, task.horizon))
@@ -224,5 +223,3 @@ def _costs(subject: Subject, smoke: bool) -> dict[str, Any]:
         for name, cost in row.costs.items()
     ]
     return {"rows": flat, "device": rows[0].device}
-
-

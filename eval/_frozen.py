@@ -35,7 +35,9 @@ def choose_setting(
     """
     console = console or rich.console.Console()
     tasks = load_suite(SUITE)
-    folder = claim_folder(folder, "frozen.toml", {"suite": SUITE}, what="runs of AdamW", resume=True)
+    folder = claim_folder(
+        folder, "frozen.toml", {"suite": SUITE}, what="runs of AdamW", resume=True
+    )
     with hold_folder(folder):
         archive = Archive(folder / "runs.jsonl")
         runner, identity = Runner(ADAMW.transform, ADAMW.eval_params), baseline_identity(ADAMW)
@@ -47,7 +49,7 @@ def choose_setting(
         "hyper": choice.hyper._asdict(),
         "suite": SUITE,
         "settings": choice.trials,
-        "command": f"python -m eval frozen --out {folder}",
+        "command": "python -m eval frozen",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
     FILE.parent.mkdir(exist_ok=True)

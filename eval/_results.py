@@ -46,7 +46,10 @@ class Contestant:
     def best(self, task: EvalTask) -> np.ndarray:
         """Lowest validation loss by the horizon, (seeds,)."""
         return np.array(
-            [curve_of(row)[np.array(row["steps"]) <= task.horizon].min() for row in self.of(task.name)]
+            [
+                curve_of(row)[np.array(row["steps"]) <= task.horizon].min()
+                for row in self.of(task.name)
+            ]
         )
 
 

@@ -30,7 +30,7 @@ class Subject:
     name: str
     kind: Literal["artifact", "factory"]
     identity: Identity
-    make: Callable[[Any], optax.GradientTransformation]
+    make: Callable[[Any], optax.GradientTransformationExtraArgs]
     card: dict[str, Any]
     horizon_free: bool = False
 
@@ -95,4 +95,6 @@ def factory_subject(where: str) -> Subject:
             f"--optimizer {where} must return an optax.GradientTransformation for a number of "
             f"steps, got {type(made).__name__}"
         )
-    return Subject(name, "factory", identity, factory, {})
+    return Subject(
+        name, "factory", identity, lambda steps: optax.with_extra_args_support(factory(steps)), {}
+    )

@@ -25,11 +25,14 @@ def trials(count, task=TASK, lr=0.1):
     return [Trial(task, Hyper(lr, 0.0), seed) for seed in range(count)]
 
 
-def made_up(trial, factor=1.0):
+def made_up(trial, factor=1.0, report=False):
     """A curve that says which trial it is of."""
-    steps = eval_steps(trial.task.horizon)
-    valid = factor * (1 + trial.seed) * trial.hyper.lr / steps
-    return Curve(steps, 2 * valid.astype(np.float32), valid.astype(np.float32), None)
+    steps = eval_steps(trial.task.horizon) if report else np.array([trial.task.horizon])
+    valid = (factor * (1 + trial.seed) * trial.hyper.lr / steps).astype(np.float32)
+    final = {"valid_loss": float(valid[-1])}
+    if report:
+        final |= {"test_loss": 3 * float(valid[-1]), "test_accuracy": 0.5}
+    return Curve(steps, 2 * valid, valid, 3 * valid if report else None, final)
 
 
 def value(trial, factor=1.0):
@@ -42,10 +45,10 @@ class Recorder:
     def __init__(self, factor=1.0):
         self.factor, self.asked, self.calls = factor, [], []
 
-    def __call__(self, trials):
+    def __call__(self, trials, *, report=False):
         self.asked += trials
         self.calls.append(len(trials))
-        return [made_up(trial, self.factor) for trial in trials]
+        return [made_up(trial, self.factor, report) for trial in trials]
 
 
 def packable(count, rng):
@@ -64,7 +67,8 @@ def packable(count, rng):
         if i % 4 == 0:
             row |= {"stage": "report", "steps": eval_steps(100 + i % 2).tolist()}
             row |= {
-                name: [number() for _ in range(POINTS)] for name in ("train_curve", "valid_curve")
+                f"{split}_curve": [number() for _ in range(POINTS)]
+                for split in ("train", "valid", "test")
             }
             row |= {"test_accuracy": number()} if i % 8 else {}
         yield row
@@ -85,12 +89,12 @@ def main(mode, folder):
         while not (folder / name).exists():
             time.sleep(0.01)
 
-    def runner(trials):
+    def runner(trials, *, report):
         if mode == "race":
             wait_for("end")
         if mode == "tear" and recorder.calls:
             Path.open = torn
-        return recorder(trials)
+        return recorder(trials, report=report)
 
     whole = Path.open
 

@@ -44,13 +44,6 @@ replace = dataclasses.replace
 OTHER = replace(TASK, name="other", spec=replace(SPEC, data="breast_cancer"))
 
 
-@pytest.fixture(autouse=True)
-def made_up_final_losses(monkeypatch):
-    """Made-up curves have no parameters to evaluate."""
-    final = lambda trial, curve: {"test_loss": 1.0 + trial.seed}  # noqa: E731
-    monkeypatch.setattr(eval._archive, "final_losses", final)
-
-
 # --- keys --------------------------------------------------------------------------------------
 
 
@@ -251,9 +244,10 @@ def test_runs_are_kept_task_by_task_and_never_repeated(tmp_path):
     path, recorder = tmp_path / "runs.jsonl", Recorder()
     seen = []
 
-    def runner(trials):
+    def runner(trials, *, report):
+        assert report
         seen.append(len(path.read_text().splitlines()) if path.exists() else 0)
-        return recorder(trials)
+        return recorder(trials, report=report)
 
     wanted = [*trials(38), *trials(3, OTHER), *trials(2, LATER), *trials(1, lr=0.2)]
     rows = Archive(path).run(RULE, runner, wanted, "report")
@@ -262,17 +256,24 @@ def test_runs_are_kept_task_by_task_and_never_repeated(tmp_path):
     for row, trial in zip(rows, wanted, strict=True):
         assert (row["task"], row["seed"]) == (trial.task.name, trial.seed)
         assert row["valid_loss"] == row["valid_curve"][-1] == value(trial)
-        assert row["test_loss"] == 1.0 + trial.seed
+        assert row["test_loss"] == pytest.approx(3 * row["valid_loss"], rel=1e-5)
     again = Archive(path)
     assert again.run(RULE, recorder, trials(40), "report")[:38] == rows[:38]
     assert recorder.calls == [39, 3, 2, 2]
     assert again.facts() == {"runs": 40, "shipped": 0, "conflicts": 0}
 
 
-def test_the_tune_stage_keeps_the_final_loss_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(eval._archive, "final_losses", lambda *a: pytest.fail("read a split"))
+def test_the_tune_stage_keeps_the_final_loss_alone(tmp_path):
     (row,) = Archive(tmp_path / "runs.jsonl").run(RULE, Recorder(), trials(1), "tune")
     assert not {name for name in row if name.endswith("curve")}
+    assert {name for name in row if name.endswith("loss")} == {"valid_loss"}
+
+
+def test_many_runs_are_kept_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(eval._archive, "MOST_AT_ONCE", 4)
+    recorder = Recorder()
+    Archive(tmp_path / "runs.jsonl").run(RULE, recorder, trials(10), "tune")
+    assert recorder.calls == [4, 4, 2]
 
 
 def test_a_whole_file_is_not_written_when_it_is_read(tmp_path):
@@ -350,9 +351,9 @@ def test_a_diverged_run_is_a_row(tmp_path, bad):
 def test_stop_ends_runs_after_the_task_they_are_at(tmp_path):
     archive, recorder = Archive(tmp_path / "runs.jsonl"), Recorder()
 
-    def runner(trials):
+    def runner(trials, *, report):
         archive.stop()
-        return recorder(trials)
+        return recorder(trials, report=report)
 
     with pytest.raises(concurrent.futures.CancelledError):
         archive.run(RULE, runner, [*trials(5), *trials(5, OTHER)], "tune")
@@ -578,8 +579,11 @@ def test_shipped_runs_come_first_and_are_not_copied(tmp_path):
 
 def test_the_package_ships_every_packed_file():
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    patterns = table["package-data"]["eval"]
-    room = ROOT / "eval"
-    shipped = {path for pattern in patterns for path in room.glob(pattern)}
-    assert {path for path in room.rglob("*") if path.suffix in (".npz", ".css")} <= shipped
-    assert eval._pack.shipped_file("S", "cpu").relative_to(room).match(patterns[1])
+    shipped = {
+        path
+        for package, patterns in table["package-data"].items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    kinds = (".npz", ".css", ".json")
+    assert {path for path in (ROOT / "eval").rglob("*") if path.suffix in kinds} <= shipped

@@ -16,18 +16,23 @@ import rich.console
 from processes import ROOT
 from runs import RULE, TASK, Recorder, trials
 
+import eval._contest
 import eval._evaluate
 import eval._progress
 import eval._ship
+from checkpoints import FolderError
 from eval import BASELINES, Baseline, Hyper, Runner, Trial
 from eval.__main__ import main
 from eval._archive import Archive
-from eval._cost import Cost
-from eval._evaluate import REPORT_SEEDS, Contestant, evaluate, planned_runs, run_jobs
+from eval._contest import REPORT_SEEDS, Entry, Job, Plan, baseline_job, run_jobs
+from eval._cost import Cost, CostRow
+from eval._evaluate import evaluate
 from eval._keys import COLUMNS, baseline_identity, run_key
 from eval._pack import FOLDER, shipped_file, unpack
 from eval._progress import Progress
+from eval._results import Contestant
 from eval._ship import pack_baselines
+from eval._subject import artifact_subject
 from learned_opt import Artifact, Nominal
 from tasks import EvalTask, FamilySpec, load_suite
 from tasks.families import MLP
@@ -35,7 +40,8 @@ from tasks.families import MLP
 NETWORK = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
 TASKS = (EvalTask("tiny", FamilySpec(NETWORK, "digits"), (("activation", 0),), 45),)
 CHOSEN = tuple(row for row in BASELINES if row.name in ("adam_default", "adamw"))
-FAKE = Baseline("fake", "fake", lambda *a: optax.identity(), True, (1e-3, 1e-1), (0.1, 1.0))
+PLAN = Plan(TASKS)
+FAKE = Baseline("fake", "fake", lambda *a: optax.identity(), (1e-3, 1e-1), (0.1, 1.0))
 SILENT = rich.console.Console(file=io.StringIO(), width=200)
 
 
@@ -51,12 +57,12 @@ def trial_of(row, tasks):
 def check(rows, tasks, rtol):
     """Rows are what their runs give, and are found by their keys."""
     known = {row.name: row for row in BASELINES}
-    runners = {row.name: Runner(row.transform) for row in BASELINES}
+    runners = {row.name: Runner(row.transform, row.eval_params) for row in BASELINES}
     for row in rows:
         baseline, trial = known[row["optimizer"]], trial_of(row, tasks)
         assert row["key"] == run_key(baseline_identity(baseline), trial, row["stage"])
-        (curve,) = runners[baseline.name]([trial])
-        np.testing.assert_allclose(curve.valid[-1], row["valid_loss"], rtol=rtol)
+        (curve,) = runners[baseline.name]([trial], report=row["stage"] == "report")
+        np.testing.assert_allclose(curve.final["valid_loss"], row["valid_loss"], rtol=rtol)
         if row["stage"] == "report":
             np.testing.assert_array_equal(curve.steps, row["steps"])
             np.testing.assert_allclose(curve.valid, row["valid_curve"], rtol=rtol)
@@ -67,7 +73,7 @@ def tiny_suite(shipped=None):
     """A suite of one tiny task, and two baselines, in all threads."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (eval._ship, eval._evaluate):
-            patch.setattr(module, "load_suite", lambda name, tier: TASKS)
+            patch.setattr(module, "suite_plan", lambda name, tier: PLAN)
             patch.setattr(module, "BASELINES", CHOSEN)
         patch.setattr(eval._evaluate, "shipped_file", lambda suite, tier: shipped)
         jax.config.update("jax_numpy_dtype_promotion", "standard")  # optax's own code
@@ -83,15 +89,15 @@ def packed(tmp_path_factory):
     out = tmp_path_factory.mktemp("shipped") / "tiny-cpu.npz"
     made, real = [], Runner.__call__
 
-    def interrupted(runner, trials):
+    def interrupted(runner, trials, *, report=False):
         if len(made) >= 2:
             raise KeyboardInterrupt
         made.append(len(trials))
-        return real(runner, trials)
+        return real(runner, trials, report=report)
 
-    def counted(runner, trials):
+    def counted(runner, trials, *, report=False):
         made.append(len(trials))
-        return real(runner, trials)
+        return real(runner, trials, report=report)
 
     with tiny_suite() as patch:
         patch.setattr(Runner, "__call__", interrupted)
@@ -134,7 +140,7 @@ def test_packed_runs_are_all_of_the_protocol(packed):
 def test_packing_again_makes_nothing_and_gives_the_same_bytes(tiny, packed, tmp_path):
     """Also where only the file is there, as in a fresh clone."""
     out, _ = packed
-    tiny.setattr(Runner, "__call__", lambda *a: pytest.fail("ran"))
+    tiny.setattr(Runner, "__call__", lambda *a, **k: pytest.fail("ran"))
     content = out.read_bytes()
     pack_baselines("tiny", out=out, console=SILENT)
     assert out.read_bytes() == content
@@ -149,14 +155,13 @@ def test_a_new_version_of_a_baseline_replaces_its_rows_alone(tiny, packed, tmp_p
     out, rows = packed
     copy, recorder = tmp_path / "copy.npz", Recorder()
     copy.write_bytes(out.read_bytes())
-    identity = eval._evaluate.baseline_identity
+    identity = eval._contest.baseline_identity
     tiny.setattr(
-        eval._evaluate,
+        eval._contest,
         "baseline_identity",
         lambda row: identity(row)._replace(facts={"new": row.name}),
     )
-    tiny.setattr(Runner, "__call__", lambda runner, trials: recorder(trials))
-    tiny.setattr(eval._archive, "final_losses", lambda *a: {})
+    tiny.setattr(Runner, "__call__", lambda runner, trials, **options: recorder(trials, **options))
     pack_baselines("tiny", out=copy, only=["adam_default"], console=SILENT)
     assert len(recorder.asked) == len(TASKS) * len(REPORT_SEEDS)
     old = {row["key"]: row for row in rows}
@@ -168,20 +173,38 @@ def test_a_new_version_of_a_baseline_replaces_its_rows_alone(tiny, packed, tmp_p
 
 def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_path):
     _, rows = packed
-    cost = {name: Cost(1.0, 0.1, 1.0, 1.0, 1.0) for name in ("learned", "adam")}
-    costs = {name: {"parameters": 1, "costs": cost} for name in ("small", "1M")}
-    tiny.setattr(eval._evaluate, "measure_costs", lambda optimizers: costs)
+    cost = {name: Cost(1.0, 0.1, 1.0, 0.5, 1.0, 8, 8, 1.0, 5) for name in ("learned", "adamw")}
+    watched = []
+    tiny.setattr(
+        eval._evaluate, "measure_costs", lambda *a, **k: (CostRow("1M", 1, 128, "", cost),)
+    )
+    tiny.setattr(eval._evaluate, "grid", lambda: ())
+    tiny.setattr(eval._evaluate, "grid_results", lambda *a, **k: ())
+    trace = eval._evaluate.trace
+    tiny.setattr(eval._evaluate, "trace", lambda *a, **k: watched.append(a) or trace(*a, **k))
     optimizer = Nominal()
     artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {"name": "mine"})
-    report = evaluate(artifact, "tiny", tmp_path / "report", console=SILENT)
-    count = len(TASKS) * len(REPORT_SEEDS)
-    assert report["archive"] == {"runs": len(rows) + count, "shipped": len(rows), "conflicts": 0}
-    lines = (tmp_path / "report" / "runs.jsonl").read_text().splitlines()
-    assert {json.loads(line)["optimizer"] for line in lines} == {"mine"}
+    subject, folder = artifact_subject(artifact), tmp_path / "report"
+    report = evaluate(subject, "quickstart", folder, console=SILENT)
+    seeds = len(TASKS) * len(REPORT_SEEDS)
+    # Of its own: at the right horizon and at three wrong ones; and the frozen AdamW's.
+    count = 4 * seeds + seeds
+    assert report["merged"] == {"runs": len(rows) + count, "shipped": len(rows), "conflicts": 0}
+    lines = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
+    assert {line["optimizer"] for line in lines} == {"mine", "adamw"}
     assert len(lines) == count
-    tiny.setattr(Runner, "__call__", lambda *a: pytest.fail("ran"))
-    again = evaluate(artifact, "tiny", tmp_path / "report", console=SILENT)
+    assert {line.get("told", 1.0) for line in lines} == {1.0, 0.5, 2.0, 10.0}
+    assert report["verdict"].keys() == {"adam_default", "adamw", "adamw_frozen"}
+    assert {path.name for path in folder.iterdir() if path.name.startswith("report")} == {
+        "report.html", "report.json", "report.md",
+    }  # fmt: skip
+    assert len(watched) == 2
+    tiny.setattr(Runner, "__call__", lambda *a, **k: pytest.fail("ran"))
+    again = evaluate(subject, "quickstart", folder, console=SILENT)
     assert {**again, "seconds": 0} == {**report, "seconds": 0}
+    assert len(watched) == 2  # neither runs nor measurements are repeated
+    with pytest.raises(FolderError, match="already holds another run"):
+        evaluate(subject, "quickstart", folder, smoke=True, console=SILENT)
 
 
 @pytest.mark.slow
@@ -210,32 +233,34 @@ def test_a_sample_of_the_shipped_runs_is_what_running_them_gives(path):
 
 
 def test_planned_runs_are_those_of_an_optimum_in_the_middle():
-    """5 learning rates, then 3 of them x 2 decays, 3 seeds each; 10 seeds of the best."""
-    assert planned_runs(FAKE, TASKS) == 3 * (5 + 3 * 2) + 10
+    """5 learning rates, 3 of them x 2 decays, 3 seeds each; 10 seeds of the best."""
+    assert baseline_job(FAKE).runs(PLAN) == 3 * (5 + 3 * 2) + 10
     untuned = next(row for row in BASELINES if row.name == "adam_default")
-    assert planned_runs(untuned, TASKS) == 10
+    assert baseline_job(untuned).runs(PLAN) == 10
 
 
 def test_an_error_of_one_job_stops_the_others(tmp_path):
     archive, recorder = Archive(tmp_path / "runs.jsonl"), Recorder()
     started = concurrent.futures.Future()
 
-    def failing():
+    def failing(plan, archive):
         started.result(timeout=30)
         raise ArithmeticError("no")
 
-    def long():
-        def runner(some):
+    def long(plan, archive):
+        def runner(some, *, report):
             started.set_result(None) if not recorder.asked else archive._stopped.wait(30)
-            return recorder(some)
+            return recorder(some, report=report)
 
         five = [dataclasses.replace(TASK, horizon=horizon) for horizon in range(100, 105)]
         wanted = [trial for task in five for trial in trials(3, task)]
-        return Contestant("long", "long", {}, archive.run(RULE, runner, wanted, "tune"))
+        rows = archive.run(RULE, runner, wanted, "tune")
+        return Entry(Contestant("long", "long", "baseline", False, {}, rows), [])
 
     progress = Progress(rich.console.Console(file=io.StringIO()), "Evaluating", 2, 15)
+    jobs = {"long": Job(long, lambda plan: 15), "failing": Job(failing, lambda plan: 0)}
     with pytest.raises(ArithmeticError):
-        run_jobs({"long": long, "failing": failing}, archive, progress)
+        run_jobs(jobs, PLAN, archive, progress)
     assert len(recorder.asked) <= 2 * 3
     assert len(Archive(archive.path).rows) == len(recorder.asked)
 
@@ -244,7 +269,7 @@ def test_notes_on_the_files_are_shown(tmp_path):
     path, text = tmp_path / "runs.jsonl", io.StringIO()
     path.write_text("no\n")
     archive = Archive(path)
-    run_jobs({}, archive, Progress(rich.console.Console(file=text, width=40), "", 0, 0))
+    run_jobs({}, PLAN, archive, Progress(rich.console.Console(file=text, width=40), "", 0, 0))
     assert text.getvalue() == f"note: {archive.notes[0]}\n"
 
 

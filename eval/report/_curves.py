@@ -109,7 +109,7 @@ def tuning(report: Report, task: Report) -> str | None:
 
 
 TRACES = {
-    "effective_lr": "step length, as Adam's learning rate",
+    "effective_lr": "as a learning rate of Adam",
     "relative": "step length over weight size",
     "cosine": "cosine to Adam's step",
 }

@@ -139,8 +139,8 @@ def cards(report: Report) -> str:
                    for n, r in t["results"].items() if n == "learned")  # fmt: skip
         total = report["seeds"] * len(report["tasks"])
         made.append(
-            card("tuning", number(ours), f"settings tried, {name}: {number(theirs)}",
-                 "a task, each on the tuning seeds",
+            card("tuning", number(ours), f"against {number(theirs)}",
+                 f"settings tried per task, its own and {name}'s",
                  f"{runs} of {total} of its runs diverged")
         )  # fmt: skip
     return f'<div class="cards">{"".join(made)}</div>'
@@ -321,8 +321,9 @@ def _provenance(report: Report) -> str:
             f"has paid for itself after <b>{number(found['tasks'])} tasks</b>.</p>"
         )
     command = escape(reproduce(report))
-    again = f"<h3>Again</h3><pre>{command}</pre>"
-    return f"{text}{_tables.provenance(report)}{again}<p>{duration(report.get('seconds'))}.</p>"
+    took = f"<p>It took {duration(report['seconds'])}.</p>" if known(report.get("seconds")) else ""
+    again = f"<h3>Again</h3><pre>{command}</pre>{took}"
+    return f"{text}{_tables.provenance(report)}{again}"
 
 
 def reproduce(report: Report) -> str:
