@@ -178,9 +178,11 @@ def _frozen(args: argparse.Namespace, console: rich.console.Console) -> None:
 def _compare(args: argparse.Namespace, console: rich.console.Console) -> None:
     from .report import write_comparison
 
-    pair = [json.loads(Path(path).read_text()) for path in args.reports]
-    sentence = write_comparison(*pair, Path(args.out))
-    console.print(f"\n{sentence}\n", highlight=False, markup=False)
+    one, two = (json.loads(Path(path).read_text()) for path in args.reports)
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    found = write_comparison(one, two, out)
+    console.print(f"\n{found['sentence']}\n", highlight=False, markup=False)
     console.print(f"Side by side: {args.out}/compare.html")
 
 

@@ -1,0 +1,138 @@
+"""What is judged: artifacts, anyone's functions; and the command line that takes them."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eval.__main__ import main
+from eval._archive import Archive
+from eval._contest import REPORT_SEEDS, Plan, learned_job, tuned_rival_job
+from eval._subject import artifact_subject, factory_subject
+from learned_opt import Artifact, Nominal, PerParamMLP
+from tasks import EvalTask, FamilySpec
+from tasks.families import MLP
+
+SOURCE = """
+import optax
+
+def sgd(num_steps):
+    return optax.sgd(0.1)
+
+def number(num_steps):
+    return 3
+"""
+NETWORK = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
+TASK = EvalTask("tiny", FamilySpec(NETWORK, "digits"), (("activation", 0),), 40)
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A module of a user's in the working directory."""
+    (tmp_path / "users_rules.py").write_text(SOURCE)
+    monkeypatch.chdir(tmp_path)
+    return "users_rules"
+
+
+@pytest.fixture
+def standard():
+    """optax's own code mixes dtypes, and it runs in threads."""
+    jax.config.update("jax_numpy_dtype_promotion", "standard")
+    yield
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def artifact(optimizer, **card):
+    return Artifact(optimizer, optimizer.init(jax.random.key(0)), card)
+
+
+def test_a_function_is_a_subject(module):
+    subject = factory_subject(f"{module}:sgd")
+    assert (subject.name, subject.kind, subject.card) == ("sgd", "factory", {})
+    # Takes the loss as a keyword, though plain optimizers do not.
+    updates, _ = subject.make(10).update(
+        jnp.ones(2), subject.make(10).init(jnp.ones(2)), jnp.ones(2), value=jnp.zeros(())
+    )
+    np.testing.assert_allclose(updates, -0.1, rtol=1e-6)
+    assert subject.to_json()["identity"] == f"{module}:sgd"
+    assert len(subject.digest) == 64
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("users_rules", "must be MODULE:FUNCTION, for example"),
+        ("users_rules:none", "cannot be imported: module 'users_rules' has no attribute 'none'"),
+        ("no_such_module:f", "cannot be imported: No module named 'no_such_module'"),
+        ("users_rules:number", "must return an optax.GradientTransformation for a number of steps"),
+    ],
+)
+def test_what_is_no_optimizer_is_one_sentence(module, where, message, capsys, tmp_path):
+    assert main(["--optimizer", where, "--out", str(tmp_path / "report")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --optimizer ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("args", [[], ["quickstart", "--optimizer", "a:b"]])
+def test_one_optimizer_is_judged(args, capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        main([*args, "--out", str(tmp_path)])
+    assert "give either an artifact or --optimizer MODULE:FUNCTION" in capsys.readouterr().err
+
+
+def test_who_needs_no_horizon_is_found_out():
+    assert not artifact_subject(artifact(Nominal(), name="a")).horizon_free
+    assert artifact_subject(artifact(PerParamMLP(), name="b")).horizon_free
+
+
+def test_the_subject_runs_half_as_long_again_and_under_wrong_horizons(standard, module, tmp_path):
+    plan = Plan((TASK,), seeds=REPORT_SEEDS[:2], told=(0.5,))
+    job = learned_job(artifact_subject(artifact(Nominal(), name="mine")))
+    entry = job.make(plan, Archive(tmp_path / "runs.jsonl"))
+    assert job.runs(plan) == 4
+    assert [row["steps"][-1] for row in entry.contestant.rows] == [60, 60]
+    # Told half of the horizon it stands still from there on.
+    (wrong, _), (right, _) = entry.misinformed[0.5], entry.contestant.rows
+    assert wrong["valid_loss"] != right["valid_loss"]
+    assert "steps" not in wrong
+    # A rule that does not look at the horizon does not care what it is told.
+    entry = learned_job(factory_subject(f"{module}:sgd")).make(plan, Archive(tmp_path / "b.jsonl"))
+    for wrong, right in zip(entry.misinformed[0.5], entry.contestant.rows, strict=True):
+        assert wrong["valid_loss"] == pytest.approx(right["valid_loss"], rel=1e-5)
+
+
+def test_a_tuned_rival_is_tuned_like_adamw(standard, tmp_path):
+    plan = Plan((TASK,), seeds=REPORT_SEEDS[:2], told=())
+    rival = artifact(PerParamMLP(), name="theirs")
+    contestant = tuned_rival_job(rival).make(plan, Archive(tmp_path / "runs.jsonl")).contestant
+    assert (contestant.name, contestant.role) == ("rival:theirs", "rival")
+    choice = contestant.tuned["tiny"]
+    assert choice.trials >= 26
+    assert {hyper.cosine for hyper, _ in choice.table} == {0.0, 1.0}
+    assert len(contestant.rows) == 2
+
+
+@pytest.mark.slow
+def test_a_smoke_run_of_a_function_and_its_comparison(module):
+    """The whole path in a minute; two reports side by side."""
+    jax.config.update("jax_numpy_dtype_promotion", "standard")
+    try:
+        assert main(["--optimizer", f"{module}:sgd", "--smoke", "--out", "a"]) == 0
+        assert main(["quickstart", "--smoke", "--rival", "quickstart", "--out", "b"]) == 0
+        assert main(["compare", "a/report.json", "b/report.json", "--out", "both"]) == 0
+    finally:
+        jax.config.update("jax_numpy_dtype_promotion", "strict")
+    report = json.loads(Path("a/report.json").read_text())
+    assert report["smoke"]
+    assert report["subject"]["name"] == "sgd"
+    assert report["sentence"].startswith("sgd, untuned, against AdamW tuned for each task is")
+    (everything, *_) = json.loads(Path("b/report.json").read_text())["groups"]
+    ratio = everything["against"]["rival:quickstart"]["valid_ratio"]
+    assert ratio == {"mid": 1.0, "low": 1.0, "high": 1.0}
+    assert Path("both/compare.html").stat().st_size > 1000
