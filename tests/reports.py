@@ -84,8 +84,8 @@ def result(index: int, name: str, horizon: int, diverged: bool) -> dict[str, Any
         "times": {k: [None if diverged else 100.0 * WORTH[name] + s for s in range(10)]
                   for k in ("best", "90", "75", "50")},
         "seed_losses": {
-            which: [None if diverged and s == 3 else floor * f * (1 + 0.02 * math.sin(3 * s + index))
-                    for s in range(10)]
+            which: [None if diverged and s == 3 else
+                    floor * f * (1 + 0.02 * math.sin(3 * s + index)) for s in range(10)]
             for which, f in (("valid", 1.0), ("test", 1.02))
         },
         "diverged": 4 if diverged else 0,

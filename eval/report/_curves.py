@@ -13,7 +13,7 @@ Report = dict[str, Any]
 
 
 def losses(report: Report, task: Report, which: str, seconds: bool = False) -> str | None:
-    """F1, F1b: loss on one split against steps or seconds, median and quartiles over seeds."""
+    """F1, F1b: median loss on one split against steps or seconds; quartiles of two."""
     drawn = []
     for index, name in enumerate(report["optimizers"]):
         found = task["results"].get(name, {})
@@ -29,8 +29,9 @@ def losses(report: Report, task: Report, which: str, seconds: bool = False) -> s
         return None
     figure, axes = board(WIDTH, HEIGHT)
     main = ("learned", report["headline"])
-    for index, name, x, low, mid, high in drawn:
-        band(axes, x, low, high, style_of(name), f"o{index}", name in main)
+    for index, name, x, low, _, high in drawn:
+        if name in main:  # ten bands would be mud
+            band(axes, x, low, high, style_of(name), f"o{index}")
     for index, name, x, _, mid, _ in drawn:
         width = 2.3 if name == "learned" else 1.7 if name in main else 1.1
         line(axes, x, mid, style_of(name), f"o{index}", width=width)
@@ -57,12 +58,12 @@ def sensitivity(report: Report, task: Report) -> str | None:
         for name, r in task["results"].items()
         if len(r.get("sensitivity") or []) > 1
     }
-    values = [y for pairs in found.values() for _, y in pairs if known(y)]
+    values: list[float] = [y for pairs in found.values() for _, y in pairs if known(y)]
     if not values:
         return None
     figure, axes = board(WIDTH, HEIGHT)
     ours = _untuned(task)
-    low = min([*values, *([ours] if ours else [])])
+    low = min(values if ours is None else [*values, ours])
     top = min(max(values), 12 * low) * 1.1
     log_axis(axes, "x", *_span([np.array([x for x, _ in pairs]) for pairs in found.values()]))
     if low > 0:
@@ -87,12 +88,12 @@ def tuning(report: Report, task: Report) -> str | None:
     found = {
         name: r["best_of"] for name, r in task["results"].items() if len(r.get("best_of") or []) > 1
     }
-    values = [y for curve in found.values() for y in curve if known(y)]
+    values: list[float] = [y for curve in found.values() for y in curve if known(y)]
     if not values:
         return None
     figure, axes = board(WIDTH, HEIGHT)
     ours = _untuned(task)
-    low = min([*values, *([ours] if ours else [])])
+    low = min(values if ours is None else [*values, ours])
     for name, curve in found.items():
         x, y = thin(range(1, len(curve) + 1), curve)
         width = 1.9 if name == report["headline"] else 1.2
@@ -108,7 +109,7 @@ def tuning(report: Report, task: Report) -> str | None:
 
 
 TRACES = {
-    "effective_lr": "step length, as Adam's learning rate",
+    "effective_lr": "as a learning rate of Adam",
     "relative": "step length over weight size",
     "cosine": "cosine to Adam's step",
 }
@@ -190,5 +191,3 @@ def _number(report: Report, task: Report) -> int:
 def _span(arrays: list[np.ndarray], pad: float = 1.2) -> tuple[float, float]:
     low, high = limits(np.concatenate(arrays), pad) or (1.0, 10.0)
     return (low, high) if high > low else (low / 2, high * 2)
-
-

@@ -131,7 +131,13 @@ def thin(x: Sequence[float], *curves: Sequence[float | None]) -> tuple[np.ndarra
 
 
 def line(
-    axes: Axes, x: np.ndarray, y: np.ndarray, style: Style, mark: str, *, width: float = 1.3,
+    axes: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    style: Style,
+    mark: str,
+    *,
+    width: float = 1.3,
     stairs: bool = False,
 ) -> None:
     """One optimizer's curve. `mark`: its class on the page."""
@@ -150,15 +156,12 @@ def line(
 
 
 def band(
-    axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, style: Style, mark: str,
-    strong: bool,
-) -> None:  # fmt: skip
+    axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, style: Style, mark: str
+) -> None:
     """Quartiles around a curve."""
     ok = np.isfinite(low) & np.isfinite(high)
     if ok.sum() > 1:
-        area = axes.fill_between(
-            x[ok], low[ok], high[ok], color=style.colour, alpha=0.2 if strong else 0.08, lw=0
-        )
+        area = axes.fill_between(x[ok], low[ok], high[ok], color=style.colour, alpha=0.18, lw=0)
         area.set_gid(f"c:{mark}")
 
 

@@ -100,8 +100,9 @@ def _row(
             fontsize=8, color=row.colour,
         )  # fmt: skip
     axes.annotate(
-        text, (0, y), (-left + (16 if head else 4), 0), xycoords=side, textcoords="offset points", va="center",
-        weight=weight, fontsize=size, color=SOFT if head else INK,
+        text, (0, y), (-left + (16 if head else 4), 0), xycoords=side,
+        textcoords="offset points", va="center", weight=weight, fontsize=size,
+        color=SOFT if head else INK,
     )  # fmt: skip
     if head or not found:
         return
@@ -127,7 +128,7 @@ def _row(
     marker = {">": ">", "<": "<"}.get(bound, "D" if pooled else "o")
     point = axes.plot(
         inside(found["mid"], low), y, marker, ms=7.5 if bound or pooled else 7, mew=1.8,
-        color=row.colour, mfc="#ffffff" if bound else row.colour, zorder=4,
+        color=row.colour, mfc="#ffffff" if bound else row.colour, zorder=4, clip_on=False,
     )[0]  # fmt: skip
     name = row.mark or ("censored" if bound else "measured")
     for artist in (group, point):

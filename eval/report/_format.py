@@ -3,7 +3,7 @@
 import html
 import json
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 MISSING = "–"
 
@@ -16,7 +16,7 @@ def escape(value: Any) -> str:
     return html.escape(str(value), quote=True)
 
 
-def known(x: Any) -> bool:
+def known(x: Any) -> TypeGuard[float]:
     """Whether x is a finite number."""
     return isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
 
@@ -54,7 +54,9 @@ def times(x: Any) -> str:
     """A factor, with two digits after the point, fewer where large."""
     if not known(x):
         return MISSING
-    return f"{x:.2f}" if 0.095 <= x < 9.95 else (f"{x:.1f}" if 9.95 <= x < 99.5 else f"{x:.2g}")
+    if x >= 99.5:
+        return f"{x:,.0f}"
+    return f"{x:.2f}" if 0.095 <= x < 9.95 else (f"{x:.1f}" if x >= 9.95 else f"{x:.2g}")
 
 
 def mid(found: Interval | None) -> str:
@@ -96,7 +98,7 @@ def faster(found: Interval | None) -> str:
         return "unknown"
     value, bound = found["mid"], found.get("bound", "")
     if bound:
-        return f"{bound}{value:.2g}x"
+        return f"{bound}{value:.2g}x" if value < 99.5 else f"{bound}{value:,.0f}x"
     return f"{times(value)}x"
 
 

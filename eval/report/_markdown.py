@@ -49,8 +49,8 @@ def grid(head: list[str], rows: list[list[str]]) -> str:
 
 def plain(text: Any) -> str:
     """Text that Markdown leaves as it is, on one line."""
-    text = "".join("\\" + mark if mark in "\\`*_[]|#" else mark for mark in str(text))
-    return " ".join(text.replace("<", "&lt;").split())
+    text = "".join("\\" + mark if mark in "\\`*_|" else mark for mark in str(text))
+    return " ".join(text.replace("<", "&lt;").replace("](", "]\\(").split())
 
 
 def _losses(report: Report) -> str:

@@ -36,7 +36,10 @@ def to_html(report: Report) -> str:
     with matplotlib.rc_context(STYLE):
         body = "\n".join(filter(None, (_top(report), _depth(report))))
     return document(
-        f"{title(report)}: evaluation on {report['suite']}", body, report, list(report["optimizers"])
+        f"{title(report)}: evaluation on {report['suite']}",
+        body,
+        report,
+        list(report["optimizers"]),
     )
 
 
@@ -91,7 +94,8 @@ ratio holds 1. The test split was read once, at the end.</p></section>
 {figure("Final validation loss", forest["loss"])}</div>
 <p class="note">95 % bootstrap intervals over seeds, paired: same initial weights, same minibatches.
 Target: the best baseline's own best loss. An open arrow (&gt;1.5x, say) means that runs ended
-before they got there, so only a bound is known. Colours: what meta-training had seen.</p></section>"""
+before they got there, so only a bound is known. Colours: what meta-training had
+seen.</p></section>"""
 
 
 def figure(caption: str, drawing: str | None) -> str:
@@ -125,7 +129,9 @@ def cards(report: Report) -> str:
                  f"{faster(oracle.get('speedup'))} as fast {span(oracle.get('speedup'))}")
         )  # fmt: skip
     if step := step_over_adam(report):
-        made.append(card("cost", f"{times(step[0])}x", "", "Adam's time per training step", step[1]))
+        made.append(
+            card("cost", f"{times(step[0])}x", "", "Adam's time per training step", step[1])
+        )
     ours = report["optimizers"]["learned"].get("trials", 0)
     theirs = report["optimizers"].get(report["headline"], {}).get("trials")
     if known(theirs):
@@ -133,8 +139,8 @@ def cards(report: Report) -> str:
                    for n, r in t["results"].items() if n == "learned")  # fmt: skip
         total = report["seeds"] * len(report["tasks"])
         made.append(
-            card("tuning", number(ours), f"settings tried, {name}: {number(theirs)}",
-                 "a task, each on the tuning seeds",
+            card("tuning", number(ours), f"against {number(theirs)}",
+                 f"settings tried per task, its own and {name}'s",
                  f"{runs} of {total} of its runs diverged")
         )  # fmt: skip
     return f'<div class="cards">{"".join(made)}</div>'
@@ -178,9 +184,9 @@ def _depth(report: Report) -> str:
     )
     parts = [
         part("curves", "Validation loss falls, step by step", losses("valid"),
-             "Median and middle half of the seeds; both scales are logarithmic. The upright line is "
-             "the horizon, which was told to those that ask for it; the learned optimizer goes on "
-             "to 1.5 times that. A cross: it diverged."),
+             "Median over seeds, with the middle half of the seeds shaded for the learned "
+            f"optimizer and {rival(report)}; both scales are logarithmic. The upright line is the "
+            "horizon; the learned optimizer goes on to 1.5 times that. A cross: diverged."),
         part("training", "The same on the training split", losses("train")),
         part("test", "The same on the test split", losses("test")),
         part("seconds", "The same against seconds", losses("valid", seconds=True),

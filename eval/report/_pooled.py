@@ -178,5 +178,3 @@ def overhead(report: Report, field: str) -> str | None:
     axes.set_xlabel("parameters of the network")
     axes.set_ylabel({"step": "training step", "update": "update alone"}[field] + ", times Adam's")
     return svg(figure, f"cost{field}", f"time of the {field} over Adam's, by parameter count")
-
-

@@ -156,7 +156,13 @@ def pooled(report: Report) -> str:
     return table(["tasks", "against", *_COMPARED], rows, text=[1])
 
 
-_COMPARED = ["verdict", "validation loss, ratio", "test loss, ratio", "speed-up", "chance to beat it"]
+_COMPARED = [
+    "verdict",
+    "validation loss, ratio",
+    "test loss, ratio",
+    "speed-up",
+    "chance to beat it",
+]
 
 
 def _compared(found: Report) -> list[str]:
@@ -240,8 +246,8 @@ def settings(report: Report) -> str:
             cosine = "warm-up, cosine" if hyper.get("cosine") else "constant"
             rows.append([
                 escape(task["name"]), named(report, name),
-                "none" if ours else number(hyper.get("lr")),
-                "none" if ours else number(hyper.get("wd")),
+                MISSING if ours else number(hyper.get("lr")),
+                MISSING if ours else number(hyper.get("wd")),
                 "its own" if ours else cosine, escape(plain(hyper.get("extra"))),
                 str(tried), str(r.get("extensions", 0)), _edge(r), _gap(r),
             ])  # fmt: skip

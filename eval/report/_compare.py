@@ -1,0 +1,250 @@
+"""Two reports on the same tasks and seeds: which learned optimizer is better, and by how much."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from checkpoints import write_atomic
+
+from .._stats import bootstrap, geometric_ratio, interquartile_mean
+from . import _curves, _tables
+from ._colours import INK, LEAKAGE_COLOURS
+from ._draw import STYLE
+from ._forest import Row, forest
+from ._format import escape, faster, loss, mid, plain, ratio, span, title, verdict
+from ._markdown import grid, speed
+from ._markdown import plain as marked
+from ._page import card, document, figure, part
+from ._write import to_json
+
+Report = dict[str, Any]
+SCHEMA = 1
+
+
+def write_comparison(a: Report, b: Report, out: Path) -> Report:
+    """Write `compare.html`, `compare.md` and `compare.json`; returns the comparison."""
+    found = compare_reports(a, b)
+    write_atomic(out / "compare.json", to_json(found))
+    write_atomic(out / "compare.html", comparison_html(found))
+    write_atomic(out / "compare.md", comparison_markdown(found))
+    return found
+
+
+def compare_reports(a: Report, b: Report) -> Report:
+    """The learned optimizer of `a` against that of `b`, paired by task and seed.
+
+    Args:
+      a, b: reports of schema 2.
+
+    Returns: {"names", "sentence", "all", "verdict", "tasks": [...]}; of each task and of all
+      together `valid_ratio` and `test_ratio`, geometric means of a / b, and `speedup`, steps that b
+      needs over those that a needs: intervals.
+
+    Raises:
+      ValueError: suites, tiers, seeds, tasks or targets differ, so nothing can be paired.
+    """
+    _same(a, b)
+    pairs = list(zip(a["tasks"], b["tasks"], strict=True))
+    sides = [[task["results"]["learned"] for task in tasks] for tasks in zip(*pairs, strict=True)]
+    tasks = [
+        {
+            "name": ours["name"], "leakage": [ours["leakage"], theirs["leakage"]],
+            "horizon": ours["horizon"], **_against([sides[0][i]], [sides[1][i]]),
+            "valid_loss": [side[i]["valid_loss"] for side in sides],
+            "test_loss": [side[i]["test_loss"] for side in sides],
+            "diverged": [side[i].get("diverged", 0) for side in sides],
+            "results": [{k: side[i][k] for k in ("steps", "curves")} for side in sides],
+        }
+        for i, (ours, theirs) in enumerate(pairs)
+    ]  # fmt: skip
+    words = [verdict(task["valid_ratio"]) for task in tasks]
+    names = [title(a), title(b)]
+    if names[0] == names[1]:
+        names = [
+            f"{n} ({str(r['subject'].get('identity'))[:8]})"
+            for n, r in zip(names, (a, b), strict=True)
+        ]
+    found = {
+        "schema": SCHEMA, "names": names, "subjects": [a["subject"], b["subject"]],
+        "suite": a["suite"], "suite_hash": a.get("suite_hash"), "tier": a.get("tier"),
+        "seeds": a["seeds"], "codes": [a.get("code"), b.get("code")],
+        "tasks": tasks, "all": _against(*sides),
+        "verdict": {word: words.count(word) for word in ("better", "worse", "undecided")},
+    }  # fmt: skip
+    return found | {"sentence": _sentence(found)}
+
+
+def _same(a: Report, b: Report) -> None:
+    """Refuse what cannot be paired, in one sentence."""
+    for report in (a, b):
+        if report.get("schema") != 2:
+            raise ValueError(
+                f"reports must have schema 2 to be compared, got {report.get('schema')!r}; "
+                "evaluate again"
+            )
+    facts = [("suite", "suite"), ("suite_hash", "hash of the suite"), ("tier", "tier"),
+             ("seeds", "number of seeds")]  # fmt: skip
+    found = [(word, a.get(key), b.get(key)) for key, word in facts]
+    found.append(("tasks", [t["name"] for t in a["tasks"]], [t["name"] for t in b["tasks"]]))
+    for word, ours, theirs in found:
+        if ours != theirs:
+            raise ValueError(
+                f"the reports differ in {word}: {plain(ours)} and {plain(theirs)}; evaluate both "
+                "optimizers with the same command"
+            )
+    for ours, theirs in zip(a["tasks"], b["tasks"], strict=True):
+        for key, word in (("horizon", "horizon"), ("targets", "target losses")):
+            if ours.get(key) != theirs.get(key):
+                raise ValueError(
+                    f"the reports differ in the {word} of {ours['name']}: {plain(ours.get(key))} "
+                    f"and {plain(theirs.get(key))}; evaluate both with the same baselines"
+                )
+
+
+def _against(ours: list[Report], theirs: list[Report]) -> Report:
+    made = {}
+    for which in ("valid", "test"):
+        sides = [_array([r["seed_losses"][which] for r in side]) for side in (ours, theirs)]
+        made[f"{which}_ratio"] = geometric_ratio(*sides)._asdict()
+    times = [_array([r["times"]["best"] for r in side]) for side in (ours, theirs)]
+    limits = [np.array([[r["steps"][-1]] for r in side], float) for side in (ours, theirs)]
+    return made | {"speedup": _speedup(*times, *limits)}
+
+
+def _array(rows: list[list[float | None]]) -> np.ndarray:
+    return np.array([[np.inf if x is None else x for x in row] for row in rows], float)
+
+
+def _speedup(
+    ours: np.ndarray, theirs: np.ndarray, ours_end: np.ndarray, theirs_end: np.ndarray
+) -> Report:
+    """2 ** interquartile mean of log2(theirs / ours), as far as the runs tell.
+
+    A miss is only known to come after the run's end: then the ratio has one bound, or none.
+    """
+    seen = np.log2(np.minimum(theirs, theirs_end)) - np.log2(np.minimum(ours, ours_end))
+    lower = bootstrap(np.where(np.isinf(ours), -_OPEN, seen), interquartile_mean)
+    upper = bootstrap(np.where(np.isinf(theirs), _OPEN, seen), interquartile_mean)
+    # One open pair in the middle half moves the mean further than any that was measured.
+    limit = _OPEN / (2 * ours.size)
+    least, low, most, high = (
+        float(2.0**x) if abs(x) < limit else None for x in (*lower[:2], upper[0], upper[2])
+    )
+    ends = {"low": low, "high": high}
+    if least is not None and most is not None:
+        exact = np.isclose(least, most)
+        return {"mid": (least if exact else None), **ends, "bound": ""}
+    if least is not None:
+        return {"mid": least, **ends, "bound": ">"}
+    return {"mid": most, **ends, "bound": "<" if most is not None else ""}
+
+
+_OPEN = 1e6
+"""In place of infinity, which a bootstrap cannot average."""
+
+
+def _sentence(found: Report) -> str:
+    first, second = found["names"]
+    words, pooled, count = found["verdict"], found["all"], len(found["tasks"])
+    return (
+        f"{first} is better than {second} on {words['better']} of {count} "
+        f"task{'s' * (count != 1)}, worse on {words['worse']}, undecided on {words['undecided']}; "
+        f"final validation loss {ratio(pooled['valid_ratio'])} times {second}'s, target reached "
+        f"{faster(pooled['speedup'])} as fast {span(pooled['speedup'])} "
+        f"(95 % intervals over {found['seeds']} seeds, paired)."
+    )
+
+
+def comparison_html(found: Report) -> str:
+    """The comparison as one HTML file."""
+    with matplotlib.rc_context(STYLE):
+        return document(
+            f"{found['names'][0]} against {found['names'][1]}", _body(found), found, ("a", "b")
+        )
+
+
+def _body(found: Report) -> str:
+    first, second = found["names"]
+    # Drawn as a report with two optimizers: the second in the headline's colour.
+    report = {
+        "optimizers": {"learned": {"label": first}, "adamw": {"label": second}},
+        "headline": "adamw",
+        "tasks": [t | {"results": dict(zip(("learned", "adamw"), t["results"], strict=True))}
+                  for t in found["tasks"]],
+    }  # fmt: skip
+    curves = "".join(
+        figure(task["name"], _curves.losses(report, task, "valid")) for task in report["tasks"]
+    )
+    pooled = found["all"]
+    cards = card(
+        verdict(pooled["valid_ratio"]), mid(pooled["valid_ratio"]), span(pooled["valid_ratio"]),
+        f"{first}'s final validation loss over {second}'s", "all tasks, geometric mean",
+    ) + card(
+        verdict(pooled["test_ratio"]), mid(pooled["test_ratio"]), span(pooled["test_ratio"]),
+        "the same on the test split", "read once, at the end",
+    ) + card(
+        "speed-up", faster(pooled["speedup"]), span(pooled["speedup"]),
+        "steps to the same loss", "above 1x: the first is faster",
+    )  # fmt: skip
+    rows = [
+        [escape(t["name"]), _tables.tag(verdict(t["valid_ratio"])), *map(loss, t["valid_loss"]),
+         escape(ratio(t["valid_ratio"])), escape(ratio(t["test_ratio"])),
+         _tables.speed(t["speedup"]), " / ".join(map(str, t["diverged"]))]
+        for t in found["tasks"]
+    ]  # fmt: skip
+    head = [
+        "task", "verdict", *(_tables.named(report, n) for n in report["optimizers"]),
+        "validation loss, ratio", "test loss, ratio", "speed-up", "diverged runs",
+    ]  # fmt: skip
+    where = [found["suite"], f"tier {found['tier']}", f"{found['seeds']} seeds, paired"]
+    return f"""<header><p class="kicker">{escape(" · ".join(where))}</p>
+<h1>{escape(first)} against {escape(second)}</h1>
+<p class="verdict">{escape(found["sentence"])}</p></header>
+<div class="cards">{cards}</div>
+<section><h2>Task by task</h2>{_tables.table(head, rows)}</section>
+<section><h2>How much faster, and how much lower the loss</h2><div class="pair">
+{figure("Steps to the same loss", _forest(found, "speedup", "speed"))}
+{figure("Final validation loss", _forest(found, "valid_ratio", "ratio"))}</div></section>
+<section><h2>Validation loss falls, step by step</h2>
+<p>{_tables.named(report, "learned")} &emsp; {_tables.named(report, "adamw")}</p>
+<div class="panels">{curves}</div><p class="note">Median and middle half of the seeds.</p></section>
+{part("provenance", "Where both come from", _subjects(found))}"""
+
+
+def _forest(found: Report, field: str, scale: str) -> str:
+    rows = [Row("all tasks", found["all"][field], INK, "pooled")] if len(found["tasks"]) > 1 else []
+    rows += [
+        Row(t["name"], t[field], LEAKAGE_COLOURS.get(t["leakage"][0], INK)) for t in found["tasks"]
+    ]
+    first, second = found["names"]
+    axis = {
+        "speed": f"times as fast as {second}   (right: {first} is better)",
+        "ratio": f"loss over {second}'s   (left: {first} is better)",
+    }[scale]
+    return forest(rows, f"compare{scale}", axis, axis=axis, scale=scale)
+
+
+def _subjects(found: Report) -> str:
+    keys = ["identity", *sorted({k for s in found["subjects"] for k in s.get("card") or {}})]
+    rows = [
+        [escape(key.replace("_", " "))]
+        + [escape(plain((s.get("card") or {}).get(key, s.get(key)))) for s in found["subjects"]]
+        for key in keys
+    ]
+    return _tables.table(["fact", *map(escape, found["names"])], rows, text=[1, 2])
+
+
+def comparison_markdown(found: Report) -> str:
+    """The comparison as Markdown."""
+    rows = [
+        [marked(name), verdict(r["valid_ratio"]), marked(ratio(r["valid_ratio"])),
+         marked(ratio(r["test_ratio"])), speed(r["speedup"])]
+        for name, r in (("all tasks", found["all"]), *((t["name"], t) for t in found["tasks"]))
+    ]  # fmt: skip
+    table = grid(
+        ["task", "verdict", "validation loss, ratio", "test loss, ratio", "speed-up"], rows
+    )
+    heading = " against ".join(map(marked, found["names"]))
+    return f"# {heading}\n\n{marked(found['sentence'])}\n\n{table}\n"
