@@ -49,7 +49,7 @@ def section(page, key):
 
 def test_equal_reports_give_equal_bytes(tmp_path):
     for name in ("one", "two"):
-        made = make(2)
+        made = make(1, ("adamw", "sgdm"), ((0, "sgdm"),))
         if name == "two":  # the order of failures means nothing
             made["failures"].reverse()
         (tmp_path / name).mkdir()
@@ -124,15 +124,14 @@ def test_colours_are_apart_and_unknown_names_get_one_of_their_own_for_good():
     assert colour_of("rival:celo") == colour_of("rival:celo") != colour_of("learned")
 
 
-def test_a_censored_speed_up_is_never_a_number_alone(full):
+def test_a_censored_speed_up_is_never_a_number_alone(page, full):
     index = next(i for i, t in enumerate(full["tasks"]) if t["name"] == "shapes-conv")
     assert full["tasks"][index]["against"]["adamw"]["speedup"]["bound"] == ">"
-    text = visible(to_html(full))
+    text = visible(page)
     assert ">1.5x [1.34, …]" in text
     assert not re.search(r"\b1\.50x", text)
     assert "&gt;1.5x" not in to_markdown(full)
     assert ">1.5x [1.34, …]" in to_markdown(full)
-    page = to_html(full)
     (speeds,) = [f for f in figures(page) if "speed-up over AdamW, task by task" in f]
     assert 'class="censored"' in speeds
     assert "<0.68x" in text  # the other way round
@@ -163,7 +162,7 @@ def test_diverged_cells_are_hatched_and_failures_listed(page, full):
 
 
 @pytest.mark.parametrize(
-    "made", [make(1), bare(), make(3, diverged=((0, "learned"), (1, "adamw")))]
+    "made", [make(1), bare(), make(2, ("adamw",), ((0, "learned"), (1, "adamw")))]
 )
 def test_nothing_prints_that_is_no_number(made):
     for text in (visible(to_html(made)), to_markdown(made)):
@@ -205,7 +204,7 @@ def test_numbers_of_the_headline_table(page, full):
 
 
 def test_names_are_escaped():
-    made = make(1)
+    made = make(1, ("adamw",))
     for where in (made["tasks"][0], made["subject"], made["optimizers"]["adamw"]):
         where["name"] = where["label"] = '<img src=x onerror="1">&'
     made["groups"][0]["tasks"] = made["groups"][1]["tasks"] = [made["tasks"][0]["name"]]

@@ -62,7 +62,9 @@ def _ratio_ticks(low: float, high: float) -> list[float]:
         up = [step**k for k in range(1, 20) if step**k <= high]
         down = [step**-k for k in range(1, 20) if step**-k >= low]
         if len(up) + len(down) <= 4:
-            return [float(f"{t:.2g}") for t in (*reversed(down), 1.0, *up)]
+            return [
+                round(t, 2) if t > 0.1 else float(f"{t:.2g}") for t in (*reversed(down), 1.0, *up)
+            ]
     return [1.0]
 
 

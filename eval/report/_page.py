@@ -321,8 +321,9 @@ def _provenance(report: Report) -> str:
             f"has paid for itself after <b>{number(found['tasks'])} tasks</b>.</p>"
         )
     command = escape(reproduce(report))
-    again = f"<h3>Again</h3><pre>{command}</pre>"
-    return f"{text}{_tables.provenance(report)}{again}<p>{duration(report.get('seconds'))}.</p>"
+    took = f"<p>It took {duration(report['seconds'])}.</p>" if known(report.get("seconds")) else ""
+    again = f"<h3>Again</h3><pre>{command}</pre>{took}"
+    return f"{text}{_tables.provenance(report)}{again}"
 
 
 def reproduce(report: Report) -> str:
