@@ -68,15 +68,17 @@ def speedup_json(
 ) -> dict[str, Any]:
     """A censored speed-up as JSON types: `mid` is a bound where `bound` is ">" or "<".
 
-    None where nothing is known; "~" where it lies between `least` and `most`. `text`: for people.
+    `mid` is None where it lies between two bounds, or nothing is known; `text`: for people.
     """
     found = censored_speedup(ours, theirs, ours_limit, theirs_limit)
     low, high = found.least > 0, np.isfinite(found.most)
-    mid = found.least if low else found.most
-    bound = "" if found.least == found.most else "~" if low and high else ">" if low else "<"
+    known = found.least == found.most or not (low and high)
+    bound = ">" if low and not high else "<" if high and not low else ""
     return {name: number(x) for name, x in found._asdict().items()} | {
-        "mid": number(mid), "bound": bound if low or high else "?", "text": found.text,
-    }  # fmt: skip
+        "mid": number(found.least if low else found.most) if known else None,
+        "bound": bound,
+        "text": found.text,
+    }
 
 
 def interval(found: Any) -> dict[str, float | None]:

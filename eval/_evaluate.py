@@ -198,10 +198,18 @@ def _traces(subject: Subject, plan: Plan, headline: Contestant) -> dict[str, Any
         }
         seed = plan.seeds[0]
         found[task.name] = {
-            name: trace(task, optax.with_extra_args_support(tx), seed=seed).to_json()
-            for name, tx in pair.items()
+            name: _flat(trace(task, tx, seed=seed).to_json()) for name, tx in pair.items()
         }
     return found
+
+
+def _flat(traced: dict[str, Any]) -> dict[str, Any]:
+    """Of the whole tree, under the names of the report."""
+    names = {
+        "update_rms": "update", "relative": "relative", "effective_lr": "rate", "cosine": "cosine",
+    }  # fmt: skip
+    whole = traced["all"]
+    return {"steps": traced["steps"]} | {name: whole[old] for name, old in names.items()}
 
 
 def _costs(subject: Subject, smoke: bool) -> dict[str, Any]:

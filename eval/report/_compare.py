@@ -8,7 +8,7 @@ import numpy as np
 
 from checkpoints import write_atomic
 
-from .._stats import bootstrap, geometric_ratio, interquartile_mean
+from .._stats import geometric_ratio
 from . import _curves, _tables
 from ._colours import INK, LEAKAGE_COLOURS
 from ._draw import STYLE
@@ -109,40 +109,12 @@ def _against(ours: list[Report], theirs: list[Report]) -> Report:
         sides = [_array([r["seed_losses"][which] for r in side]) for side in (ours, theirs)]
         made[f"{which}_ratio"] = geometric_ratio(*sides)._asdict()
     times = [_array([r["times"]["best"] for r in side]) for side in (ours, theirs)]
-    limits = [np.array([[r["steps"][-1]] for r in side], float) for side in (ours, theirs)]
-    return made | {"speedup": _speedup(*times, *limits)}
+    limits = [np.array([r["steps"][-1] for r in side], float) for side in (ours, theirs)]
+    return made | {"speedup": speedup_json(*times, *limits)}
 
 
 def _array(rows: list[list[float | None]]) -> np.ndarray:
     return np.array([[np.inf if x is None else x for x in row] for row in rows], float)
-
-
-def _speedup(
-    ours: np.ndarray, theirs: np.ndarray, ours_end: np.ndarray, theirs_end: np.ndarray
-) -> Report:
-    """2 ** interquartile mean of log2(theirs / ours), as far as the runs tell.
-
-    A miss is only known to come after the run's end: then the ratio has one bound, or none.
-    """
-    seen = np.log2(np.minimum(theirs, theirs_end)) - np.log2(np.minimum(ours, ours_end))
-    lower = bootstrap(np.where(np.isinf(ours), -_OPEN, seen), interquartile_mean)
-    upper = bootstrap(np.where(np.isinf(theirs), _OPEN, seen), interquartile_mean)
-    # One open pair in the middle half moves the mean further than any that was measured.
-    limit = _OPEN / (2 * ours.size)
-    least, low, most, high = (
-        float(2.0**x) if abs(x) < limit else None for x in (*lower[:2], upper[0], upper[2])
-    )
-    ends = {"low": low, "high": high}
-    if least is not None and most is not None:
-        exact = np.isclose(least, most)
-        return {"mid": (least if exact else None), **ends, "bound": ""}
-    if least is not None:
-        return {"mid": least, **ends, "bound": ">"}
-    return {"mid": most, **ends, "bound": "<" if most is not None else ""}
-
-
-_OPEN = 1e6
-"""In place of infinity, which a bootstrap cannot average."""
 
 
 def _sentence(found: Report) -> str:

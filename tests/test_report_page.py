@@ -1,0 +1,312 @@
+"""The page, the Markdown and the comparison, from reports whose every number is known."""
+
+import copy
+import html
+import json
+import re
+from xml.etree import ElementTree
+
+import pytest
+from reports import LABELS, bare, make
+
+from eval.report import (
+    COLOURS,
+    colour_of,
+    compare_reports,
+    comparison_html,
+    to_html,
+    to_markdown,
+    write_comparison,
+    write_report,
+)
+
+OWN_PART = re.compile(r"<svg role=.*?</svg>", re.S)
+
+
+@pytest.fixture(scope="module")
+def full():
+    return make(4)
+
+
+@pytest.fixture(scope="module")
+def page(full):
+    return to_html(full)
+
+
+def figures(page):
+    return OWN_PART.findall(page)
+
+
+def visible(page):
+    """What a person reads: no style, no data, no tags."""
+    page = re.sub(r"<(style|script)[^>]*>.*?</\1>", "", page, flags=re.S)
+    return html.unescape(re.sub(r"<[^>]*>", " ", page))
+
+
+def section(page, key):
+    return re.search(rf'<details id="{key}">.*?</details>', page, re.S)[0]
+
+
+def test_equal_reports_give_equal_bytes(tmp_path):
+    for name in ("one", "two"):
+        made = make(1, ("adamw", "sgdm"), ((0, "sgdm"),))
+        if name == "two":  # the order of failures means nothing
+            made["failures"].reverse()
+        (tmp_path / name).mkdir()
+        write_report(made, tmp_path / name)
+    for file in ("report.json", "report.html", "report.md"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    assert json.loads((tmp_path / "one" / "report.json").read_text())["schema"] == 2
+
+
+def test_the_page_fetches_nothing_and_runs_nothing(page):
+    assert not re.search(r"""(?:src|href)\s*=\s*["']?(?!["']?#)""", page)
+    assert not re.search(r"url\((?!#)|@import|https?://(?!www\.w3\.org/2000/svg)", page)
+    assert re.findall(r"<script([^>]*)>", page) == [' type="application/json" id="report"']
+    assert not re.search(r"\son\w+=", page)
+
+
+def test_the_embedded_data_is_the_report():
+    made = make(1)
+    made["subject"]["name"] = "</script><b>x</b>"
+    page = to_html(made)
+    (data,) = re.findall(r'id="report">(.*?)</script>', page, re.S)
+    assert json.loads(data) == json.loads(json.dumps(made))
+
+
+def test_every_figure_is_there_and_valid(page, full):
+    found = figures(page)
+    for figure in found:
+        ElementTree.fromstring(figure)
+    labels = [re.search('aria-label="([^"]*)"', figure)[1] for figure in found]
+    names = [task["name"] for task in full["tasks"]]
+    for split in ("train", "test"):
+        assert all(labels.count(f"{name}: {split} loss") == 1 for name in names)
+    assert all(labels.count(f"{name}: valid loss") == 2 for name in names)  # steps and seconds
+    for what in ("loss by learning rate", "loss by settings tried"):
+        assert all(f"{name}: {what}" in labels for name in names)
+    for what in (
+        "speed-up over AdamW", "final loss over AdamW", "performance profile",
+        "pooled speed-up", "probability of improvement", "generalisation, AdamW retuned",
+        "generalisation, AdamW transferred", "time of the step", "time of the update",
+        "cosine to Adam", "along meta-training", "told a wrong horizon",
+    ):  # fmt: skip
+        assert any(what in label for label in labels), what
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_an_optimizer_has_one_colour_in_every_figure(page, full):
+    names = list(full["optimizers"])
+    seen = dict.fromkeys(names, 0)
+    for figure in figures(page):
+        for group in ElementTree.fromstring(figure).iter():
+            mark = re.fullmatch(r"o(\d+)", group.get("class", ""))
+            if not mark:
+                continue
+            name = names[int(mark[1])]
+            drawn = {
+                colour.lower()
+                for part in group.iter()
+                for colour in re.findall(r"(?:stroke|fill):(#\w{6})", part.get("style", ""))
+            } - {"#ffffff"}
+            assert drawn == {colour_of(name).lower()}, (name, drawn)
+            seen[name] += 1
+    assert min(seen.values()) > 10
+    for name in names:
+        assert f'stroke="{colour_of(name)}"' in page
+
+
+def test_colours_are_apart_and_unknown_names_get_one_of_their_own_for_good():
+    apart = {n: c for n, c in COLOURS.items() if n not in ("adamw_frozen", "oracle")}
+    assert len(set(apart.values())) == len(apart) == 9  # eight hues and grey
+    assert COLOURS["adamw_frozen"] == COLOURS["adamw"]
+    assert colour_of("rival:celo") == colour_of("rival:celo") != colour_of("learned")
+
+
+def test_a_censored_speed_up_is_never_a_number_alone(page, full):
+    index = next(i for i, t in enumerate(full["tasks"]) if t["name"] == "shapes-conv")
+    assert full["tasks"][index]["against"]["adamw"]["speedup"]["bound"] == ">"
+    text = visible(page)
+    assert ">1.5x [1.34, …]" in text
+    assert not re.search(r"\b1\.50x", text)
+    assert "&gt;1.5x" not in to_markdown(full)
+    assert ">1.5x [1.34, …]" in to_markdown(full)
+    (speeds,) = [f for f in figures(page) if "speed-up over AdamW, task by task" in f]
+    assert 'class="censored"' in speeds
+    assert "<0.68x" in text  # the other way round
+
+
+def test_a_bound_without_a_number_is_unknown():
+    made = bare()
+    for found in (made["tasks"][0]["against"]["adamw"], made["groups"][0]["against"]["adamw"]):
+        found["speedup"] = {"mid": None, "low": None, "high": None, "bound": ""}
+    assert "unknown" in visible(to_html(made))
+    assert "unknown" in to_markdown(made)
+
+
+def test_diverged_cells_are_hatched_and_failures_listed(page, full):
+    heat = [f for f in figures(page) if "generalisation" in f]
+    assert [f.count('class="diverged"') for f in heat] == [2, 2]
+    assert all("<pattern" in f for f in heat)
+    assert f"Failures ({len(full['failures'])})" in page
+    rows = re.findall(r"<tr.*?</tr>", section(page, "failures"), re.S)[1:]
+    assert len(rows) == len(full["failures"]) == 4
+    assert all("SGD momentum" in row for row in rows)
+    assert "diverged" in visible(section(page, "every"))
+    # The curve of the run that diverged ends before the others, in a cross.
+    curve = next(f for f in figures(page) if 'aria-label="digits-conv: valid loss"' in f)
+    marks = curve.count('class="o7"')
+    assert list(full["optimizers"])[7] == "sgdm"
+    assert marks == 2
+
+
+@pytest.mark.parametrize(
+    "made", [make(1), bare(), make(2, ("adamw",), ((0, "learned"), (1, "adamw")))]
+)
+def test_nothing_prints_that_is_no_number(made):
+    for text in (visible(to_html(made)), to_markdown(made)):
+        assert not re.search(r"\b(nan|None|inf|null|undefined|Infinity)\b", text, re.I)
+    assert not re.search(r"\b(nan|inf)\b", "".join(figures(to_html(made))), re.I)
+
+
+def test_missing_parts_leave_no_gap():
+    page = to_html(bare())
+    found = re.findall(r'<details id="(\w+)"', page)
+    assert found == ["curves", "baselines", "settings", "every", "provenance", "failures"]
+    assert "No run of any optimizer ended" in page
+    assert not re.search(r"<(div|section|figure|p|table|tbody)[^>]*></\1>", page)
+
+
+def test_the_tracks_are_named_over_their_optimizers(page):
+    head = re.search(r'<table class="headline">.*?</thead>', page, re.S)[0]
+    spans = re.findall(r'colspan="(\d+)">([^<]*)<', head)
+    assert spans == [("8", "Told the number of steps"), ("3", "Not told the number of steps")]
+    order = re.findall(r"</svg>([^<]*)<", head)
+    assert order[:2] == ["quickstart, untuned", "AdamW, tuned"]
+    assert [name.split(",")[0] for name in order[8:]] == (
+        ["Adam 1e-3", "Adam constant", "Schedule-free AdamW"]
+    )
+
+
+def test_numbers_of_the_headline_table(page, full):
+    row = next(r for r in re.findall(r"<tr>.*?</tr>", page, re.S) if "<b>digits-mlp</b>" in r)
+    cells = re.findall(r'<td class="([^"]*)">([\d.]+)<small>test ([\d.]+)', row)
+    results = full["tasks"][1]["results"]
+    shown = {float(value) for _, value, _ in cells}
+    assert shown == {float(f"{r['valid_loss']:#.4g}") for r in results.values()}
+    best = [float(value) for marks, value, _ in cells if "best" in marks]
+    assert best == [float(f"{min(r['valid_loss'] for r in results.values()):#.4g}")]
+    # Ratio over AdamW: 1 / (1.15 * 0.78), worse; over SGD: 1 / (1.6 * 0.78), better.
+    tints = {value: marks for marks, value, _ in cells}
+    assert "tint-worse" in tints[f"{results['adamw']['valid_loss']:#.4g}"]
+    assert "tint-better" in tints[f"{results['sgdm']['valid_loss']:#.4g}"]
+
+
+def test_names_are_escaped():
+    made = make(1, ("adamw",))
+    for where in (made["tasks"][0], made["subject"], made["optimizers"]["adamw"]):
+        where["name"] = where["label"] = '<img src=x onerror="1">&'
+    made["groups"][0]["tasks"] = made["groups"][1]["tasks"] = [made["tasks"][0]["name"]]
+    made["subject"]["card"] = {"<i>": "</main>"}
+    page = re.sub(r"<script.*?</script>", "", to_html(made), flags=re.S)
+    assert "<img" not in page
+    assert "<i>" not in page
+    assert page.count("</main>") == 1
+    for figure in figures(page):
+        ElementTree.fromstring(figure)
+
+
+def test_markdown_tables_are_well_formed():
+    made = make(3)
+    made["tasks"][0]["name"] = "a|b*c"
+    text = to_markdown(made)
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.M)
+    assert len(tables) == 2
+    for table in tables:
+        counts = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
+        assert len(counts) == 1
+    assert len(tables[0].splitlines()) == 2 + 3
+    assert made["sentence"] in text
+    assert "python -m eval quickstart --suite META_TEST_V1" in text
+
+
+def test_a_page_of_twelve_tasks_is_under_three_megabytes():
+    assert len(to_html(make(12)).encode()) < 3_000_000
+
+
+def test_only_schema_2_and_finite_numbers(tmp_path):
+    with pytest.raises(ValueError, match="must have schema 2, got 1"):
+        write_report(make(1) | {"schema": 1}, tmp_path)
+    with pytest.raises(ValueError, match="finite"):
+        write_report(make(1) | {"seconds": float("nan")}, tmp_path)
+
+
+def worse(report, factor, times=1.0):
+    """The same report with a learned optimizer whose every loss and time is so much higher."""
+    made = copy.deepcopy(report)
+    made["subject"]["name"] = "other"
+    for task in made["tasks"]:
+        ours = task["results"]["learned"]
+        for which, losses in ours["seed_losses"].items():
+            ours["seed_losses"][which] = [x * factor for x in losses]
+        ours["times"]["best"] = [x * times for x in ours["times"]["best"]]
+    return made
+
+
+def test_a_comparison_of_known_reports(tmp_path):
+    a = make(3)
+    found = compare_reports(a, worse(a, 1.25, 2.0))
+    for pooled in (found["all"], *found["tasks"]):
+        assert pooled["valid_ratio"] == pytest.approx({"mid": 0.8, "low": 0.8, "high": 0.8})
+        assert pooled["test_ratio"]["mid"] == pytest.approx(0.8)
+        assert pooled["speedup"]["mid"] == pytest.approx(2.0)
+        assert pooled["speedup"]["bound"] == ""
+    assert found["verdict"] == {"better": 3, "worse": 0, "undecided": 0}
+    assert found["sentence"].startswith("quickstart is better than other on 3 of 3 tasks, worse on")
+    write_comparison(a, worse(a, 1.25, 2.0), tmp_path)
+    page = (tmp_path / "compare.html").read_text()
+    assert "0.80 [0.80, 0.80]" in visible(page)
+    for figure in figures(page):
+        ElementTree.fromstring(figure)
+    assert "| all tasks | better | 0.80 [0.80, 0.80] |" in (tmp_path / "compare.md").read_text()
+    json.loads((tmp_path / "compare.json").read_text())
+
+
+def test_misses_bound_the_speed_up_of_a_comparison():
+    a = make(1)
+    b = worse(a, 1.0)
+    b["tasks"][0]["results"]["learned"]["times"]["best"] = [None] * 10
+    last = a["tasks"][0]["results"]["learned"]["steps"][-1]
+    found = compare_reports(a, b)["all"]["speedup"]
+    # Ours came at 100 .. 109; theirs later than the last step: the middle half of log2 ratios.
+    assert last / 109 < found["mid"] < last / 100
+    assert (found["bound"], found["high"]) == (">", None)
+    turned = compare_reports(b, a)["all"]["speedup"]
+    assert turned["mid"] == pytest.approx(1 / found["mid"])
+    assert (turned["bound"], turned["low"]) == ("<", None)
+    assert ">1" in visible(comparison_html(compare_reports(a, b)))
+    neither = copy.deepcopy(b)
+    assert compare_reports(b, neither)["all"]["speedup"]["mid"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r.update(suite="other"), "differ in suite: META_TEST_V1 and other"),
+        (lambda r: r.update(tier="gpu"), "differ in tier: cpu and gpu"),
+        (lambda r: r.update(seeds=3), "differ in number of seeds: 10 and 3"),
+        (lambda r: r["tasks"].pop(), "differ in tasks"),
+        (lambda r: r["tasks"][1]["targets"].update(best=0.2), "target losses of digits-mlp"),
+        (lambda r: r.update(schema=1), "must have schema 2 to be compared, got 1"),
+    ],
+)
+def test_what_cannot_be_paired_is_refused(change, message):
+    other = make(2)
+    change(other)
+    with pytest.raises(ValueError, match=message):
+        compare_reports(make(2), other)
+
+
+def test_the_made_up_report_knows_every_baseline():
+    assert set(make(1)["optimizers"]) == {"learned", *LABELS}
