@@ -8,6 +8,7 @@ import numpy as np
 
 from checkpoints import write_atomic
 
+from .._compared import speedup_json
 from .._stats import geometric_ratio
 from . import _curves, _tables
 from ._colours import INK, LEAKAGE_COLOURS
