@@ -6,36 +6,32 @@ million parameters, batch 128, the goals being an update of 5 times Adam's and a
 """
 
 import argparse
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import optax
 
 import learned_opt
-from eval._cost import NETWORKS, measure_costs
+from eval._cost import NETWORKS, CostRow, measure_costs
 from learned_opt import OPTIMIZERS
 from meta_train._card import describe_device
 
 LARGE = {"1M": NETWORKS["1M"]}
-SLOW = ("rnn_mlp", "celo2", "open")
-"""Timed apart, over fewer steps."""
-
 CHEAP = ("nominal", "hyper_adam", "per_param_mlp", "celo", "celo_adam")
 
 
-def table(title: str, results: Mapping[str, Any]) -> None:
+def table(title: str, rows: Sequence[CostRow]) -> None:
     """One line for every network and optimizer."""
     print(
         f"\n{title}, 64-w-w-10 MLP on digits, {describe_device()}, jax {jax.__version__}; median "
         f"of 5 rounds, alternating\n\n{'network':>22} {'optimizer':>14} {'training step':>15} "
         f"{'over Adam':>10} {'update alone':>14} {'over Adam':>10} {'state':>6} {'compile':>8}"
     )
-    for network, entry in results.items():
-        adam = entry["costs"]["optax.adam"]
-        for name, cost in entry["costs"].items():
+    for row in rows:
+        adam = row.costs["optax.adam"]
+        for name, cost in row.costs.items():
             print(
-                f"{network + ', ' + format(entry['parameters'], ',') + ' p':>22} {name:>14} "
+                f"{row.network + ', ' + format(row.parameters, ',') + ' p':>22} {name:>14} "
                 f"{cost.step:>12,.0f} us {cost.step / adam.step:>9.2f}x "
                 f"{cost.update:>11,.0f} us {cost.update / adam.update:>9.2f}x "
                 f"{cost.state:>5.2f}x {cost.compile:>6.1f} s",
@@ -61,13 +57,11 @@ def main() -> None:
     args = parser.parse_args()
     learned = learned_opt.learned(args.artifact, num_steps=10_000)
     adam = optax.adam(1e-3)
-    table("Batch 64", measure_costs({args.artifact: learned, "optax.adam": adam}))
-    quick = tuple(cls.name for cls in OPTIMIZERS if cls.name not in SLOW)
-    results = measure_costs(untrained(quick), LARGE, batch_size=128, steps=25)
-    table("Batch 128", results)
-    results = measure_costs(untrained(SLOW), LARGE, batch_size=128, steps=5)
-    table("Batch 128", results)
-    table("Batch 1,024", measure_costs(untrained(CHEAP), LARGE, batch_size=1024, steps=10))
+    networks = {"small": 32, **LARGE}
+    rows = measure_costs({args.artifact: learned, "optax.adam": adam}, networks, batch_sizes=(64,))
+    table("Batch 64", rows)
+    table("Batch 128", measure_costs(untrained(), LARGE, batch_sizes=(128,)))
+    table("Batch 1,024", measure_costs(untrained(CHEAP), LARGE, batch_sizes=(1024,)))
 
 
 if __name__ == "__main__":

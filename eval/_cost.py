@@ -1,7 +1,9 @@
 """What a step costs: one task, jit with donated buffers, the same measurement for everyone."""
 
+import math
+import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,59 +16,102 @@ from tasks.families import MLP
 
 WARM_UP, ROUNDS, STEPS = 20, 5, 100
 
-NETWORKS = {"small": 32, "1M": 960}
-"""Name -> width of a 64-w-w-10 MLP on digits."""
+NETWORKS = {"10k": 69, "100k": 280, "1M": 960}
+"""Name -> width w of a 64-w-w-10 MLP on digits, which has w^2 + 76 w + 10 parameters."""
+
+QUICK = {"10k": 69, "1M": 960}
+"""Fewer, for an evaluation of minutes."""
+
+FULL = NETWORKS | {"10M": 3124}
+"""As `NETWORKS`, and one that takes minutes on a CPU."""
+
+BATCH_SIZES = (1, 32, 128, 1024)
 
 
 class Cost(NamedTuple):
-    """Of one optimizer on one network.
+    """Of one optimizer on one network at one batch size.
 
-    `step`: microseconds of a whole training step, median of 5 rounds of 100; `spread`: their
-    interquartile range; `update`: microseconds of the optimizer alone; `state`: bytes of its
-    state over bytes of the parameters; `compile`: seconds, of the training step.
+    Attributes:
+      step: microseconds of a whole training step, median over ROUNDS rounds.
+      spread: interquartile range of these, microseconds.
+      update: microseconds of the optimizer and of adding its update, on their own; median.
+      share: update / step. Both contain one call of a program, which tiny steps mostly are.
+      state: bytes of the optimizer's state over bytes of the parameters.
+      temporary: bytes that the compiled step allocates besides arguments and results; None where
+        the backend does not say. `update_temporary`: the same of the update on its own.
+      compile: seconds to trace and compile the step; in no other number.
+      steps: training steps timed, over all rounds.
     """
 
     step: float
     spread: float
     update: float
+    share: float
     state: float
+    temporary: int | None
+    update_temporary: int | None
     compile: float
+    steps: int
+
+
+class CostRow(NamedTuple):
+    """A network at a batch size: `parameters` is their number, `costs` has one entry an optimizer.
+
+    `device`: what the steps ran on, for example "cpu (x86_64)".
+    """
+
+    network: str
+    parameters: int
+    batch_size: int
+    device: str
+    costs: dict[str, Cost]
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as JSON types."""
+        costs = {name: cost._asdict() for name, cost in self.costs.items()}
+        return self._asdict() | {"costs": costs}
 
 
 def measure_costs(
     optimizers: Mapping[str, optax.GradientTransformation],
     networks: Mapping[str, int] = NETWORKS,
     *,
-    batch_size: int = 64,
-    steps: int = STEPS,
-) -> dict[str, dict[str, Any]]:
-    """Network -> {"parameters": count, "costs": {optimizer: Cost}}.
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    seconds: float = 1.0,
+) -> tuple[CostRow, ...]:
+    """Time training steps of every optimizer, on every network at every batch size.
 
-    Rounds of `steps` steps of the optimizers alternate, so that a busy machine disturbs all alike.
+    After WARM_UP steps come ROUNDS rounds of STEPS steps: fewer where a round would outlast
+    `seconds`, but at least one. Rounds of the optimizers alternate, so that a busy machine disturbs
+    all alike.
+
+    Args:
+      optimizers: complete ones, by name.
+      networks: name -> width.
+      batch_sizes: examples a step.
+      seconds: most that a round, and that the warm-up, should take.
     """
-    results = {}
+    rows = []
     for network, width in networks.items():
         problem = MLP(max_width=width, widths=(width, width))
-        family = FamilySpec(problem, "digits", batch_size).build()
-        task = family.member(width=width, depth=2, activation=0, gain=1.0)
-        params = task.init(jax.random.key(0))
-        timers = {
-            name: _Timer(family, task, optax.with_extra_args_support(tx))
-            for name, tx in optimizers.items()
-        }
-        for _ in range(ROUNDS):
+        for batch_size in batch_sizes:
+            family = FamilySpec(problem, "digits", batch_size).build()
+            task = family.member(width=width, depth=2, activation=0, gain=1.0)
+            timers = {name: _Timer(family, task, tx) for name, tx in optimizers.items()}
             for timer in timers.values():
-                timer.round(steps)
-        results[network] = {
-            "parameters": sum(x.size for x in jax.tree.leaves(params)),
-            "costs": {name: timer.cost() for name, timer in timers.items()},
-        }
-    return results
+                timer.warm_up(seconds)
+            for _ in range(ROUNDS):
+                for timer in timers.values():
+                    timer.round()
+            costs = {name: timer.cost() for name, timer in timers.items()}
+            size = sum(math.prod(p.shape) for p in jax.tree.leaves(_shapes(task)))
+            rows.append(CostRow(network, size, batch_size, _device(), costs))
+    return tuple(rows)
 
 
 class _Timer:
-    def __init__(self, family: Any, task: Any, tx: optax.GradientTransformationExtraArgs) -> None:
-        key = jax.random.key(0)
+    def __init__(self, family: Any, task: Any, optimizer: optax.GradientTransformation) -> None:
+        tx, key = optax.with_extra_args_support(optimizer), jax.random.key(0)
         # A copy: the state is donated, and it holds the task, which all timers share.
         self.state = jax.tree.map(jnp.copy, inner_init(task, tx, key))
         self.arguments = (family, key)
@@ -84,16 +129,16 @@ class _Timer:
             updates, opt_state = tx.update(grads, opt_state, params, value=jnp.zeros(()))
             return optax.apply_updates(params, updates), opt_state
 
-        carry = jax.tree.map(jnp.copy, (self.state.params, self.state.opt_state))
-        compiled = jax.jit(update, donate_argnums=0).lower(carry, self.grads).compile()
-        self.update, self.carry = compiled, carry
-        sizes = [sum(x.nbytes for x in jax.tree.leaves(t)) for t in carry]
-        self.state_ratio = sizes[1] / sizes[0]
+        self.carry = jax.tree.map(jnp.copy, (self.state.params, self.state.opt_state))
+        self.update = jax.jit(update, donate_argnums=0).lower(self.carry, self.grads).compile()
+        params = _shapes(task)
+        self.state_ratio = _bytes(jax.eval_shape(tx.init, params)) / _bytes(params)
+        self.steps = STEPS
         self.step_times: list[float] = []
         self.update_times: list[float] = []
-        self._advance(WARM_UP)
 
     def _advance(self, count: int) -> tuple[float, float]:
+        """Seconds a step, and an update."""
         tick = time.perf_counter()
         for _ in range(count):
             self.state = self.step(self.state, *self.arguments)
@@ -104,17 +149,48 @@ class _Timer:
         jax.block_until_ready(self.carry)
         return (tock - tick) / count, (time.perf_counter() - tock) / count
 
-    def round(self, steps: int) -> None:
-        step, update = self._advance(steps)
+    def warm_up(self, seconds: float) -> None:
+        """WARM_UP steps, or as many as `seconds` allow; they set the length of a round."""
+        times: list[float] = []
+        while len(times) < WARM_UP and (not times or sum(times) < seconds):
+            times.append(sum(self._advance(1)))
+        self.steps = max(1, min(STEPS, int(seconds / np.median(times))))
+
+    def round(self) -> None:
+        step, update = self._advance(self.steps)
         self.step_times.append(1e6 * step)
         self.update_times.append(1e6 * update)
 
     def cost(self) -> Cost:
-        low, mid, high = np.percentile(self.step_times, [25, 50, 75])
+        low, mid, high = np.percentile(self.step_times, [25, 50, 75]).tolist()
+        update = float(np.median(self.update_times))
         return Cost(
-            step=float(mid),
-            spread=float(high - low),
-            update=float(np.median(self.update_times)),
+            step=mid,
+            spread=high - low,
+            update=update,
+            share=update / mid,
             state=self.state_ratio,
+            temporary=_temporary(self.step),
+            update_temporary=_temporary(self.update),
             compile=self.compile_seconds,
+            steps=self.steps * len(self.step_times),
         )
+
+
+def _shapes(task: Any) -> Any:
+    return jax.eval_shape(task.init, jax.random.key(0))
+
+
+def _bytes(tree: Any) -> int:
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _temporary(compiled: Any) -> int | None:
+    analysis = compiled.memory_analysis()
+    return None if analysis is None else int(analysis.temp_size_in_bytes)
+
+
+def _device() -> str:
+    device = jax.devices()[0]
+    kind = platform.machine() if device.platform == "cpu" else device.device_kind
+    return f"{device.platform} ({kind})"

@@ -20,7 +20,7 @@ from tasks import EvalTask, load_suite
 
 from ._archive import Archive, loss_of
 from ._baselines import BASELINES, Hyper
-from ._cost import measure_costs
+from ._cost import QUICK, measure_costs
 from ._figures import draw
 from ._html import to_html
 from ._progress import Progress
@@ -76,7 +76,8 @@ def evaluate(
                 progress.advance(job.result().label, len(archive.rows))
         contestants = [jobs[name].result() for name in ("learned", *(b.name for b in BASELINES))]
     step_tx = learned_opt.learned(artifact, num_steps=10_000)
-    costs = measure_costs({"learned": step_tx, "adam": optax.adam(1e-3)})
+    measured = {"learned": step_tx, "adam": optax.adam(1e-3)}
+    costs = measure_costs(measured, QUICK, batch_sizes=(64,))
     report = summarise(artifact, suite, tasks, contestants, costs)
     report["seconds"] = round(time.perf_counter() - start, 1)
     write_report(report, out)

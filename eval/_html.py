@@ -128,21 +128,22 @@ def _settings(report: dict[str, Any]) -> str:
 
 def _cost(report: dict[str, Any]) -> str:
     rows = []
-    for network, entry in report["cost"].items():
+    for entry in report["cost"]:
         adam = entry["costs"]["adam"]
         for name, cost in entry["costs"].items():
             label = "learned" if name == "learned" else "optax.adam"
             rows.append(
-                f"<tr><td>{network}, {entry['parameters']:,} parameters</td>"
+                f"<tr><td>{entry['parameters']:,} parameters, batch {entry['batch_size']}</td>"
                 f"<td class=text>{_dot(name)}{label}</td>"
                 f"<td>{cost['step']:,.0f} µs ± {cost['spread']:,.0f}</td>"
                 f"<td>{cost['step'] / adam['step']:.2f}</td><td>{cost['update']:,.0f} µs</td>"
-                f"<td>{cost['update'] / adam['update']:.1f}</td><td>{cost['state']:.2f}</td>"
+                f"<td>{cost['update'] / adam['update']:.1f}</td><td>{cost['share']:.0%}</td>"
+                f"<td>{cost['state']:.2f}</td>"
                 f"<td>{cost['compile']:.1f} s</td></tr>"
             )
     head = [
         "network", "optimizer", "training step (median ± interquartile range)", "over Adam's",
-        "update alone", "over Adam's", "state / parameters", "compilation",
+        "update alone", "over Adam's", "of its step", "state / parameters", "compilation",
     ]  # fmt: skip
     return _table(head, rows)
 

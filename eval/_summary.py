@@ -11,9 +11,10 @@ from tasks import EvalTask
 
 from ._archive import curve_of, loss_of
 from ._baselines import ADAMW
+from ._cost import CostRow
 from ._stats import geometric_ratio, speedup, steps_to_target
 
-SCHEMA = 1
+SCHEMA = 2
 HEADLINE = ADAMW.name
 
 LEAKAGE = {
@@ -37,7 +38,7 @@ def summarise(
     suite: str,
     tasks: Sequence[EvalTask],
     contestants: Sequence[Any],
-    costs: dict[str, Any],
+    costs: Sequence[CostRow],
 ) -> dict[str, Any]:
     """The report as JSON types. Contestants: the learned optimizer first, then the baselines."""
     learned, *baselines = contestants
@@ -91,13 +92,7 @@ def summarise(
             for row in c.rows
             if row["valid_loss"] is None
         ],
-        "cost": {
-            network: {
-                "parameters": entry["parameters"],
-                "costs": {name: cost._asdict() for name, cost in entry["costs"].items()},
-            }
-            for network, entry in costs.items()
-        },
+        "cost": [row.to_json() for row in costs],
     }
     report["sentence"] = sentence(report)
     return report
@@ -115,12 +110,13 @@ def sentence(report: dict[str, Any]) -> str:
             f"final validation loss {_interval(found['valid_ratio'])} times AdamW's, "
             f"target reached {_interval(found['speedup'])} times as fast"
         )
-    big = report["cost"]["1M"]["costs"]
-    overhead = big["learned"]["step"] / big["adam"]["step"]
+    largest = max(report["cost"], key=lambda row: row["parameters"])
+    overhead = largest["costs"]["learned"]["step"] / largest["costs"]["adam"]["step"]
     return (
         f"{name}, untuned, against AdamW with warm-up and cosine tuned for each task, is "
         + "; ".join(parts)
-        + f"; its training step costs {overhead:.1f} times Adam's at 1M parameters, batch 64"
+        + f"; its training step costs {overhead:.1f} times Adam's at {largest['network']} "
+        f"parameters, batch {largest['batch_size']}"
         f" (95 % intervals over {report['seeds']} fresh seeds)."
     )
 

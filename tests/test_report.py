@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eval import BASELINES, Hyper
-from eval._cost import Cost
+from eval._cost import Cost, CostRow
 from eval._evaluate import Contestant, write_report
 from eval._figures import COLOURS, draw
 from eval._html import to_html
@@ -53,9 +53,10 @@ def report(learned=1.0, adamw=2.0, diverged=()):
     contestants = [contestant("learned", learned, diverged)]
     contestants += [contestant(b.name, adamw if b.name == "adamw" else 4.0) for b in BASELINES]
     cost = {
-        name: Cost(step, 1.0, 1.0, 4.0, 1.0) for name, step in (("learned", 30.0), ("adam", 20.0))
+        name: Cost(step, 1.0, 1.0, 1 / step, 4.0, 100, None, 1.0, 500)
+        for name, step in (("learned", 30.0), ("adam", 20.0))
     }
-    costs = {"small": {"parameters": 10, "costs": cost}, "1M": {"parameters": 20, "costs": cost}}
+    costs = [CostRow(name, size, 64, "cpu", cost) for name, size in (("10k", 10), ("1M", 20))]
     optimizer = Nominal()
     artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), CARD)
     return summarise(artifact, "suite", TASKS, contestants, costs)
@@ -81,7 +82,7 @@ def test_the_sentence_is_made_of_the_intervals():
         in sentence
     )
     assert "better on new network, new data (c)" in sentence
-    assert "costs 1.5 times Adam's" in sentence
+    assert "costs 1.5 times Adam's at 1M parameters, batch 64" in sentence
     assert (
         "worse on seen network, seen data (a, b): final validation loss 2.00"
         in report(4.0)["sentence"]
