@@ -1,57 +1,104 @@
 """python -m benchmarks.step_time: what a step of a learned optimizer costs over Adam's.
 
 First the artifact on a small and a large network. Then every optimizer at its untrained theta on a
-million parameters, batch 128, the goals being an update of 5 times Adam's and a training step of
-1.5 times; and the cheaper ones at batch 1,024, the goal being 1.1 times.
+million parameters (a GPU: 10 and 100 million), batch 128, the goals being an update of 5 times
+Adam's (GPU: 3) and a training step of 1.5 times (GPU: 1.1); and the cheaper ones at batch 1,024,
+the goal being 1.1 times.
+
+"memory": what the update would take if it only read gradients, parameters and state and wrote the
+last two, each once, at the speed at which this machine adds two arrays of the network's size.
+"arithmetic": the operations that XLA counts, at the speed of its matrix products.
 """
 
 import argparse
-from collections.abc import Mapping
+import dataclasses
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 import learned_opt
-from eval._cost import NETWORKS, measure_costs
-from learned_opt import OPTIMIZERS
+from benchmarks import seconds_per_call
+from eval._cost import NETWORKS, CostRow, measure_costs
+from learned_opt import OPTIMIZERS, Nominal
 from meta_train._card import describe_device
 
 LARGE = {"1M": NETWORKS["1M"]}
+GPU = {"10M": 3124, "100M": 9962}
+
 SLOW = ("rnn_mlp", "celo2", "open")
-"""Timed apart, over fewer steps."""
+"""Timed apart, in fewer steps."""
 
-CHEAP = ("nominal", "hyper_adam", "per_param_mlp", "celo", "celo_adam")
+CHEAP = ("nominal", "nominal, lean", "hyper_adam", "nn_adam", "per_param_mlp", "celo", "celo_adam")
+LEAN = Nominal(momenta="bfloat16", factored=True)
 
 
-def table(title: str, results: Mapping[str, Any]) -> None:
-    """One line for every network and optimizer."""
-    print(
-        f"\n{title}, 64-w-w-10 MLP on digits, {describe_device()}, jax {jax.__version__}; median "
-        f"of 5 rounds, alternating\n\n{'network':>22} {'optimizer':>14} {'training step':>15} "
-        f"{'over Adam':>10} {'update alone':>14} {'over Adam':>10} {'state':>6} {'compile':>8}"
-    )
-    for network, entry in results.items():
-        adam = entry["costs"]["optax.adam"]
-        for name, cost in entry["costs"].items():
+@dataclasses.dataclass(frozen=True)
+class Floors:
+    """Of this machine: `bytes` moved and `flops` done in a second."""
+
+    bytes: float
+    flops: float
+
+    @classmethod
+    def measure(cls, parameters: int) -> "Floors":
+        """With arrays of so many float32s, and products of square matrices of 2,048."""
+        x, y = jnp.zeros(parameters), jnp.ones(parameters)
+        a = jnp.ones((2048, 2048))
+        add = jax.jit(lambda x, y: x + y).lower(x, y).compile()
+        product = jax.jit(lambda a: a @ a).lower(a).compile()
+        return cls(
+            12 * parameters / seconds_per_call(add, x, y, rounds=50),
+            2 * 2048**3 / seconds_per_call(product, a, rounds=5),
+        )
+
+    def of(self, tx: optax.GradientTransformation, parameters: int) -> tuple[float, float]:
+        """Microseconds that an update of one square matrix cannot beat, by memory, arithmetic."""
+        full = optax.with_extra_args_support(tx)
+        params = jax.ShapeDtypeStruct((math.isqrt(parameters),) * 2, jnp.float32)
+        state = jax.eval_shape(full.init, params)
+        update = jax.jit(lambda g, s, p: full.update(g, s, p, value=jnp.zeros(())))
+        counted: Any = update.lower(params, state, params).cost_analysis()
+        held = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
+        moved = 12 * parameters + 2 * held
+        return 1e6 * moved / self.bytes, 1e6 * counted["flops"] / self.flops
+
+
+def table(rows: Sequence[CostRow], optimizers: dict[str, optax.GradientTransformation]) -> None:
+    """One table a network and batch size, one line an optimizer."""
+    for row in rows:
+        floors, adam = Floors.measure(row.parameters), row.costs["optax.adam"]
+        print(
+            f"\n{row.parameters:,} parameters (64-w-w-10 MLP on digits), batch {row.batch_size}, "
+            f"{describe_device()}, jax {jax.__version__};\n"
+            f"{floors.bytes / 1e9:.0f} GB/s, {floors.flops / 1e9:,.0f} GFLOP/s; medians of "
+            f"alternating rounds\n\n{'optimizer':>14} {'training step':>14} {'/ Adam':>6} "
+            f"{'update':>11} {'/ Adam':>6} {'memory':>9} {'arithmetic':>10} {'state':>6} "
+            f"{'compile':>8} {'steps':>5}"
+        )
+        for name, cost in row.costs.items():
+            memory, arithmetic = floors.of(optimizers[name], row.parameters)
             print(
-                f"{network + ', ' + format(entry['parameters'], ',') + ' p':>22} {name:>14} "
-                f"{cost.step:>12,.0f} us {cost.step / adam.step:>9.2f}x "
-                f"{cost.update:>11,.0f} us {cost.update / adam.update:>9.2f}x "
-                f"{cost.state:>5.2f}x {cost.compile:>6.1f} s",
+                f"{name:>14} {cost.step:>11,.0f} us {cost.step / adam.step:>6.2f} "
+                f"{cost.update:>8,.0f} us {cost.update / adam.update:>6.2f} {memory:>6,.0f} us "
+                f"{arithmetic:>7,.0f} us {cost.state:>6.2f} {cost.compile:>6.1f} s {cost.steps:>5}",
                 flush=True,
             )
 
 
-def untrained(names: tuple[str, ...] | None = None) -> dict[str, optax.GradientTransformation]:
+def untrained(names: Sequence[str] | None = None) -> dict[str, optax.GradientTransformation]:
     """Every optimizer, or those named, at its untrained theta; and Adam."""
+    every = {cls.name: cls() for cls in OPTIMIZERS} | {"nominal, lean": LEAN}
     found: dict[str, optax.GradientTransformation] = {"optax.adam": optax.adam(1e-3)}
-    for cls in OPTIMIZERS:
-        if names is None or cls.name in names:
+    for name, optimizer in every.items():
+        if names is None or name in names:
             # Small random rules may ascend: the time is the same, but not with infinities.
-            theta = cls().init(jax.random.key(0))
-            tx = cls().transform(theta, num_steps=10_000)
-            found[cls.name] = optax.chain(tx, optax.scale(-1e-3))
+            theta = optimizer.init(jax.random.key(0))
+            tx = optimizer.transform(theta, num_steps=10_000)
+            found[name] = optax.chain(tx, optax.scale(-1e-3))
     return found
 
 
@@ -59,15 +106,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--artifact", default="quickstart", help="name or path")
     args = parser.parse_args()
+    large = LARGE if jax.default_backend() == "cpu" else GPU
+    quick = [cls.name for cls in OPTIMIZERS if cls.name not in SLOW]
     learned = learned_opt.learned(args.artifact, num_steps=10_000)
-    adam = optax.adam(1e-3)
-    table("Batch 64", measure_costs({args.artifact: learned, "optax.adam": adam}))
-    quick = tuple(cls.name for cls in OPTIMIZERS if cls.name not in SLOW)
-    results = measure_costs(untrained(quick), LARGE, batch_size=128, steps=25)
-    table("Batch 128", results)
-    results = measure_costs(untrained(SLOW), LARGE, batch_size=128, steps=5)
-    table("Batch 128", results)
-    table("Batch 1,024", measure_costs(untrained(CHEAP), LARGE, batch_size=1024, steps=10))
+    artifact = {args.artifact: learned, "optax.adam": optax.adam(1e-3)}
+    for optimizers, networks, batch_size in (
+        (artifact, {"10k": NETWORKS["10k"]} | LARGE, 64),
+        (untrained([*quick, "nominal, lean"]), large, 128),
+        (untrained(SLOW), large, 128),
+        (untrained(CHEAP), large, 1024),
+    ):
+        table(measure_costs(optimizers, networks, batch_sizes=(batch_size,)), optimizers)
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ class Trace(NamedTuple):
 def trace(task: EvalTask, tx: optax.GradientTransformation, *, seed: int) -> Trace:
     """Train once on a task, as `Runner` does under this seed, and watch the optimizer.
 
-    d is the update of `optax.adam` at learning rate 1, its moments fed with the gradients that `tx`
-    was given, along the run of `tx`. A gradient that is not finite leaves them as they are.
+    d is the update of `optax.adam` at learning rate 1, in float32, its moments fed with the
+    gradients that `tx` was given along its run. One that is not finite leaves them as they are.
 
     Args:
       task: trained for its horizon; measured at the steps of `eval_steps`.
@@ -97,10 +97,10 @@ def watch(tx: optax.GradientTransformation) -> optax.GradientTransformationExtra
 
     def init(params: Any) -> WatchedState:
         seen = (jnp.full(len(CLASSES), jnp.nan),) * 4
-        return WatchedState(inner.init(params), adam.init(params), seen)
+        return WatchedState(inner.init(params), adam.init(_float32(params)), seen)
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
-        ascent, adam_state = adam.update(updates, state.adam, params)
+        ascent, adam_state = adam.update(_float32(updates), state.adam, _float32(params))
         updates, inner_state = inner.update(updates, state.inner, params, **extra)
         adams = jax.tree.map(jnp.negative, ascent)
         return updates, WatchedState(inner_state, adam_state, _compare(updates, params, adams))
@@ -113,12 +113,16 @@ def _compare(updates: Any, params: Any, adams: Any) -> tuple[jax.Array, ...]:
     rows = []
     for ranks in (lambda n: True, lambda n: n >= 2, lambda n: n < 2):
         u, p, d = (
-            [x.astype(jnp.float32) for x in jax.tree.leaves(tree) if ranks(x.ndim)]
+            [x for x in jax.tree.leaves(_float32(tree)) if ranks(x.ndim)]
             for tree in (updates, params, adams)
         )
         size = _rms(u)
         rows.append((size, _ratio(size, _rms(p)), _ratio(size, _rms(d)), _cosine(u, d)))
     return tuple(jnp.stack(column) for column in zip(*rows, strict=True))
+
+
+def _float32(tree: Any) -> Any:
+    return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
 
 
 def _rms(leaves: list[jax.Array]) -> jax.Array:

@@ -1,0 +1,154 @@
+"""What is measured of a step: counts of bytes and steps exactly, times within known bounds."""
+
+import json
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from eval import _cost
+from eval._cost import FULL, NETWORKS, ROUNDS, STEPS, WARM_UP, measure_costs
+
+TINY = {"tiny": 4, "small": 8}
+NAP = 0.02
+
+
+def parameters(width):
+    return 64 * width + width + width**2 + width + 10 * width + 10
+
+
+def napping(seconds):
+    """Stochastic gradient descent that sleeps at every step."""
+
+    def nap(x):
+        time.sleep(seconds)
+        return x
+
+    def update(updates, state, params=None):
+        one = jax.pure_callback(nap, jax.ShapeDtypeStruct((), jnp.float32), jnp.ones(()))
+        return jax.tree.map(lambda g: -1e-3 * one * g, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    with jax.numpy_dtype_promotion("standard"):
+        return measure_costs({"adam": optax.adam(1e-3)}, TINY, batch_sizes=(1, 4), seconds=0.05)
+
+
+def test_there_is_a_row_for_every_network_and_batch_size(rows):
+    assert [(row.network, row.batch_size, row.parameters) for row in rows] == [
+        ("tiny", 1, parameters(4)), ("tiny", 4, parameters(4)),
+        ("small", 1, parameters(8)), ("small", 4, parameters(8)),
+    ]  # fmt: skip
+
+
+def test_networks_have_the_parameters_that_they_are_named_after():
+    sizes = {name: parameters(width) for name, width in FULL.items()}
+    named = {"10k": 1e4, "100k": 1e5, "1M": 1e6, "10M": 1e7}
+    assert sizes.keys() == named.keys()
+    assert all(sizes[name] == pytest.approx(size, rel=0.006) for name, size in named.items())
+    assert set(FULL) - set(NETWORKS) == {"10M"}
+
+
+def test_adams_state_is_two_copies_and_a_counter(rows):
+    for row in rows:
+        size = 4 * row.parameters
+        assert row.costs["adam"].state == (2 * size + 4) / size
+
+
+def test_the_share_is_that_of_the_update_and_compilation_is_in_no_step(rows):
+    for row in rows:
+        cost = row.costs["adam"]
+        assert 0 < cost.step < 1e6 * cost.compile
+        assert cost.share == cost.update / cost.step > 0
+
+
+def test_rows_are_json(rows):
+    for row in rows:
+        again = json.loads(json.dumps(row.to_json(), allow_nan=False))
+        assert again["costs"]["adam"] == row.costs["adam"]._asdict()
+        assert again["parameters"] == row.parameters
+        assert again["device"].startswith(jax.default_backend())
+
+
+def test_a_slow_step_is_timed_less_often():
+    """A step and an update that sleep 20 ms each: one of them fits a round of 50 ms."""
+    optimizers = {"slow": napping(NAP)}
+    (row,) = measure_costs(optimizers, {"tiny": 4}, batch_sizes=(1,), seconds=2.5 * NAP)
+    slow = row.costs["slow"]
+    assert slow.step >= 1e6 * NAP
+    assert slow.update >= 1e6 * NAP
+    assert slow.steps == ROUNDS
+
+
+def test_a_round_has_at_least_one_step():
+    (row,) = measure_costs({"sgd": optax.sgd(1e-3)}, {"tiny": 4}, batch_sizes=(1,), seconds=0.0)
+    assert row.costs["sgd"].steps == ROUNDS
+    assert row.costs["sgd"].state == 0
+
+
+def test_rounds_alternate_after_the_warm_up(monkeypatch):
+    """The order of calls, and their number: 20 single steps each, then rounds in turn."""
+    calls, advance = [], _cost._Timer._advance
+
+    def spy(self, count):
+        calls.append((id(self), count))
+        advance(self, count)
+        return 1e-6, 1e-6
+
+    monkeypatch.setattr(_cost._Timer, "_advance", spy)
+    optimizers = {"a": optax.sgd(1e-3), "b": optax.sgd(1e-3)}
+    (row,) = measure_costs(optimizers, {"tiny": 4}, batch_sizes=(1,))
+    first, second = dict.fromkeys(timer for timer, _ in calls)
+    warm = [(first, 1)] * WARM_UP + [(second, 1)] * WARM_UP
+    assert calls == warm + [(first, STEPS), (second, STEPS)] * ROUNDS
+    assert row.costs["a"].steps == ROUNDS * STEPS
+    assert row.costs["a"].step == pytest.approx(1.0)
+    assert row.costs["a"].spread == pytest.approx(0.0)
+
+
+def test_spread_is_the_interquartile_range_of_the_rounds(monkeypatch):
+    times = iter([1e-6] * WARM_UP + [x * 1e-6 for x in (5, 1, 4, 2, 30)])
+    monkeypatch.setattr(_cost._Timer, "_advance", lambda self, count: (next(times), 1e-6))
+    (row,) = measure_costs({"sgd": optax.sgd(1e-3)}, {"tiny": 4}, batch_sizes=(1,))
+    assert row.costs["sgd"].step == pytest.approx(4.0)
+    assert row.costs["sgd"].spread == pytest.approx(3.0)
+    assert row.costs["sgd"].share == pytest.approx(0.25)
+
+
+def test_the_state_is_donated_and_every_step_trains():
+    """Buffers of the state are reused, and the counter of the state has counted every step."""
+    from tasks import FamilySpec
+    from tasks.families import MLP
+
+    family = FamilySpec(MLP(), "digits", 4).build()
+    tx = optax.scale_by_schedule(lambda count: -1e-3 * jnp.ones_like(count, jnp.float32))
+    timer = _cost._Timer(family, family.member(), tx)
+    before = timer.state.params["dense"]["w"]
+    aliased = timer.step.memory_analysis().alias_size_in_bytes
+    assert aliased >= sum(x.nbytes for x in jax.tree.leaves(timer.state.params))
+    timer._advance(3)
+    timer._advance(4)
+    assert before.is_deleted()
+    assert int(timer.state.opt_state.count) == int(timer.carry[1].count) == 7
+    start = family.member().init(jax.random.key(0))["dense"]["w"]
+    assert not np.array_equal(timer.state.params["dense"]["w"], start)
+
+
+def test_temporary_bytes_are_the_compilers():
+    """An optimizer that sorts its gradient needs a copy of it; stochastic gradient descent not."""
+
+    def update(updates, state, params=None):
+        return jax.tree.map(lambda g: -1e-3 * jnp.sort(g.ravel()).reshape(g.shape), updates), state
+
+    sorting = optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+    optimizers = {"sgd": optax.sgd(1e-3), "sorting": sorting}
+    (row,) = measure_costs(optimizers, {"small": 32}, batch_sizes=(1,), seconds=0.0)
+    largest = 4 * 64 * 32
+    assert row.costs["sgd"].update_temporary < largest <= row.costs["sorting"].update_temporary
+    assert row.costs["sgd"].temporary < row.costs["sorting"].temporary
