@@ -38,7 +38,8 @@ def rows(optimizer, factor, diverged=()):
             curve = [factor / step if ok else None for step in STEPS]
             yield {
                 "task": task.name, "optimizer": optimizer, "seed": seed, "lr": 1.0,
-                "weight_decay": 0.0, "steps": STEPS, "valid_curve": curve, "train_curve": curve,
+                "weight_decay": 0.0, "cosine": 1.0, "extra": 0.0, "horizon": 100, "steps": STEPS,
+                "valid_curve": curve, "train_curve": curve, "test_curve": curve,
                 "valid_loss": curve[-1], "train_loss": curve[-1], "test_loss": curve[-1],
                 "test_accuracy": 0.5 if ok else None,
             }  # fmt: skip
@@ -105,7 +106,15 @@ def test_verdicts_need_an_interval_that_excludes_one(interval, word):
 def test_a_diverged_run_counts_and_is_listed():
     made = report(diverged=[("a", 103)])
     assert made["failures"] == [
-        {"task": "a", "optimizer": "learned", "lr": 1.0, "weight_decay": 0.0, "seed": 103}
+        {
+            "optimizer": "learned",
+            "task": "a",
+            "lr": 1.0,
+            "weight_decay": 0.0,
+            "cosine": 1.0,
+            "extra": 0.0,
+            "seed": 103,
+        }
     ]
     want = np.exp((9 * np.log(0.5) + np.log(1000)) / 10)
     assert made["tasks"][0]["against"]["adamw"]["valid_ratio"]["mid"] == pytest.approx(want)
