@@ -1,0 +1,207 @@
+"""Every row of the ladder against plain optax, with hyper-parameters traced and not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from eval import BASELINES, Baseline, Hyper
+from eval._baselines import CONSTANT, COSINE, half_decade, muon_axes, warmup_cosine, weights
+from tasks import FamilySpec, inner_init, inner_step
+from tasks.families import Quadratic, ResNet, Transformer
+
+ROWS = {row.name: row for row in BASELINES}
+AXES = optax.contrib.MuonDimensionNumbers
+LR, WD, STEPS = 1e-2, 0.1, 10
+
+SHAPES = {
+    "conv3x3": {"w": (3, 3, 2, 4), "b": (4,)},
+    "dense": {"w": (4, 3), "b": (3,)},
+    "embedding": {"w": (5, 4), "b": (4,)},
+    "group_norm": {"scale": (4, 1, 1, 1)},
+    "lstm/linear": {"w": (4, 8)},
+    "~": {"positions": (1, 5, 4)},
+}
+DECAYED = {
+    "conv3x3": {"w": True, "b": False},
+    "dense": {"w": True, "b": False},
+    "embedding": {"w": True, "b": False},
+    "group_norm": {"scale": False},
+    "lstm/linear": {"w": True},
+    "~": {"positions": True},
+}
+BY_MUON = {
+    "conv3x3": {"w": AXES((0, 1, 2), 3), "b": None},
+    "dense": {"w": AXES((0,), 1), "b": None},
+    "embedding": {"w": None, "b": None},
+    "group_norm": {"scale": None},
+    "lstm/linear": {"w": AXES((0,), 1)},
+    "~": {"positions": None},
+}
+
+
+def some(seed, *leading):
+    """Parameters, or gradients of them."""
+    rng = np.random.default_rng(seed)
+    draw = lambda shape: rng.normal(size=(*leading, *shape)).astype(np.float32)  # noqa: E731
+    return jax.tree.map(draw, SHAPES, is_leaf=lambda x: type(x) is tuple)
+
+
+def after(tx):
+    """Parameters and state after STEPS of `tx` on made-up gradients."""
+
+    def step(carry, grads):
+        params, state = carry
+        updates, state = tx.update(grads, state, params)
+        return (optax.apply_updates(params, updates), state), ()
+
+    params = jax.tree.map(jnp.asarray, some(0))
+    return jax.lax.scan(step, (params, tx.init(params)), some(1, STEPS))[0]
+
+
+def plain(name, lr):
+    """Every row with Python numbers, as optax spells it."""
+    decay = optax.masked(optax.add_decayed_weights(WD), DECAYED)
+    return {
+        "adam": lambda: optax.adam(lr),
+        "adam_default": lambda: optax.adam(lr),
+        "adamw": lambda: optax.adamw(lr, weight_decay=WD, mask=DECAYED),
+        "lion": lambda: optax.lion(lr, weight_decay=WD, mask=DECAYED),
+        "adabelief": lambda: optax.chain(
+            optax.scale_by_belief(eps=1e-8, eps_root=1e-8),
+            decay,
+            optax.scale_by_learning_rate(lr),
+        ),
+        "muon": lambda: optax.contrib.muon(
+            lr,
+            weight_decay=WD,
+            adam_learning_rate=(lambda t: 0.1 * lr(t)) if callable(lr) else 0.1 * lr,
+            muon_weight_dimension_numbers=BY_MUON,
+        ),
+        "sgdm": lambda: optax.chain(decay, optax.sgd(lr, momentum=0.9)),
+        "schedule_free": lambda: optax.contrib.schedule_free(
+            optax.chain(
+                optax.scale_by_rms(0.999, 1e-8, eps_in_sqrt=False, bias_correction=True),
+                decay,
+                optax.scale_by_learning_rate(lr),
+            ),
+            lr,
+            b1=0.95,
+        ),
+    }[name]()
+
+
+EXTRA = {"adabelief": 1e-8, "muon": 0.1, "schedule_free": 0.95}
+
+
+@pytest.mark.parametrize(
+    ("name", "cosine"), [(row.name, cosine) for row in BASELINES for cosine in row.schedules]
+)
+def test_a_row_is_optaxs_own_optimizer(name, cosine):
+    """Ten steps, every number traced, equal those of optax with Python numbers."""
+    ramp = [min(1.0, (t + 1) / 1.0) * 0.5 * (1 + np.cos(np.pi * t / 20)) for t in range(20)]
+    table = jnp.asarray(LR * np.array(ramp), jnp.float32)
+    rate = (lambda count: table[count]) if cosine else LR
+
+    def traced(hyper, num_steps):
+        return after(ROWS[name].transform(hyper, num_steps))[0]
+
+    hyper = Hyper(LR, WD, cosine, EXTRA.get(name, 0.0))
+    with jax.numpy_dtype_promotion("standard"):  # optax's own code divides floats by integers
+        got = jax.jit(traced)(Hyper(*map(jnp.float32, hyper)), jnp.int32(20))
+        want = jax.jit(lambda: after(plain(name, rate))[0])()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), got, want)
+
+
+def test_schedule_free_without_decay_is_the_alias():
+    """And it is evaluated at its average, not at the point where gradients are taken."""
+    row = ROWS["schedule_free"]
+    with jax.numpy_dtype_promotion("standard"):
+        got, state = after(row.transform(Hyper(LR, 0.0, CONSTANT, 0.9), 20))
+        want, other = after(optax.contrib.schedule_free_adamw(LR))
+        average = optax.contrib.schedule_free_eval_params(other, want)
+        ours = row.eval_params(state, got)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), got, want)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), ours, average)
+    assert not np.allclose(ours["dense"]["w"], got["dense"]["w"], atol=1e-3)
+
+
+def test_decay_and_muon_choose_their_tensors():
+    params = some(0)
+    assert weights(params) == DECAYED
+    assert muon_axes(params) == BY_MUON
+
+
+def test_muon_treats_a_kernel_as_the_matrix_from_its_patch():
+    row, flat = ROWS["muon"], optax.contrib.muon(LR, adam_learning_rate=0.3 * LR)
+    w, g = some(0)["conv3x3"]["w"], some(1)["conv3x3"]["w"]
+    tx = row.transform(Hyper(LR, 0.0, CONSTANT, 0.3), 20)
+    with jax.numpy_dtype_promotion("standard"):
+        got, _ = tx.update({"w": g}, tx.init({"w": w}), {"w": w})
+        matrix = {"w": w.reshape(18, 4)}
+        want, _ = flat.update({"w": g.reshape(18, 4)}, flat.init(matrix), matrix)
+    np.testing.assert_allclose(got["w"].reshape(18, 4), want["w"], rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("row", BASELINES, ids=lambda row: row.name)
+def test_rows_take_every_kind_of_parameters(row):
+    """Shapes and dtypes of a step: a single vector; kernels and norms; embeddings and heads."""
+    for problem, data in (
+        (Quadratic(), "points/20"),
+        (ResNet(), "digits"),
+        (Transformer(), "stdlib/24"),
+    ):
+        family = FamilySpec(problem, data, 8).build()
+
+        def step(key, family=family):
+            tx = row.transform(Hyper(LR, WD, COSINE, row.extras[0]), 20)
+            state = inner_init(family.sample(key), tx, key)
+            after, _ = inner_step(family, tx, state, key)
+            return state.params, after.params, row.eval_params(after.opt_state, after.params)
+
+        with jax.numpy_dtype_promotion("standard"):
+            before, trained, evaluated = jax.eval_shape(step, jax.random.key(0))
+        assert before == trained == evaluated
+
+
+def test_warmup_cosine():
+    schedule = warmup_cosine(100)
+    assert float(schedule(0)) == pytest.approx(0.2)
+    assert float(schedule(4)) == pytest.approx(0.5 * (1 + np.cos(0.04 * np.pi)))
+    assert float(schedule(50)) == pytest.approx(0.5)
+    assert float(schedule(100)) == pytest.approx(0.0, abs=1e-7)
+    assert float(schedule(150)) == pytest.approx(0.0, abs=1e-7)
+
+
+def test_first_grids_are_half_decades_from_end_to_end():
+    assert ROWS["adamw"].grid == (1e-4, 3.162e-4, 1e-3, 3.162e-3, 1e-2, 3.162e-2, 1e-1)
+    assert (ROWS["lion"].grid[0], ROWS["lion"].grid[-1]) == (1e-5, 1e-2)
+    assert (ROWS["sgdm"].grid[0], ROWS["sgdm"].grid[-1]) == (1e-3, 1.0)
+    assert ROWS["adam_default"].grid == (1e-3,)
+    assert half_decade(-13) == 3.162e-7
+
+
+def test_rows_are_tuned_with_equal_trial_counts():
+    """All but the two that are there to show what less tuning gives."""
+    counts = {row.name: row.trials for row in BASELINES}
+    assert counts.pop("adam_default") == 0
+    assert counts.pop("adam") == 7
+    assert set(counts.values()) == {26}
+
+
+def test_tracks():
+    """What is told the horizon and what never is."""
+    free = {row.name for row in BASELINES if row.horizon_free}
+    assert free == {"adam_default", "adam", "schedule_free"}
+    for row in BASELINES:
+        tx = [row.transform(Hyper(LR, 0.0, row.schedules[-1], row.extras[0]), n) for n in (5, 500)]
+        with jax.numpy_dtype_promotion("standard"):
+            one, other = (jax.jit(lambda t=t: after(t)[0]["dense"]["w"])() for t in tx)
+        assert np.array_equal(one, other) == row.horizon_free
+
+
+def test_a_new_version_is_a_new_key():
+    assert ROWS["adamw"].key != ROWS["lion"].key
+    again = Baseline("adamw", "", lambda *a: optax.identity(), (1e-3, 1e-3), version=2)
+    assert again.key != ROWS["adamw"].key
