@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from eval._baselines import HALF_DECADES
 from eval._pack import pack, unpack
 from eval._run import POINTS, eval_steps
 
@@ -64,7 +63,7 @@ def made_up_rows() -> list[dict[str, Any]]:
             "optimizer": f"optimizer-{optimizer}",
             "task": f"task-{task}",
             "horizon": 1000,
-            "lr": HALF_DECADES[setting % 12],
+            "lr": float(f"{10 ** (setting % 12 / 2 - 6):.4g}"),
             "weight_decay": (0.0, 1e-3, 1e-2, 1e-1, 1.0)[setting // 12],
             "seed": seed,
             "device": "cpu",
