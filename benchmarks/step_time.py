@@ -13,7 +13,7 @@ last two, each once, at the speed at which this machine adds two arrays of the n
 import argparse
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -67,7 +67,7 @@ class Floors:
         return 1e6 * moved / self.bytes, 1e6 * counted["flops"] / self.flops
 
 
-def table(rows: Sequence[CostRow], optimizers: dict[str, optax.GradientTransformation]) -> None:
+def table(rows: Sequence[CostRow], optimizers: Mapping[str, optax.GradientTransformation]) -> None:
     """One table a network and batch size, one line an optimizer."""
     for row in rows:
         floors, adam = Floors.measure(row.parameters), row.costs["optax.adam"]

@@ -50,6 +50,10 @@ def parser() -> argparse.ArgumentParser:
         help="the same with learning rate, schedule and weight decay tuned per task, as AdamW's",
     )  # fmt: skip
     parser.add_argument(
+        "--quick", action="store_true",
+        help="without the generalisation grid, and steps timed on one network only",
+    )  # fmt: skip
+    parser.add_argument(
         "--smoke", action="store_true", help="two tasks of 40 steps: does everything work?"
     )
     return parser
@@ -155,6 +159,7 @@ def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
         tier=args.tier,
         rivals=[learned_opt.load(name) for name in args.rival],
         tuned_rivals=[learned_opt.load(name) for name in args.tuned_rival],
+        quick=args.quick,
         smoke=args.smoke,
         console=console,
     )

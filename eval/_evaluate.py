@@ -20,6 +20,7 @@ from tasks.suites import SUITES, Tier
 
 from ._archive import Archive
 from ._baselines import ADAMW, BASELINES, Baseline, Hyper
+from ._compared import interval
 from ._contest import (
     REPORT_SEEDS,
     UNTUNED,
@@ -57,6 +58,7 @@ def evaluate(
     tier: Tier = "cpu",
     rivals: Sequence[Artifact] = (),
     tuned_rivals: Sequence[Artifact] = (),
+    quick: bool = False,
     smoke: bool = False,
     console: rich.console.Console | None = None,
 ) -> dict[str, Any]:
@@ -73,6 +75,7 @@ def evaluate(
       tier: of its tasks.
       rivals: other learned optimizers, run untuned beside the baselines.
       tuned_rivals: those whose learning rate is tuned as AdamW's is.
+      quick: without the generalisation grid, steps timed on one network.
       smoke: two tasks of a few steps and three baselines: shows that all works, and nothing else.
 
     Raises:
@@ -97,7 +100,9 @@ def evaluate(
         runs = sum(job.runs(plan) for job in jobs.values())
         entries = run_jobs(jobs, plan, archive, Progress(console, "Evaluating", len(jobs), runs))
         contestants = [entry.contestant for entry in entries.values()]
-        measured = _measured(out, subject, plan, contestants, archive, smoke, console)
+        extent = "smoke" if smoke else "quick" if quick else "whole"
+        measured = _measured(out, subject, plan, contestants, extent, console)
+        measured["grid"] = [] if smoke or quick else _grid(subject, archive, console)
         results = Results(
             subject.to_json(),
             {"name": suite, "hash": SUITES[suite].hash, "tier": tier, "smoke": smoke},
@@ -155,23 +160,21 @@ def _measured(
     subject: Subject,
     plan: Plan,
     contestants: Sequence[Contestant],
-    archive: Archive,
-    smoke: bool,
+    extent: str,
     console: rich.console.Console,
 ) -> dict[str, Any]:
-    """Grid, traces and costs. The last two are kept in `measured.json`: they are no runs."""
+    """Traces and costs, kept in `measured.json`: they are no runs."""
     headline = next(c for c in contestants if c.name == ADAMW.name)
-    cells = [] if smoke else _grid(subject, archive, console)
     path = out / "measured.json"
-    key = [subject.digest, jax.__version__, jax.devices()[0].device_kind, smoke]
+    key = [subject.digest, jax.__version__, jax.devices()[0].device_kind, extent]
     kept = json.loads(path.read_text()) if path.exists() else {}
     if kept.get("key") != key:
         console.print("Watching single runs", style="dim")
         kept = {"key": key, "traces": _traces(subject, plan, headline)}
         console.print("Timing steps", style="dim")
-        kept["cost"] = _costs(subject, smoke)
+        kept["cost"] = _costs(subject, extent)
         write_atomic(path, json.dumps(kept))
-    return {"grid": cells, "traces": kept["traces"], "cost": kept["cost"]}
+    return {"traces": kept["traces"], "cost": kept["cost"]}
 
 
 def _grid(subject: Subject, archive: Archive, console: rich.console.Console) -> list[Any]:
@@ -185,7 +188,11 @@ def _grid(subject: Subject, archive: Archive, console: rich.console.Console) -> 
         return archive.run(*runners[name], trials, "tune")
 
     found = grid_results(grid(), run, untuned=UNTUNED, seeds=REPORT_SEEDS)
-    return [cell.to_json() for cell in found]
+    return [
+        cell.to_json()
+        | {"retuned": interval(cell.over_retuned), "transferred": interval(cell.over_transferred)}
+        for cell in found
+    ]
 
 
 def _traces(subject: Subject, plan: Plan, headline: Contestant) -> dict[str, Any]:
@@ -212,12 +219,17 @@ def _flat(traced: dict[str, Any]) -> dict[str, Any]:
     return {"steps": traced["steps"]} | {name: whole[old] for name, old in names.items()}
 
 
-def _costs(subject: Subject, smoke: bool) -> dict[str, Any]:
+def _costs(subject: Subject, extent: str) -> dict[str, Any]:
+    networks, batch_sizes, seconds = {
+        "smoke": ({"10k": NETWORKS["10k"]}, (32,), 0.05),
+        "quick": ({"1M": NETWORKS["1M"]}, (128,), 0.3),
+        "whole": (NETWORKS, BATCH_SIZES, 0.3),
+    }[extent]
     rows = measure_costs(
         {"learned": subject.make(10_000), "adamw": optax.adamw(1e-3), "adam": optax.adam(1e-3)},
-        {"10k": NETWORKS["10k"]} if smoke else NETWORKS,
-        batch_sizes=(32,) if smoke else BATCH_SIZES,
-        seconds=0.05 if smoke else 0.3,
+        networks,
+        batch_sizes=batch_sizes,
+        seconds=seconds,
     )
     flat = [
         {
