@@ -20,7 +20,7 @@ def sentence(report: dict[str, Any]) -> str:
     parts = [
         f"{name}, {tuned}, against AdamW tuned for each task is {_counts(counts, count)}: final "
         f"validation loss {_interval(found['valid_ratio'])} times AdamW's, target reached "
-        f"{_speedup(found['speedup'])} as fast"
+        f"{_interval(found['score'])} times as fast (a miss counts as 4 times)"
     ]
     others = [
         f"{_label(optimizers[other]['label'])} {_interval(pooled['against'][other]['valid_ratio'])}"
@@ -81,10 +81,3 @@ def _label(label: str) -> str:
 
 def _interval(found: dict[str, float]) -> str:
     return f"{found['mid']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
-
-
-def _speedup(found: dict[str, Any]) -> str:
-    """With its interval: what is not bounded above has a lower end only."""
-    if found["high"] is None:
-        return f"{found['text']} (at least {found['low']:.2f}x)"
-    return f"{found['text']} [{found['low']:.2f}, {found['high']:.2f}]"

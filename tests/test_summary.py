@@ -73,8 +73,10 @@ def test_known_runs_give_known_numbers():
     first = next(step for step in task["results"]["learned"]["steps"] if step >= 50)
     assert task["results"]["learned"]["times"]["best"] == [first] * 10
     assert task["results"]["adamw"]["times"]["best"] == [100] * 10
-    assert against["speedup"]["mid"] == pytest.approx(100 / first, rel=1e-5)
-    assert against["speedup"]["bound"] == ""
+    assert against["ladder"]["best"]["mid"] == pytest.approx(100 / first, rel=1e-5)
+    assert against["ladder"]["best"]["bound"] == ""
+    assert against["score"]["mid"] == pytest.approx(100 / first, rel=1e-5)
+    assert against["speedup"] == against["ladder"]["90"]
     assert task["results"]["adamw"]["valid_loss"] == pytest.approx(0.02)
     assert made["seeds"] == 10
     assert made["failures"] == []
@@ -92,7 +94,7 @@ def test_all_tasks_are_pooled_first_and_then_by_what_was_seen():
 
 
 def test_a_target_that_a_baseline_missed_gives_a_bound_and_no_number():
-    speedup = report()["tasks"][0]["against"]["lion"]["speedup"]
+    speedup = report()["tasks"][0]["against"]["lion"]["ladder"]["best"]
     assert speedup["bound"] == ">"
     assert speedup["text"].startswith(">")
     assert speedup["high"] is None
@@ -113,6 +115,7 @@ def test_the_sentence_is_made_of_the_intervals():
     sentence = report()["sentence"]
     assert "made-up, untuned, against AdamW tuned for each task is better on 3 of 3" in sentence
     assert "final validation loss 0.50 [0.50, 0.50] times AdamW's" in sentence
+    assert "target reached 1.82 [1.82, 1.82] times as fast" in sentence
     assert "muon label 0.25 [0.25, 0.25]" in sentence
     assert "on the 1 task with new network and data 0.50" in sentence
     assert "no run diverged, and it is on no task worse than AdamW" in sentence

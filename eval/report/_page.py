@@ -93,7 +93,8 @@ ratio holds 1. The test split was read once, at the end.</p></section>
 <div class="pair">{figure("Steps to the same loss", forest["speed"])}
 {figure("Final validation loss", forest["loss"])}</div>
 <p class="note">95 % bootstrap intervals over seeds, paired: same initial weights, same minibatches.
-Target: the best baseline's own best loss. An open arrow (&gt;1.5x, say) means that runs ended
+Target: nine tenths of the way, in
+log loss, to the best baseline's own best. An open arrow (&gt;1.5x, say) means that runs ended
 before they got there, so only a bound is known. Colours: what meta-training had
 seen.</p></section>"""
 
