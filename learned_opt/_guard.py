@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ._axes import sharded_like
 from ._base import check_params
 
 LARGEST_NORM = 1e18
@@ -29,7 +30,7 @@ def sum_squares(g: jax.Array) -> jax.Array:
 def skip_nonfinite(
     inner: optax.GradientTransformationExtraArgs, *, keeps_state: bool = False
 ) -> optax.GradientTransformationExtraArgs:
-    """Give a zero update and keep the state when a gradient holds a NaN, an infinity or a norm of 1e18.
+    """Give a zero update and keep the state when a gradient has a NaN, an infinity or norm 1e18.
 
     Unlike `optax.apply_if_finite` it never gives in after a number of refusals, and it selects
     instead of branching, so it fuses into the update under jit and vmap. It also checks `params`
@@ -60,6 +61,7 @@ def skip_nonfinite(
             extra_args["accepted"] = ok
         steps, after = inner.update(updates, state.inner, params, **extra_args)
         steps = jax.tree.map(lambda u: jnp.where(ok, u, jnp.zeros_like(u)), steps)
+        steps = jax.tree.map(sharded_like, steps, updates)
         if not keeps_state:
             after = jax.tree.map(lambda new, old: jnp.where(ok, new, old), after, state.inner)
         return steps, GuardState(state.skipped + jnp.where(ok, 0, 1), after)
