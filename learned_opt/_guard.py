@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ._axes import sharded_like
 from ._base import check_params
 
 LARGEST_NORM = 1e18
@@ -60,6 +61,7 @@ def skip_nonfinite(
             extra_args["accepted"] = ok
         steps, after = inner.update(updates, state.inner, params, **extra_args)
         steps = jax.tree.map(lambda u: jnp.where(ok, u, jnp.zeros_like(u)), steps)
+        steps = jax.tree.map(sharded_like, steps, updates)
         if not keeps_state:
             after = jax.tree.map(lambda new, old: jnp.where(ok, new, old), after, state.inner)
         return steps, GuardState(state.skipped + jnp.where(ok, 0, 1), after)

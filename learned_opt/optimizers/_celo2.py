@@ -17,6 +17,7 @@ import numpy as np
 import optax
 from jax.lax import rsqrt
 
+from .._axes import untyped
 from .._base import Theta, check_num_steps
 from .._guard import skip_nonfinite
 from ..parts._adam import Moments, corrected, init_moments, update_moments
@@ -268,10 +269,7 @@ def _init_tensor(label: str, p: Any) -> TensorState | Moments:
             f"labels must be {LEARNED!r} or {ADAM!r}, got {label!r}; "
             "for other rules use optax.partition around this one"
         )
-    init: Any = FEATURES.init
-    for _ in range(jnp.ndim(p) - 2):
-        init = jax.vmap(init)
-    return init(jnp.asarray(p))
+    return FEATURES.init(p, stacked=max(0, jnp.ndim(p) - 2))
 
 
 # Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.
@@ -301,7 +299,7 @@ def _update_tensor(
         del p
         direction = outputs[0]
         if optimizer.orthogonalise and direction.ndim == 2:
-            direction = _newton_schulz(direction)
+            direction = untyped(_newton_schulz, direction)
         return size * direction * rsqrt(NORM_EPS + jnp.mean(direction * direction))
 
     def step(g: jax.Array, p: jax.Array, old: TensorState) -> tuple[jax.Array, TensorState]:

@@ -347,7 +347,8 @@ def _for_leaves(name: str, given: Any, params: Any) -> list[jax.Array]:
     """`given`, a prefix of the tree of parameters, as an array for each of them."""
     try:
         return [
-            jnp.broadcast_to(jnp.asarray(x, jnp.float32), p.shape)
+            # A sum, to be sharded like p.
+            zeros_for(p) + jnp.broadcast_to(jnp.asarray(x, jnp.float32), p.shape)
             for x, p in zip(
                 jax.tree.leaves(jax.tree.broadcast(given, params)),
                 jax.tree.leaves(params),

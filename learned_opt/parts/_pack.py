@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from .._axes import replicated
+
 PACK_BELOW = 16_384
 """Tensors with fewer elements are packed."""
 
@@ -41,7 +43,7 @@ class Pack:
         leaves = [x.astype(jnp.float32) for x in leaves]
         if len(leaves) == 1:
             return leaves[0]
-        return jnp.concatenate([x.reshape(-1) for x in leaves])
+        return jnp.concatenate([replicated(x).reshape(-1) for x in leaves])
 
     def split(self, packed: jax.Array) -> list[jax.Array]:
         """The inverse of `join`."""

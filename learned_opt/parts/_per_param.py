@@ -76,9 +76,19 @@ class PerParamFeatures:
         """Number of features."""
         return 30 if self.velo else 28
 
-    def init(self, p: Any) -> TensorState:
-        """All zeros, for a tensor of the shape and the sharding of p."""
-        return _init_tensor(p)
+    def init(self, p: Any, stacked: int = 0) -> TensorState:
+        """All zeros, for a tensor of the shape and the sharding of p.
+
+        With `stacked`, p is that many axes of tensors, and so is every array of the state.
+        """
+        # Every array a buffer of its own, so that a training step may donate the state.
+        m1, m2, m3, second = (_wide(zeros_for(p)) for _ in range(4))
+        axes = factored_axes(second.shape[stacked:])
+        if axes is None:
+            return TensorState((m1, m2, m3), second, zeros_for(p, 3), jnp.zeros(()))
+        means = [jnp.mean(second, stacked + axis) for axis in axes]
+        rows, cols = (jnp.moveaxis(zeros_for(mean, 3), 0, stacked) for mean in means)
+        return TensorState((m1, m2, m3), second, rows, cols)
 
     def step(
         self,
@@ -158,11 +168,12 @@ class PerParamFeatures:
         w = w * rsqrt(self.norm_eps + jnp.concatenate(order))[:, None]
         w_rows = jnp.concatenate([w[low : low + 3], w[low + 6 : low + 9]]).T
         w_cols = jnp.concatenate([w[low + 3 : low + 6], w[low + 9 : high]]).T
+        bias = bias.reshape(-1, *[1] * (rows.ndim - 1))
         if axes is None:
-            start = list(((w_rows + w_cols) @ rows + bias[:, None]).reshape(-1, *g.shape))
+            start = list(jnp.tensordot(w_rows + w_cols, rows, 1) + bias)
         else:
-            by_row = (w_rows @ rows + bias[:, None]).reshape(-1, *acc.rows.shape[1:])
-            by_col = (w_cols @ cols).reshape(-1, *acc.cols.shape[1:])
+            by_row = jnp.tensordot(w_rows, rows, 1) + bias
+            by_col = jnp.tensordot(w_cols, cols, 1)
             start = [_outer(axes, r, c, jnp.add) for r, c in zip(by_row, by_col, strict=True)]
         return _sums(start, jnp.concatenate([w[:low], w[high:]]), features)
 
@@ -173,16 +184,6 @@ def _wide(x: jax.Array, shape: tuple[int, ...] | None = None) -> jax.Array:
     if len(shape) >= 2 and shape[-1] < 16 and shape[-2] > shape[-1]:
         return jnp.swapaxes(x, -1, -2)
     return x
-
-
-def _init_tensor(p: Any) -> TensorState:
-    # Every array a buffer of its own, so that a training step may donate the state.
-    m1, m2, m3, second = (_wide(zeros_for(p)) for _ in range(4))
-    axes = factored_axes(second.shape)
-    if axes is None:
-        return TensorState((m1, m2, m3), second, zeros_for(p, 3), jnp.zeros(()))
-    rows, cols = (zeros_for(jnp.mean(second, axis), 3) for axis in axes)
-    return TensorState((m1, m2, m3), second, rows, cols)
 
 
 def _accumulate(decays: Decays, old: TensorState, g: jax.Array) -> TensorState:
@@ -240,10 +241,9 @@ def _mean_each_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
 
 
 def _low_rank(factors: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The features R_k and 1 / sqrt(R_k + 1e-8) as (6, elements), and their mean squares, (6,)."""
-    flat = factors.reshape(3, -1)
-    both = jnp.concatenate([flat, rsqrt(flat + 1e-8)])
-    return both, jnp.mean(both * both, 1)
+    """The features R_k and 1 / sqrt(R_k + 1e-8), on a leading axis of 6; mean squares, (6,)."""
+    both = jnp.concatenate([factors, rsqrt(factors + 1e-8)])
+    return both, jnp.mean(both * both, tuple(range(1, both.ndim)))
 
 
 def _outer(
