@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from made_runs import LATER, RULE, SPEC, TASK, Recorder, packable, trials, value
 from processes import ROOT, environment
-from runs import LATER, RULE, SPEC, TASK, Recorder, packable, trials, value
 
 import eval._archive
 import eval._keys
@@ -365,7 +365,7 @@ def test_stop_ends_runs_after_the_task_they_are_at(tmp_path):
 
 def launch(mode, folder):
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "runs.py"), mode, str(folder)],
+        [sys.executable, str(ROOT / "tests" / "made_runs.py"), mode, str(folder)],
         cwd=ROOT, env=environment() | {"PYTHONPATH": str(ROOT)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip

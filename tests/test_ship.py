@@ -13,8 +13,8 @@ import numpy as np
 import optax
 import pytest
 import rich.console
+from made_runs import RULE, TASK, Recorder, trials
 from processes import ROOT
-from runs import RULE, TASK, Recorder, trials
 
 import eval._contest
 import eval._evaluate
