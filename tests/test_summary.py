@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+import eval._stats
 from eval import BASELINES, Hyper, Tuned
 from eval._compared import verdict
 from eval._results import Contestant, Results
@@ -28,6 +29,12 @@ TASKS = (
 VARIANT = dataclasses.replace(TASKS[0], name="a~width", variant_of="a")
 SEEDS = range(100, 110)
 TABLE = ((Hyper(1e-3), 0.5), (Hyper(1e-2), 0.25), (Hyper(1e-2, 0.1), 0.3))
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    """What is resampled here does not vary."""
+    monkeypatch.setattr(eval._stats, "RESAMPLES", 100)
 
 
 def rows(name, factor, tasks=TASKS, diverged=(), beyond=1.0):
