@@ -30,12 +30,11 @@ SMALL = {Hypernet: {"lstm": 12, "bank": 4}}
 # others, "u" is narrow, "t" a stack of matrices.
 SHAPES = {"w": (192, 160), "v": (128, 176), "u": (48, 14), "t": (2, 24, 40), "b": (96,), "s": ()}
 SPECS = {
-    (8,): {"w": P("x"), "v": P(None, "x"), "u": P("x"), "t": P(None, None, "x"), "b": P("x")},
-    (4, 2): {
+    1: {"w": P("x"), "v": P(None, "x"), "u": P("x"), "t": P(None, None, "x"), "b": P("x")},
+    2: {
         "w": P("x", "y"), "v": P(None, ("x", "y")), "u": P("x"), "t": P(None, "x", "y"),
         "b": P(("x", "y")),
     },
-    (2,): {"w": P("x")},
 }  # fmt: skip
 STEPS = 2
 
@@ -46,7 +45,7 @@ def transform(cls):
 
 
 def place(mesh, names):
-    specs = SPECS[tuple(mesh.shape.values())]
+    specs = SPECS[len(mesh.shape)]
     return {name: NamedSharding(mesh, specs.get(name, P())) for name in names}
 
 

@@ -6,64 +6,23 @@ import numpy as np
 import optax
 import pytest
 from reference_hypernet import celo, celo_adam, float64, loss_features, step_sizes
+from steps import WITH_ZEROS, descend, losses, moved_theta, start, tree
 
 from learned_opt import Celo, CeloAdam
 from learned_opt.optimizers._celo import CELO_SHAPES, SCHEDULER_SHAPES
 from learned_opt.parts import _loss
 
-SHAPES = {
-    "conv": (3, 3, 2, 4), "matrix": (5, 6), "narrow": (6, 5), "scalar": (), "tensor": (3, 4, 2),
-    "vector": (7,), "zeros": (4,),
-}  # fmt: skip
 STEPS, HORIZON = 20, 30
 REFERENCES = {Celo: celo, CeloAdam: celo_adam}
 both = pytest.mark.parametrize("cls", [Celo, CeloAdam])
 
 
-def tree(seed, scale=1.0, shapes=SHAPES):
-    rng = np.random.default_rng(seed)
-    return {k: jnp.asarray(scale * rng.normal(size=s), jnp.float32) for k, s in shapes.items()}
-
-
-def params(shapes=SHAPES):
-    return {k: 0 * x if k == "zeros" else x for k, x in tree(0, shapes=shapes).items()}
-
-
-def losses(count=STEPS):
-    """Falling on the whole, with jumps: one is beyond twice the largest mean."""
-    found = np.exp(np.random.default_rng(5).normal(size=count) - np.arange(count) / 10)
-    found[7:8] = 50.0
-    return jnp.asarray(found, jnp.float32)
-
-
-def trained_theta(optimizer, size=0.3):
-    """A theta with every entry off its initial value, and a larger step."""
-    rng = np.random.default_rng(1)
-    theta = jax.tree.map(
-        lambda x: x + jnp.asarray(size * rng.normal(size=x.shape), jnp.float32),
-        optimizer.init(jax.random.key(0)),
-    )
+def trained_theta(optimizer):
+    """With a larger step."""
+    theta = moved_theta(optimizer)
     head = theta["scheduler"]["step_size"]
     theta["scheduler"]["step_size"] = {"w": 3 * head["w"], "b": head["b"] + 3}
     return theta
-
-
-def descender(tx):
-    """Gives parameters after each step, for fixed gradients and losses (None: no losses)."""
-
-    @jax.jit
-    def step(g, state, params, value):
-        steps, state = tx.update(g, state, params, value=value)
-        return jax.tree.map(jnp.subtract, params, steps), state
-
-    def descend(params, grads, values=None):
-        state, path = tx.init(params), []
-        for i, g in enumerate(grads):
-            params, state = step(g, state, params, None if values is None else values[i])
-            path.append(params)
-        return path
-
-    return descend
 
 
 @pytest.mark.parametrize("num_steps", [12, 300, 100_000])
@@ -87,14 +46,14 @@ def test_loss_features(num_steps):
 def test_agrees_with_float64_reference_over_20_steps(cls):
     """Relative error under 1e-5 of the parameters and of the way they went."""
     optimizer = cls(lstm=6)
-    theta, values = trained_theta(optimizer), np.asarray(losses(), np.float64)
-    descend = descender(optimizer.transform(theta, num_steps=HORIZON))
+    theta, values = trained_theta(optimizer), np.asarray(losses(STEPS), np.float64)
+    tx = optimizer.transform(theta, num_steps=HORIZON)
     for scale in (1e-4, 1e3):
-        grads = [tree(i + 1, scale) for i in range(STEPS)]
-        got = descend(params(), grads, losses())[-1]
-        want = REFERENCES[cls](theta, params(), grads, values, HORIZON)[-1]
-        for name, start in params().items():
-            moved = np.linalg.norm(want[name] - np.asarray(start, np.float64))
+        grads = [tree(i + 1, scale, WITH_ZEROS) for i in range(STEPS)]
+        got = descend(tx, start(), grads, value=losses(STEPS))[-1]
+        want = REFERENCES[cls](theta, start(), grads, values, HORIZON)[-1]
+        for name, p in start().items():
+            moved = np.linalg.norm(want[name] - np.asarray(p, np.float64))
             error = np.linalg.norm(np.asarray(got[name], np.float64) - want[name])
             assert moved > 0.01 * np.linalg.norm(want[name])
             assert error < 1e-5 * min(moved, np.linalg.norm(want[name]))
@@ -156,10 +115,10 @@ def test_the_optimizers_refuse_each_others_weights():
 
 def test_celo_adam_at_initialisation_is_adam():
     optimizer, shapes = CeloAdam(lstm=4), {"matrix": (2, 3), "scalar": ()}
-    p, grads = params(shapes), [tree(i, 0.01, shapes) for i in range(STEPS)]
-    descend = descender(optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=5))
+    p, grads = start(shapes), [tree(i, 0.01, shapes) for i in range(STEPS)]
+    tx = optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=5)
     adam = optax.scale_by_adam(eps_root=1e-10)
-    got = descend(p, grads, losses())
+    got = descend(tx, p, grads, value=losses(STEPS))
     state = adam.init(p)
     for g, after in zip(grads, got, strict=True):
         with jax.numpy_dtype_promotion("standard"):
@@ -174,9 +133,9 @@ def test_every_tensor_has_the_same_step_size_times_its_own_rms():
     theta = trained_theta(optimizer)
     theta["mlp"] = jax.tree.map(jnp.zeros_like, theta["mlp"])
     theta["mlp"]["b3"] = jnp.array([2.0, 3.0, 7.0])
-    shapes = {k: SHAPES[k] for k in ("narrow", "scalar", "tensor", "vector")}
-    p, grads = params(shapes), [tree(1, shapes=shapes)]
-    after = descender(optimizer.transform(theta, num_steps=10))(p, grads)[0]
+    shapes = {k: WITH_ZEROS[k] for k in ("narrow", "scalar", "tensor", "vector")}
+    p, grads = start(shapes), [tree(1, shapes=shapes)]
+    after = descend(optimizer.transform(theta, num_steps=10), p, grads)[0]
     units = {k: np.mean(p[k] - after[k]) / np.sqrt(np.mean(p[k] ** 2) + 1e-9) for k in p}
     eta = step_sizes(float64(theta["scheduler"]), [None], 10)[0]
     assert abs(eta - 1) > 0.01
@@ -188,12 +147,12 @@ def test_every_tensor_has_the_same_step_size_times_its_own_rms():
 def test_without_a_loss_its_features_are_zero(cls):
     """As they are for two losses; the third one matters, unless it is not finite."""
     optimizer, shapes = cls(lstm=4), {"vector": (3,)}
-    descend = descender(optimizer.transform(trained_theta(optimizer), num_steps=HORIZON))
-    p, grads = params(shapes), [tree(i, shapes=shapes) for i in range(4)]
-    absent = descend(p, grads)
-    nan = descend(p, grads, jnp.full(4, jnp.nan))
-    given = descend(p, grads, losses(4))
-    broken = descend(p, grads, losses(4).at[2].set(jnp.inf))
+    tx = optimizer.transform(trained_theta(optimizer), num_steps=HORIZON)
+    p, grads = start(shapes), [tree(i, shapes=shapes) for i in range(4)]
+    absent = descend(tx, p, grads)
+    nan = descend(tx, p, grads, value=jnp.full(4, jnp.nan))
+    given = descend(tx, p, grads, value=losses(4))
+    broken = descend(tx, p, grads, value=losses(4).at[2].set(jnp.inf))
     for i, differs in enumerate([False, False, True, True]):
         np.testing.assert_array_equal(absent[i]["vector"], nan[i]["vector"])
         assert np.array_equal(absent[i]["vector"], given[i]["vector"]) != differs
@@ -205,11 +164,11 @@ def test_without_a_loss_its_features_are_zero(cls):
 @both
 def test_gradients_are_clipped_at_1000(cls):
     optimizer, shapes = cls(lstm=4), {"matrix": (2, 3), "scalar": ()}
-    descend = descender(optimizer.transform(trained_theta(optimizer), num_steps=HORIZON))
-    p, signs = params(shapes), jax.tree.map(jnp.sign, tree(3, shapes=shapes))
+    tx = optimizer.transform(trained_theta(optimizer), num_steps=HORIZON)
+    p, signs = start(shapes), jax.tree.map(jnp.sign, tree(3, shapes=shapes))
     # A step of a size of its own first: Adam does not see the scale of equal ones.
     paths = [
-        descend(p, [p, jax.tree.map(lambda s, c=c: c * s, signs)])[-1] for c in (1.0, 1e3, 1e12)
+        descend(tx, p, [p, jax.tree.map(lambda s, c=c: c * s, signs)])[-1] for c in (1.0, 1e3, 1e12)
     ]
     jax.tree.map(np.testing.assert_array_equal, paths[1], paths[2])
     assert not np.array_equal(paths[0]["matrix"], paths[1]["matrix"])
@@ -217,14 +176,14 @@ def test_gradients_are_clipped_at_1000(cls):
 
 @both
 def test_a_skipped_step_leaves_no_trace(cls):
-    optimizer, shapes = cls(lstm=4), {"narrow": SHAPES["narrow"], "vector": (3,)}
-    descend = descender(optimizer.transform(trained_theta(optimizer), num_steps=HORIZON))
+    optimizer, shapes = cls(lstm=4), {"narrow": WITH_ZEROS["narrow"], "vector": (3,)}
+    tx = optimizer.transform(trained_theta(optimizer), num_steps=HORIZON)
     one, two, three, four = (tree(seed, shapes=shapes) for seed in range(4))
     bad = {**one, "narrow": one["narrow"].at[0, 0].set(np.nan)}
-    p, values = params(shapes), [1.0, 3.0, 100.0, 2.0, 1.5]
-    path = descend(p, [one, two, bad, three, four], values)
+    p, values = start(shapes), [1.0, 3.0, 100.0, 2.0, 1.5]
+    path = descend(tx, p, [one, two, bad, three, four], value=values)
     jax.tree.map(np.testing.assert_array_equal, path[2], path[1])
-    plain = descend(p, [one, two, three, four], values[:2] + values[3:])
+    plain = descend(tx, p, [one, two, three, four], value=values[:2] + values[3:])
     jax.tree.map(np.testing.assert_array_equal, path[-1], plain[-1])
 
 

@@ -1,10 +1,14 @@
 """Celo2 against its formulas in float64, and what is special about it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import steps
+from steps import check_finite, descend
 
 from learned_opt import Celo2
 from learned_opt.parts._per_param import TensorState
@@ -16,47 +20,12 @@ TALL = {"vector": (7,), "tall": (6, 5)}
 STEPS, T = 20, 25
 BASE = Celo2(orthogonalise=False)
 DECAYS = np.array([0.9, 0.99, 0.999])
-
-
-def tree(seed, scale=1.0, shapes=SHAPES):
-    rng = np.random.default_rng(seed)
-    return {k: jnp.asarray(scale * rng.normal(size=s), jnp.float32) for k, s in shapes.items()}
-
-
-def trained_theta(optimizer=BASE, size=0.3):
-    """A theta with every entry off its initial value, biases too."""
-    rng = np.random.default_rng(0)
-    return jax.tree.map(
-        lambda x: x + jnp.asarray(size * rng.normal(size=x.shape), jnp.float32),
-        optimizer.init(jax.random.key(0)),
-    )
+tree = functools.partial(steps.tree, shapes=SHAPES)
+trained_theta = functools.partial(steps.moved_theta, BASE)
 
 
 def everywhere(params):
     return jax.tree.map(lambda _: "celo2", params)
-
-
-def descend(tx, params, grads):
-    """Parameters after each step, for a fixed list of gradients."""
-    return descents(tx, params, [grads])[0]
-
-
-def descents(tx, params, lists):
-    """The same for several lists, compiled once."""
-
-    @jax.jit
-    def step(g, state, params):
-        steps, state = tx.update(g, state, params)
-        return jax.tree.map(jnp.subtract, params, steps), state
-
-    paths = []
-    for grads in lists:
-        state, path = tx.init(params), [params]
-        for g in grads:
-            after, state = step(g, state, path[-1])
-            path.append(after)
-        paths.append(path[1:])
-    return paths
 
 
 def first_step(tx, params, grads):
@@ -133,11 +102,12 @@ def reference(optimizer, theta, params, grads, learned):
 )
 def test_agrees_with_float64_reference_over_20_steps(optimizer, labels):
     """Error under 1e-5 of the way the parameters went; gradients that are clipped, and small."""
-    theta, params = trained_theta(optimizer), tree(0)
+    theta, params = steps.moved_theta(optimizer), tree(0)
     lists = [[tree(i + 1, scale) for i in range(STEPS)] for scale in (1e-4, 2e3)]
     learned = set(SHAPES) - ({"scalar", "vector"} if labels is None else set())
     tx = optimizer.transform(theta, num_steps=T, labels=labels)
-    for grads, path in zip(lists, descents(tx, params, lists), strict=True):
+    for grads in lists:
+        path = descend(tx, params, grads)
         want = reference(optimizer, theta, params, grads, learned)
         for name in SHAPES:
             moved = np.linalg.norm(want[name] - np.asarray(params[name], np.float64))
@@ -150,8 +120,9 @@ def test_agrees_with_float64_reference_over_20_steps(optimizer, labels):
 def test_every_matrix_moves_by_the_learning_rate(optimizer):
     shapes = {"tall": (6, 5), "conv": (2, 3, 2, 4)}
     tx, params = optimizer.transform(trained_theta()), tree(0, shapes=shapes)
-    lists = [[tree(1, scale, shapes)] for scale in (1e-6, 1.0, 1e6)]
-    for ((after,),) in zip(descents(tx, params, lists), strict=True):
+    lists = [[tree(1, scale, shapes=shapes)] for scale in (1e-6, 1.0, 1e6)]
+    for grads in lists:
+        after = descend(tx, params, grads)[-1]
         for p, q in zip(jax.tree.leaves(params), jax.tree.leaves(after), strict=True):
             np.testing.assert_allclose(np.mean((p - q) ** 2, (-2, -1)), 0.25, rtol=1e-3)
 
@@ -294,7 +265,7 @@ def test_a_skipped_step_leaves_no_trace():
     params, one, two = (tree(seed, shapes=TALL) for seed in range(3))
     bad = one | {"tall": one["tall"].at[0, 0].set(np.nan)}
     tx = Celo2().transform(trained_theta(), num_steps=9)
-    path, plain = descents(tx, params, [[one, bad, two], [one, two]])
+    path, plain = (descend(tx, params, x) for x in ([one, bad, two], [one, two]))
     jax.tree.map(np.testing.assert_array_equal, path[1], path[0])
     jax.tree.map(np.testing.assert_array_equal, path[2], plain[1])
 
@@ -304,27 +275,14 @@ def test_extreme_gradients_stay_finite():
     labels = {"vector": "celo2", "tall": "celo2", "scalar": "adam"}
     tx = Celo2().transform(trained_theta(), labels=labels)
 
-    def last(start, size):
-        params = jax.tree.map(lambda p: start * p, tree(0, shapes=shapes))
-        grads = jax.tree.map(lambda p: size * p, tree(1, shapes=shapes))
-
-        def step(carry, _):
-            steps, state = tx.update(grads, carry[1], carry[0])
-            return (jax.tree.map(jnp.subtract, carry[0], steps), state), None
-
-        return jax.lax.scan(step, (params, tx.init(params)), length=5)[0]
-
-    sizes = jnp.array([0.0, 1e-38, 1e-30, 1e-15, 1e12, 9e16])
-    starts = jnp.repeat(jnp.array([0.0, 1.0]), 6)
-    for x in jax.tree.leaves(jax.jit(jax.vmap(last))(starts, jnp.tile(sizes, 2))):
-        assert np.isfinite(x).all()
+    check_finite(tx, tree(0, shapes=shapes), tree(1, shapes=shapes))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"hidden": 0}, "hidden must be a positive integer, got 0; 8 is"),
-        ({"hidden": 2.5}, "hidden must be a positive integer, got 2.5; 8 is"),
+        ({"hidden": 0}, "hidden must be a positive integer, got 0; leave"),
+        ({"hidden": 2.5}, "hidden must be a positive integer, got 2.5; leave"),
         ({"learning_rate": -1.0}, "learning_rate must be a positive finite number, got -1.0; try"),
         ({"learning_rate": np.nan}, "learning_rate must be a positive finite number, got nan"),
         ({"adam_ratio": np.inf}, "adam_ratio must be a positive finite number, got inf"),

@@ -5,61 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from reference_hypernet import hypernet
+from steps import WITH_ZEROS, descend, losses, moved_theta, start, tree
 
 from learned_opt import Hypernet
 
-SHAPES = {
-    "conv": (3, 3, 2, 4), "matrix": (5, 6), "narrow": (6, 5), "scalar": (), "tensor": (3, 4, 2),
-    "vector": (7,), "zeros": (4,),
-}  # fmt: skip
 STEPS, HORIZON = 20, 30
 SMALL = {"lstm": 6, "bank": 5}
 
 
-def tree(seed, scale=1.0, shapes=SHAPES):
-    rng = np.random.default_rng(seed)
-    return {k: jnp.asarray(scale * rng.normal(size=s), jnp.float32) for k, s in shapes.items()}
-
-
-def params(shapes=SHAPES):
-    return {k: 0 * x if k == "zeros" else x for k, x in tree(0, shapes=shapes).items()}
-
-
-def losses(count=STEPS):
-    """Falling on the whole, with jumps: one is beyond twice the largest mean."""
-    found = np.exp(np.random.default_rng(5).normal(size=count) - np.arange(count) / 10)
-    found[7:8] = 50.0
-    return jnp.asarray(found, jnp.float32)
-
-
-def trained_theta(optimizer, size=0.3):
-    """A theta with every entry off its initial value, and a larger step."""
-    rng = np.random.default_rng(1)
-    theta = jax.tree.map(
-        lambda x: x + jnp.asarray(size * rng.normal(size=x.shape), jnp.float32),
-        optimizer.init(jax.random.key(0)),
-    )
+def trained_theta(optimizer):
+    """With a larger step."""
+    theta = moved_theta(optimizer)
     theta["mixture"] = jax.tree.map(lambda x: 0.1 * x, theta["mixture"])
     theta["step_size"] = jax.tree.map(lambda x: 20 * x, theta["step_size"])
     return theta
-
-
-def descender(tx):
-    """Gives parameters after each step, for fixed gradients and losses (None: no losses)."""
-
-    @jax.jit
-    def step(g, state, params, value):
-        steps, state = tx.update(g, state, params, value=value)
-        return jax.tree.map(jnp.subtract, params, steps), state
-
-    def descend(params, grads, values=None):
-        state, path = tx.init(params), []
-        for i, g in enumerate(grads):
-            params, state = step(g, state, params, None if values is None else values[i])
-            path.append(params)
-        return path
-
-    return descend
 
 
 @pytest.mark.parametrize(
@@ -71,15 +30,16 @@ def descender(tx):
 )
 def test_agrees_with_float64_reference_over_20_steps(as_published, floor, names):
     """Relative error under 1e-5 of the parameters and of the way they went."""
-    optimizer, shapes = Hypernet(**SMALL, as_published=as_published), {k: SHAPES[k] for k in names}
-    theta, values = trained_theta(optimizer), np.asarray(losses(), np.float64)
-    descend, p = descender(optimizer.transform(theta, num_steps=HORIZON)), params(shapes)
+    optimizer = Hypernet(**SMALL, as_published=as_published)
+    theta, values = trained_theta(optimizer), np.asarray(losses(STEPS), np.float64)
+    shapes = {k: WITH_ZEROS[k] for k in names}
+    tx, p = optimizer.transform(theta, num_steps=HORIZON), start(shapes)
     for scale in (1e-4, 1e3):
         grads = [tree(i + 1, scale, shapes) for i in range(STEPS)]
-        got = descend(p, grads, losses())[-1]
+        got = descend(tx, p, grads, value=losses(STEPS))[-1]
         want = hypernet(theta, p, grads, values, HORIZON, floor)[-1]
-        for name, start in p.items():
-            moved = np.linalg.norm(want[name] - np.asarray(start, np.float64))
+        for name, first in p.items():
+            moved = np.linalg.norm(want[name] - np.asarray(first, np.float64))
             error = np.linalg.norm(np.asarray(got[name], np.float64) - want[name])
             assert moved > 0.1 * np.linalg.norm(want[name])
             assert error < 1e-5 * min(moved, np.linalg.norm(want[name]))
@@ -117,7 +77,7 @@ def test_tensors_see_each_other_through_the_maximum_alone():
         tx = optimizer.transform(theta, num_steps=HORIZON)
         return tx.update(p, tx.init(p), p)[0]["matrix"]
 
-    beside, alone = params(both), params({"matrix": both["matrix"]})
+    beside, alone = start(both), start({"matrix": both["matrix"]})
     far, near = step(theta, alone), step(theta, beside)
     assert abs(near - far).max() > 1e-3 * abs(far).max()
     np.testing.assert_allclose(step(apart, beside), step(apart, alone), rtol=1e-5)
@@ -126,12 +86,12 @@ def test_tensors_see_each_other_through_the_maximum_alone():
 def test_without_a_loss_its_features_are_zero():
     """As they are for two losses; the third one matters, unless it is not finite."""
     optimizer, shapes = Hypernet(**SMALL), {"vector": (3,)}
-    descend = descender(optimizer.transform(trained_theta(optimizer), num_steps=HORIZON))
-    p, grads = params(shapes), [tree(i, shapes=shapes) for i in range(4)]
-    absent = descend(p, grads)
-    nan = descend(p, grads, jnp.full(4, jnp.nan))
-    given = descend(p, grads, losses(4))
-    broken = descend(p, grads, losses(4).at[2].set(jnp.inf))
+    tx = optimizer.transform(trained_theta(optimizer), num_steps=HORIZON)
+    p, grads = start(shapes), [tree(i, shapes=shapes) for i in range(4)]
+    absent = descend(tx, p, grads)
+    nan = descend(tx, p, grads, value=jnp.full(4, jnp.nan))
+    given = descend(tx, p, grads, value=losses(4))
+    broken = descend(tx, p, grads, value=losses(4).at[2].set(jnp.inf))
     for i, differs in enumerate([False, False, True, True]):
         np.testing.assert_array_equal(absent[i]["vector"], nan[i]["vector"])
         assert np.array_equal(absent[i]["vector"], given[i]["vector"]) != differs
@@ -142,10 +102,11 @@ def test_without_a_loss_its_features_are_zero():
 
 def test_gradients_are_clipped_at_1000():
     optimizer, shapes = Hypernet(**SMALL), {"matrix": (2, 3), "scalar": ()}
-    descend = descender(optimizer.transform(trained_theta(optimizer), num_steps=HORIZON))
-    p, signs = params(shapes), jax.tree.map(jnp.sign, tree(3, shapes=shapes))
+    tx = optimizer.transform(trained_theta(optimizer), num_steps=HORIZON)
+    p, signs = start(shapes), jax.tree.map(jnp.sign, tree(3, shapes=shapes))
     paths = [
-        descend(p, [jax.tree.map(lambda s, c=c: c * s, signs)] * 2)[-1] for c in (500.0, 1e3, 1e12)
+        descend(tx, p, [jax.tree.map(lambda s, c=c: c * s, signs)] * 2)[-1]
+        for c in (500.0, 1e3, 1e12)
     ]
     jax.tree.map(np.testing.assert_array_equal, paths[1], paths[2])
     assert not np.array_equal(paths[0]["matrix"], paths[1]["matrix"])
@@ -153,23 +114,23 @@ def test_gradients_are_clipped_at_1000():
 
 def test_at_initialisation_loss_and_time_do_not_matter():
     optimizer, shapes = Hypernet(**SMALL), {"scalar": (), "vector": (3,)}
-    p, grads, found = params(shapes), [tree(i, shapes=shapes) for i in range(4)], []
-    for num_steps, values in [(10, None), (1000, losses(4))]:
+    p, grads, found = start(shapes), [tree(i, shapes=shapes) for i in range(4)], []
+    for num_steps, extras in [(10, {}), (1000, {"value": losses(4)})]:
         tx = optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=num_steps)
-        found.append(descender(tx)(p, grads, values)[-1])
+        found.append(descend(tx, p, grads, **extras)[-1])
     jax.tree.map(np.testing.assert_array_equal, *found)
     assert not np.array_equal(found[0]["vector"], p["vector"])
 
 
 def test_a_skipped_step_leaves_no_trace():
-    optimizer, shapes = Hypernet(**SMALL), {"narrow": SHAPES["narrow"]}
-    descend = descender(optimizer.transform(trained_theta(optimizer), num_steps=HORIZON))
+    optimizer, shapes = Hypernet(**SMALL), {"narrow": WITH_ZEROS["narrow"]}
+    tx = optimizer.transform(trained_theta(optimizer), num_steps=HORIZON)
     one, two, three, four = (tree(seed, shapes=shapes) for seed in range(4))
     bad = {"narrow": one["narrow"].at[0, 0].set(np.nan)}
-    p, values = params(shapes), [1.0, 3.0, 100.0, 2.0, 1.5]
-    path = descend(p, [one, two, bad, three, four], values)
+    p, values = start(shapes), [1.0, 3.0, 100.0, 2.0, 1.5]
+    path = descend(tx, p, [one, two, bad, three, four], value=values)
     jax.tree.map(np.testing.assert_array_equal, path[2], path[1])
-    plain = descend(p, [one, two, three, four], values[:2] + values[3:])
+    plain = descend(tx, p, [one, two, three, four], value=values[:2] + values[3:])
     jax.tree.map(np.testing.assert_array_equal, path[-1], plain[-1])
 
 

@@ -1,33 +1,21 @@
 """NN-Adam against its formulas in float64, in closed form, and at the ends of its ranges."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from steps import SHAPES, moved_theta, run, tree
 
 from learned_opt import NNAdam
 
-SHAPES = {"scalar": (), "vector": (7,), "matrix": (5, 6), "tensor": (3, 4, 2), "conv": (2, 3, 2, 4)}
 SMALL = {k: SHAPES[k] for k in ("scalar", "vector", "tensor")}
 STEPS = 20
 LOWEST = np.log([1e-8, np.exp(-10), np.exp(-10), 1e-11])
 HIGHEST = np.log([1e3, 1.0, 1.0, 1e4])
 
 
-def tree(seed, scale=1.0, shapes=SHAPES):
-    rng = np.random.default_rng(seed)
-    return {k: jnp.asarray(scale * rng.normal(size=s), jnp.float32) for k, s in shapes.items()}
-
-
 def trained_theta(optimizer):
-    """A theta with every entry off its initial value."""
-    rng = np.random.default_rng(0)
-    theta = jax.tree.map(
-        lambda x: x + jnp.asarray(0.5 * rng.normal(size=x.shape), jnp.float32),
-        optimizer.init(jax.random.key(0)),
-    )
+    theta = moved_theta(optimizer, 0.5)
     return {**theta, "shifts": 0.1 * theta["shifts"]}
 
 
@@ -37,22 +25,10 @@ def pulled(optimizer, pull):
     return {**theta, "controls": {**theta["controls"], "b": jnp.asarray(pull, jnp.float32)}}
 
 
-@functools.cache
-def compiled(tx):
-    def update(g, state, params):
-        steps, state = tx.update(g, state, params)
-        return steps, state, jax.tree.map(jnp.subtract, params, steps)
-
-    return jax.jit(update)
-
-
 def descend(tx, params, grads):
-    """Each step, and the state after the last, for a fixed list of gradients."""
-    state, found = tx.init(params), []
-    for g in grads:
-        steps, state, params = compiled(tx)(g, state, params)
-        found.append(steps)
-    return found, state
+    """Each step, and the state after the last."""
+    found = run(tx, params, grads)
+    return [x.step for x in found], found[-1].state
 
 
 def hyper_of(optimizer, state):

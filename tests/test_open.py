@@ -1,12 +1,16 @@
 """OPEN against its formulas in float64."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import steps
+from steps import check_finite
 
 from learned_opt import OPEN
-from learned_opt.optimizers._open import _layer_fractions
+from learned_opt.parts._leaves import layer_fractions
 
 SHAPES = {
     "actor": {"dense_0": {"bias": (4,), "kernel": (5, 4)}, "log_std": ()},
@@ -17,6 +21,7 @@ LAYERS = {
     "critic": {"conv": {"bias": 2 / 3, "kernel": 2 / 3}, "head": {"kernel": 1.0}},
 }
 STEPS = 20
+tree = functools.partial(steps.tree, shapes=SHAPES)
 DECAYS = np.array([0.1, 0.5, 0.9, 0.99, 0.999, 0.9999])
 
 
@@ -72,22 +77,9 @@ def reference(theta, params, grads, fractions, dormancies):
     return path
 
 
-def tree(seed, scale=1.0, shapes=SHAPES):
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(
-        lambda s: jnp.asarray(scale * rng.normal(size=s), jnp.float32),
-        shapes,
-        is_leaf=lambda s: isinstance(s, tuple),
-    )
-
-
-def trained_theta(optimizer, size=0.3):
-    """A theta with every entry off its initial value, and steps of about unit size over ten."""
-    rng = np.random.default_rng(0)
-    theta = jax.tree.map(
-        lambda x: x + jnp.asarray(size * rng.normal(size=x.shape), jnp.float32),
-        optimizer.init(jax.random.key(0)),
-    )
+def trained_theta(optimizer):
+    """With steps of about unit size over ten."""
+    theta = steps.moved_theta(optimizer)
     last = theta["mlp"]["layers_6"]
     return {
         **theta,
@@ -95,19 +87,9 @@ def trained_theta(optimizer, size=0.3):
     }
 
 
-def run(tx, params, grads, **extras):
-    """The leaves of each of some steps, compiled once; `extras`: lists, one entry a step."""
-    state, path = tx.init(params), []
-
-    @jax.jit
-    def step(g, state, params, extra):
-        steps, state = tx.update(g, state, params, **extra)
-        return steps, state, jax.tree.map(jnp.subtract, params, steps)
-
-    for i, g in enumerate(grads):
-        steps, state, params = step(g, state, params, {k: x[i] for k, x in extras.items()})
-        path.append(jax.tree.leaves(steps))
-    return path
+def run(*args, **extras):
+    """The leaves of each step."""
+    return [jax.tree.leaves(x.step) for x in steps.run(*args, **extras)]
 
 
 def agree(path, reference):
@@ -165,7 +147,7 @@ def test_a_tree_that_does_not_fit(name, bad):
     ],
 )
 def test_layer_fractions(params, fractions):
-    np.testing.assert_allclose(_layer_fractions(params), fractions, rtol=1e-6)
+    np.testing.assert_allclose(layer_fractions(params), fractions, rtol=1e-6)
 
 
 def test_the_mean_over_all_parameters_is_zero():
@@ -233,18 +215,7 @@ def test_a_skipped_step_leaves_no_trace():
 def test_extreme_gradients_stay_finite():
     optimizer = OPEN()
     tx = optimizer.transform(trained_theta(optimizer), num_steps=9)
-    params = grads = tree(0)
-
-    def last(size):
-        def step(carry, _):
-            found, state = tx.update(jax.tree.map(lambda g: size * g, grads), carry[1], carry[0])
-            return (jax.tree.map(jnp.subtract, carry[0], found), state), None
-
-        return jax.lax.scan(step, (params, tx.init(params)), length=5)[0]
-
-    for x in jax.tree.leaves(jax.jit(jax.vmap(last))(jnp.array([0.0, 1e-38, 1e-15, 9e16]))):
-        if jnp.issubdtype(x.dtype, jnp.floating):
-            assert np.isfinite(x).all()
+    check_finite(tx, tree(0), tree(0), starts=(1.0,))
 
 
 @pytest.mark.parametrize(("optimizer", "count"), [(OPEN(), 1211), (OPEN.published(), 3571)])

@@ -1,10 +1,14 @@
 """The per-parameter MLP against its formulas in float64."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import steps
 from reference_optimizers import per_param_mlp, time_features
+from steps import check_finite, descend
 
 from learned_opt import PerParamMLP
 
@@ -13,38 +17,15 @@ SHAPES = {
     "tensor": (3, 4, 2), "conv": (3, 3, 2, 4), "ones": (1, 1, 5),
 }  # fmt: skip
 STEPS = 20
+tree = functools.partial(steps.tree, shapes=SHAPES)
 
 
-def tree(seed, scale=1.0, shapes=SHAPES):
-    rng = np.random.default_rng(seed)
-    return {k: jnp.asarray(scale * rng.normal(size=s), jnp.float32) for k, s in shapes.items()}
-
-
-def trained_theta(optimizer, size=0.3):
-    """A theta with every entry off its initial value, steps of about unit size."""
-    rng = np.random.default_rng(0)
-    theta = jax.tree.map(
-        lambda x: x + jnp.asarray(size * rng.normal(size=x.shape), jnp.float32),
-        optimizer.init(jax.random.key(0)),
-    )
+def trained_theta(optimizer):
+    """With steps of about unit size."""
+    theta = steps.moved_theta(optimizer)
     decays = {k: x / 10 for k, x in theta.items() if k.endswith(("decay", "decays"))}
     last = f"w{optimizer.layers + 1}"
     return {**theta, **decays, "net": {**theta["net"], last: 100 * theta["net"][last]}}
-
-
-def descend(tx, params, grads):
-    """Parameters after each step, for a fixed list of gradients."""
-    state, path = tx.init(params), []
-
-    @jax.jit
-    def step(g, state, params):
-        steps, state = tx.update(g, state, params)
-        return jax.tree.map(jnp.subtract, params, steps), state
-
-    for g in grads:
-        params, state = step(g, state, params)
-        path.append(params)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -115,24 +96,9 @@ def test_num_steps_changes_nothing():
 
 
 def test_extreme_gradients_stay_finite():
-    """A unit that is masked out has a gradient of exactly zero from the first step on."""
     optimizer, shapes = PerParamMLP(), {k: SHAPES[k] for k in ("scalar", "vector", "tall")}
     tx = optimizer.transform(trained_theta(optimizer))
-
-    def last(start, size):
-        params = jax.tree.map(lambda p: start * p, tree(0, shapes=shapes))
-        grads = jax.tree.map(lambda p: size * p, tree(1, shapes=shapes))
-
-        def step(carry, _):
-            steps, state = tx.update(grads, carry[1], carry[0])
-            return (jax.tree.map(jnp.subtract, carry[0], steps), state), None
-
-        return jax.lax.scan(step, (params, tx.init(params)), length=5)[0]
-
-    sizes = jnp.array([0.0, 1e-38, 1e-30, 1e-15, 1e12, 9e16])
-    for start in (0.0, 1.0):
-        for x in jax.tree.leaves(jax.jit(jax.vmap(last, (None, 0)))(jnp.asarray(start), sizes)):
-            assert np.isfinite(x).all()
+    check_finite(tx, tree(0, shapes=shapes), tree(1, shapes=shapes))
 
 
 def test_a_skipped_step_leaves_no_trace():

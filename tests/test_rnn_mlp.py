@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from steps import SHAPES, check_finite, moved_theta, run, tree
 
 from learned_opt import RNNMLP
 
-SHAPES = {"scalar": (), "vector": (7,), "matrix": (5, 6), "tensor": (3, 4, 2), "conv": (3, 3, 2, 4)}
 STEPS = 20
 TAUS = np.array([1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5])
 DECAYS = np.array([0.5, 0.9, 0.99, 0.999, 0.9999])
@@ -93,18 +93,9 @@ def reference(theta, path, grads, trains, valids):
     return found
 
 
-def tree(seed, scale=1.0, shapes=SHAPES):
-    rng = np.random.default_rng(seed)
-    return {k: jnp.asarray(scale * rng.normal(size=s), jnp.float32) for k, s in shapes.items()}
-
-
-def trained_theta(optimizer, size=0.1):
-    """A theta with every entry off its initial value; tensors move a tenth of their size a step."""
-    rng = np.random.default_rng(0)
-    theta = jax.tree.map(
-        lambda x: x + jnp.asarray(size * rng.normal(size=x.shape), jnp.float32),
-        optimizer.init(jax.random.key(0)),
-    )
+def trained_theta(optimizer):
+    """Tensors move a tenth of their size a step."""
+    theta = moved_theta(optimizer, 0.1)
     last = f"w{optimizer.layers + 1}"
     scale = jnp.ones(2 + optimizer.from_mlp).at[:2].set(100.0)
     return {**theta, "mlp": {**theta["mlp"], last: theta["mlp"][last] * scale[None]}}
@@ -119,22 +110,6 @@ def some_losses(seed):
     return trains.astype(np.float32), valids.astype(np.float32)
 
 
-def run(tx, params, grads, trains, valids):
-    """Each step and the parameters before it, compiled once."""
-    state, path = tx.init(params), []
-
-    @jax.jit
-    def step(g, state, params, value, valid_value):
-        steps, state = tx.update(g, state, params, value=value, valid_value=valid_value)
-        return steps, state, jax.tree.map(jnp.subtract, params, steps)
-
-    for g, value, valid_value in zip(grads, trains, valids, strict=True):
-        before = params
-        steps, state, params = step(g, state, params, value, valid_value)
-        path.append((steps, before))
-    return path
-
-
 @pytest.mark.parametrize(
     ("optimizer", "scale"), [(RNNMLP(), 0.1), (RNNMLP(), 30.0), (RNNMLP(**SMALL), 1e-3)]
 )
@@ -144,9 +119,12 @@ def test_agrees_with_float64_reference_over_20_steps(optimizer, scale):
     Both from the same parameters: where one crosses zero, its logarithm has few digits.
     """
     theta = trained_theta(optimizer)
-    grads, losses = [tree(i + 1, scale) for i in range(STEPS)], some_losses(0)
-    got, path = zip(*run(optimizer.transform(theta), tree(0), grads, *losses), strict=True)
-    for steps, want in zip(got, reference(theta, path, grads, *losses), strict=True):
+    grads, (trains, valids) = [tree(i + 1, scale) for i in range(STEPS)], some_losses(0)
+    tx = optimizer.transform(theta)
+    found = run(tx, tree(0), grads, value=trains, valid_value=valids)
+    path = [x.before for x in found]
+    wanted = reference(theta, path, grads, trains, valids)
+    for steps, want in zip([x.step for x in found], wanted, strict=True):
         bound = 1e-5 * max(np.abs(x).max() for x in want.values())
         assert bound > 1e-7
         for name in SHAPES:
@@ -212,9 +190,13 @@ def test_the_unit_of_the_loss_does_not_matter():
     optimizer = RNNMLP(**SMALL)
     tx, (trains, valids) = optimizer.transform(trained_theta(optimizer)), some_losses(0)
     params, grads = tree(0), [tree(i + 1) for i in range(STEPS)]
-    one, _ = run(tx, params, grads, trains, valids)[-1]
-    same(one, run(tx, params, grads, 1024 * trains, 1024 * valids)[-1][0], rtol=1e-3, atol=1e-5)
-    assert differs(one, run(tx, params, grads, trains, valids[::-1].copy())[-1][0])
+
+    def last(trains, valids):
+        return run(tx, params, grads, value=trains, valid_value=valids)[-1].step
+
+    one = last(trains, valids)
+    same(one, last(1024 * trains, 1024 * valids), rtol=1e-3, atol=1e-5)
+    assert differs(one, last(trains, valids[::-1].copy()))
 
 
 def test_tensors_are_a_set(small):
@@ -299,20 +281,7 @@ def test_a_skipped_step_leaves_no_trace(small):
 
 def test_extreme_gradients_stay_finite(small):
     tx, params, grads, _ = small
-
-    def last(start, size):
-        p = jax.tree.map(lambda x: start * x, params)
-
-        def step(carry, _):
-            found, state = tx.update(jax.tree.map(lambda g: size * g, grads), carry[1], carry[0])
-            return (jax.tree.map(jnp.subtract, carry[0], found), state), None
-
-        return jax.lax.scan(step, (p, tx.init(p)), length=5)[0]
-
-    sizes = jnp.array([0.0, 1e-38, 1e-15, 1e12, 9e16])
-    for start in (0.0, 1.0):
-        for x in jax.tree.leaves(jax.jit(jax.vmap(last, (None, 0)))(jnp.asarray(start), sizes)):
-            assert np.isfinite(x).all()
+    check_finite(tx, params, grads)
 
 
 @pytest.mark.parametrize("field", ["hidden", "layers", "lstm_size", "from_mlp", "from_lstm"])

@@ -11,15 +11,30 @@ import pytest
 import sharded
 from jax.sharding import AbstractMesh, AxisType
 from processes import environment
+from steps import tree
 
 from learned_opt import OPTIMIZERS
 
 every = pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.name)
 
 
+@pytest.fixture
+def mesh():
+    return jax.make_mesh((jax.device_count(),), ("x",), axis_types=(AxisType.Auto,))
+
+
 @every
-def test_on_two_devices(cls):
-    mesh = jax.make_mesh((2,), ("x",), axis_types=(AxisType.Auto,))
+def test_the_first_state_is_sharded(cls, mesh):
+    shardings = sharded.place(mesh, sharded.SHAPES)
+    with jax.set_mesh(mesh):
+        params = jax.device_put(tree(0, shapes=sharded.SHAPES), shardings)
+        state = sharded.transform(cls).init(params)
+    assert sharded.misplaced(shardings, params, state) == []
+
+
+@every
+def test_on_two_devices(cls, mesh):
+    assert mesh.size == 2
     ((error, misplaced),) = sharded.compare(cls, [mesh], ("w", "b"))
     assert misplaced == []
     assert error < 1e-5
@@ -49,7 +64,7 @@ def test_types_on_a_mesh_with_explicit_axes(cls, shape):
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param(["hyper_adam", "nn_adam"], id="two"),
+        pytest.param(["hyper_adam", "celo_adam"], id="two"),
         pytest.param([cls.name for cls in OPTIMIZERS], id="all", marks=pytest.mark.slow),
     ],
 )

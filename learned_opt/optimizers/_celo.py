@@ -19,6 +19,7 @@ import optax
 from .._base import Theta, check_num_steps
 from .._guard import skip_nonfinite
 from ..parts._adam import Moments, corrected, init_moments, update_moments
+from ..parts._leaves import update_each
 from ..parts._loss import (
     NUM_LOSS_FEATURES,
     TIMES,
@@ -114,15 +115,9 @@ class _Scheduled(abc.ABC):
             assert isinstance(state, CeloState)
             net, t = theta["scheduler"], state.steps
             eta, loss, lstm = _step_size(net, total, t, state.loss, state.lstm, value, accepted)
-            grads, treedef = jax.tree.flatten(updates)
-            steps, tensors = [], []
-            for grad, p, old in zip(grads, jax.tree.leaves(params), state.tensors, strict=True):
-                step, new = _update_leaf(self, theta, STEP * eta, t, accepted, grad, p, old)
-                steps.append(step)
-                tensors.append(new)
-            return treedef.unflatten(steps), CeloState(
-                t + jnp.where(accepted, 1, 0), loss, lstm, tuple(tensors)
-            )
+            update_tensor = functools.partial(_update_leaf, self, theta, STEP * eta, t, accepted)
+            steps, tensors = update_each(update_tensor, updates, params, state.tensors)
+            return steps, CeloState(t + jnp.where(accepted, 1, 0), loss, lstm, tensors)
 
         guarded = optax.GradientTransformationExtraArgs(init, update)
         return skip_nonfinite(guarded, keeps_state=True)

@@ -21,8 +21,10 @@ from .._axes import untyped
 from .._base import Theta, check_num_steps
 from .._guard import skip_nonfinite
 from ..parts._adam import Moments, corrected, init_moments, update_moments
+from ..parts._leaves import update_each
+from ..parts._lstm import check_sizes
 from ..parts._per_param import Decays, PerParamFeatures, TensorState
-from ..parts._published import clip_gradient
+from ..parts._published import OUTPUTS, clip_gradient, init_mlp
 
 LEARNED, ADAM = "celo2", "adam"
 """The two labels."""
@@ -38,7 +40,6 @@ GROUPS = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
 FACTORED_FROM = sum(GROUPS[:9])
 """The first feature that only matrices have."""
 
-OUTPUTS = 3
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 
@@ -110,10 +111,7 @@ class Celo2:
     embeddings: str = "(?i)embed"
 
     def __post_init__(self):
-        if isinstance(self.hidden, bool) or not isinstance(self.hidden, int) or self.hidden < 1:
-            raise ValueError(
-                f"hidden must be a positive integer, got {self.hidden!r}; 8 is what was published"
-            )
+        check_sizes(hidden=self.hidden)
         for field, published in (("learning_rate", "try 1e-3"), ("adam_ratio", "published is 20")):
             value = getattr(self, field)
             if not 0 < value < math.inf:
@@ -130,12 +128,7 @@ class Celo2:
 
     def init(self, key: jax.Array) -> Theta:
         """Truncated normal weights over sqrt(fan-in), zero biases: it need not descend."""
-        widths, net = [FEATURES.count, self.hidden, self.hidden, OUTPUTS], {}
-        for i, key_layer in enumerate(jax.random.split(key, 3)):
-            normal = jax.random.truncated_normal(key_layer, -2.0, 2.0, (widths[i], widths[i + 1]))
-            net[f"w{i + 1}"] = normal / np.sqrt(widths[i])
-            net[f"b{i + 1}"] = jnp.zeros(widths[i + 1])
-        return {"mlp": net}
+        return {"mlp": init_mlp(key, self.hidden)}
 
     @classmethod
     def from_published(cls, arrays: Mapping[str, np.ndarray]) -> Theta:
@@ -233,16 +226,10 @@ class Celo2:
         ) -> tuple[optax.Updates, Celo2State]:
             del extra_args
             assert isinstance(state, Celo2State)
-            grads, treedef = jax.tree.flatten(updates)
             size, t = step_size(state.steps), state.steps.astype(jnp.float32) + 1
-            steps, tensors = [], []
-            for grad, p, old in zip(grads, jax.tree.leaves(params), state.tensors, strict=True):
-                step, new = _update_tensor(self, theta, size, t, accepted, grad, p, old)
-                steps.append(step)
-                tensors.append(new)
-            return treedef.unflatten(steps), Celo2State(
-                state.steps + jnp.where(accepted, 1, 0), tuple(tensors)
-            )
+            update_tensor = functools.partial(_update_tensor, self, theta, size, t, accepted)
+            steps, tensors = update_each(update_tensor, updates, params, state.tensors)
+            return steps, Celo2State(state.steps + jnp.where(accepted, 1, 0), tensors)
 
         guarded = optax.GradientTransformationExtraArgs(init, update)
         return skip_nonfinite(guarded, keeps_state=True)

@@ -15,6 +15,7 @@ import optax
 
 from .._base import Theta, check_num_steps
 from .._guard import skip_nonfinite
+from ..parts._leaves import update_each
 from ..parts._loss import (
     NUM_LOSS_FEATURES,
     TIMES,
@@ -142,26 +143,19 @@ class Hypernet:
         ) -> tuple[optax.Updates, HypernetState]:
             del extra_args
             assert isinstance(state, HypernetState)
-            grads, treedef = jax.tree.flatten(updates)
-            if not grads:
+            if not state.tensors:
                 return updates, state
             features, loss = loss_features(state.loss, value, total, accepted)
             common = jnp.concatenate([time_features(state.steps, total), features])
-            pairs = list(zip(jax.tree.leaves(params), state.tensors, strict=True))
+            pairs = zip(jax.tree.leaves(params), state.tensors, strict=True)
             inputs = jnp.stack([_inputs(self, common, p, old) for p, old in pairs])
             lstm = run_lstm(theta["lstm"], inputs, state.lstm)
-            nets, scales = _mixed(theta, lstm.hidden)
-            steps, tensors = [], []
-            for j, (grad, (p, old)) in enumerate(zip(grads, pairs, strict=True)):
-                net = jax.tree.map(lambda w, j=j: w[j], nets)
-                step, new = _update_tensor(self, net, scales[j], accepted, grad, p, old)
-                steps.append(step)
-                tensors.append(new)
-            return treedef.unflatten(steps), HypernetState(
-                state.steps + jnp.where(accepted, 1, 0),
-                loss,
-                select(accepted, lstm, state.lstm),
-                tuple(tensors),
+            update_tensor = functools.partial(_update_tensor, self, accepted)
+            own = _own(theta, lstm.hidden)
+            steps, tensors = update_each(update_tensor, updates, params, state.tensors, own)
+            lstm = select(accepted, lstm, state.lstm)
+            return steps, HypernetState(
+                state.steps + jnp.where(accepted, 1, 0), loss, lstm, tensors
             )
 
         guarded = optax.GradientTransformationExtraArgs(init, update)
@@ -196,24 +190,25 @@ def _squashed(x: jax.Array) -> jax.Array:
     return 0.5 * jnp.clip(jnp.log(1e-8 + jnp.abs(10 * x)), -5, 5)
 
 
-def _mixed(theta: Theta, hidden: jax.Array) -> tuple[Theta, jax.Array]:
-    """The network of every tensor, on a leading axis, and the scale of its step."""
+def _own(theta: Theta, hidden: jax.Array) -> list[tuple[Theta, jax.Array]]:
+    """For every row of `hidden`, a tensor, its own network and the scale of its step."""
     mixture = BANK_SCALE / theta["mixture"]["b"].size * linear(theta["mixture"], hidden)
     nets = jax.tree.map(lambda w: jnp.tensordot(mixture, w, 1), theta["bank"])
-    return nets, linear(theta["step_size"], hidden)[:, 0]
+    every = nets, linear(theta["step_size"], hidden)[:, 0]
+    return [jax.tree.map(lambda x, j=j: x[j], every) for j in range(len(hidden))]
 
 
 # Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.
 @functools.partial(jax.jit, static_argnums=0, inline=True)
 def _update_tensor(
     optimizer: Hypernet,
-    net: Theta,
-    scale: jax.Array,
     accepted: Any,
     grad: jax.Array,
     p: jax.Array,
     old: TensorState,
+    own: tuple[Theta, jax.Array],
 ) -> tuple[jax.Array, TensorState]:
+    net, scale = own
     least = 0.0 if optimizer.as_published else FLOOR**2
 
     def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:

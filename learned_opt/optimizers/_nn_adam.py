@@ -16,7 +16,7 @@ import optax
 
 from .._base import Theta, check_num_steps, zeros_for
 from .._guard import skip_nonfinite
-from ..parts._lstm import init_linear, linear, lstm_cell
+from ..parts._lstm import check_sizes, init_linear, linear, lstm_cell
 from ..parts._per_param import mean_each
 
 LOG_GAIN = 10.0
@@ -101,11 +101,7 @@ class NNAdam:
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        if not isinstance(self.hidden, int) or self.hidden < 1:
-            raise ValueError(
-                f"hidden must be a positive integer, got {self.hidden!r}; "
-                "leave it out for the published width"
-            )
+        check_sizes(hidden=self.hidden)
         ranges = {
             "output_scale": (0.0, 1.0),
             "learning_rate": (LOWEST[0], HIGHEST[0]),

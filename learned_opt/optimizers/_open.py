@@ -6,7 +6,6 @@ Less Difficult?" (Learned Optimization for Plasticity, Exploration and Non-stati
 
 import dataclasses
 import functools
-import math
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -17,10 +16,21 @@ from jax.lax import rsqrt
 
 from .._base import Theta, check_num_steps, zeros_for
 from .._guard import skip_nonfinite
+from ..parts._elements import dense, update_averages
+from ..parts._leaves import for_leaves, layer_fractions
+from ..parts._lstm import check_sizes
+from ..parts._recurrent import (
+    count_weights,
+    from_vector,
+    gru_cell,
+    init_network,
+    network_outputs,
+    network_shapes,
+)
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
-NUM_NORMALISED, NUM_INPUTS = 15, 19
-NORM_EPS, LAYER_NORM_EPS, TINY = 1e-5, 1e-6, 1e-13
+NUM_NORMALISED, NUM_INPUTS, NUM_OUTPUTS = 15, 19, 3
+NORM_EPS, TINY = 1e-5, 1e-13
 DORMANCY, BATCH_FRACTION = 0.0, 0.0
 """What the network is told where `update` is not."""
 
@@ -113,13 +123,7 @@ class OPEN:
     seed: int = 0
 
     def __post_init__(self):
-        for field in ("gru", "hidden"):
-            size = getattr(self, field)
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise ValueError(
-                    f"{field} must be a positive integer, got {size!r}; "
-                    "leave it out for the published size"
-                )
+        check_sizes(gru=self.gru, hidden=self.hidden)
 
     @classmethod
     def published(cls, *, stochastic: bool = False) -> "OPEN":
@@ -148,7 +152,8 @@ class OPEN:
           >>> theta["gru"]["in"]["kernel"].shape
           (19, 16)
         """
-        layouts = {_count(shapes): shapes for shapes in (_shapes(*s) for s in PUBLISHED_SIZES)}
+        every = (network_shapes(NUM_INPUTS, *sizes, NUM_OUTPUTS) for sizes in PUBLISHED_SIZES)
+        layouts = {count_weights(shapes): shapes for shapes in every}
         flat = np.asarray(flat)
         if flat.ndim != 1 or flat.size not in layouts:
             raise ValueError(
@@ -159,27 +164,11 @@ class OPEN:
             raise ValueError(
                 "every published number must be finite, got NaN or infinity; fetch the file again"
             )
-        shapes, treedef = jax.tree.flatten(layouts[flat.size], is_leaf=_is_shape)
-        ends = np.cumsum([math.prod(shape) for shape in shapes])
-        parts = np.split(flat.astype(np.float32), ends[:-1])
-        return treedef.unflatten(
-            [jnp.asarray(x.reshape(shape)) for x, shape in zip(parts, shapes, strict=True)]
-        )
+        return from_vector(flat, layouts[flat.size])
 
     def init(self, key: jax.Array) -> Theta:
         """Like flax: LeCun normal kernels, orthogonal ones on the memory, zero biases, scales 1."""
-        shapes = jax.tree.leaves_with_path(_shapes(self.gru, self.hidden), is_leaf=_is_shape)
-        leaves = []
-        for (path, shape), k in zip(shapes, jax.random.split(key, len(shapes)), strict=True):
-            layer, last = path[-2].key, path[-1].key
-            if last != "kernel":
-                leaves.append(jnp.ones(shape) if last == "scale" else jnp.zeros(shape))
-            elif layer in ("hn", "hr", "hz"):
-                leaves.append(jax.nn.initializers.orthogonal()(k, shape, jnp.float32))
-            else:
-                leaves.append(jax.nn.initializers.lecun_normal()(k, shape, jnp.float32))
-        treedef = jax.tree.structure(_shapes(self.gru, self.hidden), is_leaf=_is_shape)
-        return treedef.unflatten(leaves)
+        return init_network(key, network_shapes(NUM_INPUTS, self.gru, self.hidden, NUM_OUTPUTS))
 
     def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
         """`step_multiplier`, at any time."""
@@ -231,9 +220,9 @@ class OPEN:
                 self,
                 theta,
                 fractions,
-                _layer_fractions(params),
-                _for_leaves("dormancy", DORMANCY if dormancy is None else dormancy, params),
-                _for_leaves("actor", 1.0 if actor is None else actor, params),
+                layer_fractions(params),
+                for_leaves("dormancy", DORMANCY if dormancy is None else dormancy, params),
+                for_leaves("actor", 1.0 if actor is None else actor, params),
                 accepted,
                 grads,
                 jax.tree.leaves(params),
@@ -265,10 +254,10 @@ def _update(
     for i, (grad, param, before) in enumerate(zip(grads, params, old.tensors, strict=True)):
         g, p = grad.astype(jnp.float32), param.astype(jnp.float32)
         constant = jnp.stack([fractions[0], layers[i], fractions[1]])
-        momenta = jnp.where(accepted, _accumulate(before.momenta, g), before.momenta)
+        momenta = jnp.where(accepted, update_averages(DECAYS, before.momenta, g), before.momenta)
         memory = _remember(theta["gru"], constant, dormancies[i], g, p, momenta, before.memory)
         memory = jnp.where(accepted, memory, before.memory)
-        direction, mu, spread = _outputs(theta["mlp"], memory)
+        direction, mu, spread = network_outputs(theta["mlp"], memory)
         step = direction * jnp.exp(optimizer.magnitude * mu)
         if optimizer.stochastic:
             noise = jax.random.normal(jax.random.fold_in(key, i), g.shape)
@@ -278,13 +267,6 @@ def _update(
     total, count = sum(jnp.sum(u) for u in found), sum(u.size for u in found)
     found = [(u - total / count).astype(g.dtype) for u, g in zip(found, grads, strict=True)]
     return found, OPENState(old.steps + jnp.where(accepted, 1, 0), old.key, tuple(tensors))
-
-
-def _accumulate(momenta: jax.Array, g: jax.Array) -> jax.Array:
-    decays = np.asarray(DECAYS).reshape(-1, *[1] * g.ndim)
-    return (
-        jnp.asarray(decays, jnp.float32) * momenta + jnp.asarray(1 - decays, jnp.float32) * g[None]
-    )
 
 
 def _remember(
@@ -310,82 +292,7 @@ def _remember(
     )
     bias = b + constant @ w[NUM_NORMALISED : NUM_INPUTS - 1]
     w = jnp.concatenate([w[:NUM_NORMALISED] * scale[:, None], w[NUM_INPUTS - 1 :]])
-    new = _layer(w, bias, jnp.concatenate([x, dormancy[None]]))
+    new = dense(w, bias, jnp.concatenate([x, dormancy[None]]))
     w = jnp.concatenate([gru[k]["kernel"] for k in ("hr", "hz", "hn")], -1)
     bias = jnp.concatenate([jnp.zeros(2 * len(memory)), gru["hn"]["bias"]])
-    r_x, z_x, n_x = jnp.split(new, 3)
-    r_h, z_h, n_h = jnp.split(_layer(w, bias, memory), 3)
-    z = jax.nn.sigmoid(z_x + z_h)
-    return (1 - z) * jnp.tanh(n_x + jax.nn.sigmoid(r_x + r_h) * n_h) + z * memory
-
-
-def _outputs(mlp: Theta, units: jax.Array) -> jax.Array:
-    """(gru, *shape) -> (3, *shape)."""
-    for dense, norm in (("layers_0", "layers_1"), ("layers_3", "layers_4")):
-        units = _layer(mlp[dense]["kernel"], mlp[dense]["bias"], units)
-        units = (units - jnp.mean(units, 0)[None]) * rsqrt(jnp.var(units, 0) + LAYER_NORM_EPS)[None]
-        scale, bias = (mlp[norm][k].reshape(-1, *[1] * (units.ndim - 1)) for k in ("scale", "bias"))
-        units = jax.nn.relu(scale * units + bias)
-    return _layer(mlp["layers_6"]["kernel"], mlp["layers_6"]["bias"], units)
-
-
-def _layer(w: jax.Array, b: jax.Array, inputs: jax.Array) -> jax.Array:
-    """(inputs, *shape) -> (outputs, *shape)."""
-    return jnp.tensordot(w.T, inputs, 1) + b.reshape(-1, *[1] * (inputs.ndim - 1))
-
-
-def _layer_fractions(params: Any) -> np.ndarray:
-    """i / (layers - 1) for every leaf."""
-    paths = [path for path, _ in jax.tree.leaves_with_path(params)]
-    branching = {()}.union(*({path[:k] for k in range(len(path) - 1)} for path in paths))
-    layers = [path if path[:-1] in branching else path[:-1] for path in paths]
-    order = {layer: i for i, layer in enumerate(dict.fromkeys(layers))}
-    return np.array([order[x] / max(1, len(order) - 1) for x in layers], np.float32)
-
-
-def _for_leaves(name: str, given: Any, params: Any) -> list[jax.Array]:
-    """`given`, a prefix of the tree of parameters, as an array for each of them."""
-    try:
-        return [
-            # A sum, to be sharded like p.
-            zeros_for(p) + jnp.broadcast_to(jnp.asarray(x, jnp.float32), p.shape)
-            for x, p in zip(
-                jax.tree.leaves(jax.tree.broadcast(given, params)),
-                jax.tree.leaves(params),
-                strict=True,
-            )
-        ]
-    except ValueError as error:
-        raise ValueError(
-            f"{name} must be a tree like params, or a prefix of it, of arrays that broadcast to "
-            f"the tensors, got one that does not fit: {error}; for a matrix of shape (in, out) "
-            "pass a scalar, (out,) or (in, out)"
-        ) from error
-
-
-def _shapes(gru: int, hidden: int) -> Theta:
-    """Shapes of the meta-parameters under the names of the published weights."""
-    onto, within = {"bias": (gru,), "kernel": (NUM_INPUTS, gru)}, {"kernel": (gru, gru)}
-    norm = {"bias": (hidden,), "scale": (hidden,)}
-    return {
-        "gru": {
-            "hn": {"bias": (gru,), **within},
-            **dict.fromkeys(("hr", "hz"), within),
-            **dict.fromkeys(("in", "ir", "iz"), onto),
-        },
-        "mlp": {
-            "layers_0": {"bias": (hidden,), "kernel": (gru, hidden)},
-            "layers_1": norm,
-            "layers_3": {"bias": (hidden,), "kernel": (hidden, hidden)},
-            "layers_4": norm,
-            "layers_6": {"bias": (3,), "kernel": (hidden, 3)},
-        },
-    }
-
-
-def _is_shape(x: Any) -> bool:
-    return isinstance(x, tuple)
-
-
-def _count(shapes: Theta) -> int:
-    return sum(math.prod(shape) for shape in jax.tree.leaves(shapes, is_leaf=_is_shape))
+    return gru_cell(new, dense(w, bias, memory), memory)

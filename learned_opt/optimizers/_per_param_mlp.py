@@ -16,6 +16,8 @@ import optax
 
 from .._base import Theta, check_num_steps
 from .._guard import skip_nonfinite
+from ..parts._leaves import update_each
+from ..parts._lstm import init_layers
 from ..parts._per_param import Decays, PerParamFeatures, TensorState
 
 MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
@@ -75,17 +77,11 @@ class PerParamMLP:
     def init(self, key: jax.Array) -> Theta:
         """Published decays; truncated normal weights over sqrt(fan-in), zero biases."""
         widths = [FEATURES.count + len(TIME_SCALES), *[self.hidden] * self.layers, 2]
-        net = {}
-        for i, key_layer in enumerate(jax.random.split(key, self.layers + 1)):
-            fan_in, fan_out = widths[i], widths[i + 1]
-            normal = jax.random.truncated_normal(key_layer, -2.0, 2.0, (fan_in, fan_out))
-            net[f"w{i + 1}"] = normal / np.sqrt(fan_in)
-            net[f"b{i + 1}"] = jnp.zeros(fan_out)
         return {
             "momentum_decays": jnp.zeros(len(MOMENTUM_DECAYS)),
             "second_decay": jnp.zeros(()),
             "factored_decays": jnp.zeros(len(FACTORED_DECAYS)),
-            "net": net,
+            "net": init_layers(jax.random.split(key, self.layers + 1), widths),
         }
 
     def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
@@ -115,19 +111,13 @@ class PerParamMLP:
         ) -> tuple[optax.Updates, PerParamMLPState]:
             del extra_args
             assert isinstance(state, PerParamMLPState)
-            grads, treedef = jax.tree.flatten(updates)
             scales = np.asarray(TIME_SCALES, np.float32)
             times = jnp.tanh(state.steps.astype(jnp.float32) / scales - 1)
             net = theta["net"]
             bias = net["b1"] + times @ net["w1"][FEATURES.count :]
-            steps, tensors = [], []
-            for grad, p, old in zip(grads, jax.tree.leaves(params), state.tensors, strict=True):
-                step, new = _update_tensor(self, theta, bias, accepted, grad, p, old)
-                steps.append(step)
-                tensors.append(new)
-            return treedef.unflatten(steps), PerParamMLPState(
-                state.steps + jnp.where(accepted, 1, 0), tuple(tensors)
-            )
+            update_tensor = functools.partial(_update_tensor, self, theta, bias, accepted)
+            steps, tensors = update_each(update_tensor, updates, params, state.tensors)
+            return steps, PerParamMLPState(state.steps + jnp.where(accepted, 1, 0), tensors)
 
         guarded = optax.GradientTransformationExtraArgs(init, update)
         return skip_nonfinite(guarded, keeps_state=True)

@@ -6,7 +6,6 @@ compute: Training more effective learned optimizers, and using them to train the
 
 import dataclasses
 import functools
-import math
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -15,36 +14,27 @@ import numpy as np
 import optax
 from jax.lax import rsqrt
 
-from .._base import Theta, check_num_steps, zeros_for
+from .._base import Theta, check_num_steps
 from .._guard import skip_nonfinite
-from ..parts._lstm import init_linear, linear, lstm_cell
+from ..parts._adam import gathered
+from ..parts._elements import dense
+from ..parts._lstm import check_sizes, init_layers, init_linear, linear, lstm_cell
+from ..parts._statistics import (
+    TensorAverages,
+    init_tensor,
+    see_gradient,
+    shape_statistics,
+    tensor_statistics,
+)
+from ..parts._two_losses import LossAverages, init_losses, see_losses
 
-DECAYS = (0.5, 0.9, 0.99, 0.999, 0.9999)
 TIME_SCALES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
-TRAIN_DECAY, VALID_DECAY = 0.9, 0.95
 CLIP_DECAY, CLIP_RATIO = 0.99, 10.0
 LARGEST = 5.0
-"""Bound of the loss features and of the logarithms that the LSTM sees."""
+"""Bound of the logarithms that the LSTM sees."""
 
 NUM_STATISTICS, NUM_ELEMENT, NUM_CONTEXT = 18, 23, 14
 """Inputs: of the LSTM; of the element network that vary in a tensor, and that do not."""
-
-
-class LossAverages(NamedTuple):
-    """EMAs from zero of the losses seen, their square deviations, and counts: float32 scalars."""
-
-    train_mean: jax.Array
-    train_square: jax.Array
-    train_count: jax.Array
-    valid_mean: jax.Array
-    valid_count: jax.Array
-
-
-class TensorAverages(NamedTuple):
-    """Five EMAs of the clipped gradient and of its square, each (5, *shape of the tensor)."""
-
-    momenta: jax.Array
-    second: jax.Array
 
 
 class RNNMLPState(NamedTuple):
@@ -144,32 +134,27 @@ class RNNMLP:
     magnitude: float = 0.001
 
     def __post_init__(self):
-        for field in ("hidden", "layers", "lstm_size", "from_mlp", "from_lstm", "to_mlp"):
-            size = getattr(self, field)
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise ValueError(
-                    f"{field} must be a positive integer, got {size!r}; "
-                    f"leave it out for the published size"
-                )
+        fields = ("hidden", "layers", "lstm_size", "from_mlp", "from_lstm", "to_mlp")
+        check_sizes(**{name: getattr(self, name) for name in fields})
 
     def init(self, key: jax.Array) -> Theta:
         """Truncated normal weights over sqrt(fan-in), also of messages; zero biases and memory."""
         inputs = NUM_STATISTICS + self.from_mlp + self.from_lstm + self.lstm_size
         widths = [NUM_ELEMENT + NUM_CONTEXT + self.to_mlp, *[self.hidden] * self.layers]
         widths += [2 + self.from_mlp]
-        keys = iter(jax.random.split(key, self.layers + 6))
-        linear = [init_linear(next(keys), *widths[i : i + 2]) for i in range(self.layers + 1)]
+        first, keys = jnp.split(jax.random.split(key, self.layers + 6), [self.layers + 1])
+        from_mlp, from_lstm, gates, to_lstm, to_mlp = keys
         return {
             "initial": {
                 "hidden": jnp.zeros(self.lstm_size),
                 "cell": jnp.zeros(self.lstm_size),
-                "from_mlp": init_linear(next(keys), self.from_mlp, 1)["w"][:, 0],
-                "from_lstm": init_linear(next(keys), self.from_lstm, 1)["w"][:, 0],
+                "from_mlp": init_linear(from_mlp, self.from_mlp, 1)["w"][:, 0],
+                "from_lstm": init_linear(from_lstm, self.from_lstm, 1)["w"][:, 0],
             },
-            "lstm": init_linear(next(keys), inputs, 4 * self.lstm_size),
-            "lstm_to_lstm": init_linear(next(keys), self.lstm_size, self.from_lstm),
-            "lstm_to_mlp": init_linear(next(keys), self.lstm_size, self.to_mlp),
-            "mlp": {f"{k}{i + 1}": x for i, layer in enumerate(linear) for k, x in layer.items()},
+            "lstm": init_linear(gates, inputs, 4 * self.lstm_size),
+            "lstm_to_lstm": init_linear(to_lstm, self.lstm_size, self.from_lstm),
+            "lstm_to_mlp": init_linear(to_mlp, self.lstm_size, self.to_mlp),
+            "mlp": init_layers(first, widths),
         }
 
     def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
@@ -194,15 +179,13 @@ class RNNMLP:
             )
             return RNNMLPState(
                 steps=jnp.zeros((), jnp.int32),
-                losses=LossAverages(*(jnp.zeros(()) for _ in LossAverages._fields)),
+                losses=init_losses(),
                 clip=jnp.asarray(1 - CLIP_DECAY, jnp.float32),
                 hidden=hidden,
                 cell=cell,
                 from_mlp=from_mlp,
                 from_lstm=jnp.zeros(self.from_lstm) + theta["initial"]["from_lstm"],
-                tensors=tuple(
-                    TensorAverages(*(zeros_for(p, len(DECAYS)) for _ in range(2))) for p in leaves
-                ),
+                tensors=tuple(init_tensor(p) for p in leaves),
             )
 
         def update(
@@ -242,19 +225,19 @@ def _update(
     old: RNNMLPState,
 ) -> tuple[list[jax.Array], RNNMLPState]:
     t = old.steps.astype(jnp.float32)
-    losses, loss_features = _see_losses(old.losses, *(x.astype(jnp.float32) for x in values))
+    losses, loss_features = see_losses(old.losses, *(x.astype(jnp.float32) for x in values))
     clip, gs = _clip(old.clip, t + 1, [g.astype(jnp.float32) for g in grads])
     ps = [p.astype(jnp.float32) for p in params]
     tensors = [
-        jax.tree.map(lambda new, old: jnp.where(accepted, new, old), _accumulate(acc, g), acc)
+        jax.tree.map(lambda new, old: jnp.where(accepted, new, old), see_gradient(acc, g), acc)
         for acc, g in zip(old.tensors, gs, strict=True)
     ]
-    raw = jnp.stack([_statistics(*x) for x in zip(gs, ps, tensors, strict=True)])
+    raw = jnp.stack([tensor_statistics(*x) for x in zip(gs, ps, tensors, strict=True)])
     n = len(gs)
     inputs = [
         jnp.clip(jnp.log(1e-8 + jnp.abs(raw)), -LARGEST, LARGEST),
         jnp.sign(raw[:, :3]),
-        np.array([_shape_features(g.shape) for g in gs], np.float32),
+        np.array([shape_statistics(g.shape) for g in gs], np.float32),
         jnp.broadcast_to(loss_features, (n, 2)),
         old.from_mlp,
         jnp.broadcast_to(old.from_lstm, (n, optimizer.from_lstm)),
@@ -284,61 +267,14 @@ def _update(
     return found, new._replace(tensors=tuple(tensors))
 
 
-def _see_losses(
-    old: LossAverages, train: jax.Array, valid: jax.Array
-) -> tuple[LossAverages, jax.Array]:
-    """The averages after these losses, and the two features, (2,)."""
-    has_train, has_valid = jnp.isfinite(train), jnp.isfinite(valid)
-    train, valid = jnp.where(has_train, train, 0.0), jnp.where(has_valid, valid, 0.0)
-    mean = TRAIN_DECAY * old.train_mean + (1 - TRAIN_DECAY) * train
-    new = LossAverages(
-        mean,
-        TRAIN_DECAY * old.train_square + (1 - TRAIN_DECAY) * (mean - train) ** 2,
-        old.train_count + 1,
-        VALID_DECAY * old.valid_mean + (1 - VALID_DECAY) * valid,
-        old.valid_count + 1,
-    )
-    has = LossAverages(*[has_train] * 3, *[has_valid] * 2)
-    new = jax.tree.map(jnp.where, has, new, old)
-    correction = _room(TRAIN_DECAY, jnp.maximum(new.train_count, 1.0))
-    seen = new.valid_mean / _room(VALID_DECAY, jnp.maximum(new.valid_count, 1.0))
-    deviations = jnp.stack([train, seen]) - new.train_mean / correction
-    features = deviations * rsqrt(new.train_square / correction + 1e-8)
-    known = jnp.stack([has_train, has_train & (new.valid_count > 0)])
-    return new, jnp.where(known, jnp.clip(features, -LARGEST, LARGEST), 0.0)
-
-
 def _clip(
     average: jax.Array, count: jax.Array, grads: list[jax.Array]
 ) -> tuple[jax.Array, list[jax.Array]]:
     """The next average size of a gradient, and the clipped gradients; `average` is of `count`."""
-    bound = CLIP_RATIO * average / _room(CLIP_DECAY, count)
+    bound = CLIP_RATIO * average / gathered(CLIP_DECAY, count)
     grads = [jnp.clip(g, -bound, bound) for g in grads]
     size = jnp.sqrt(1e-8 + jnp.mean(jnp.stack([jnp.mean(g * g) for g in grads])))
     return CLIP_DECAY * average + (1 - CLIP_DECAY) * size, grads
-
-
-def _accumulate(old: TensorAverages, g: jax.Array) -> TensorAverages:
-    decays = np.asarray(DECAYS).reshape(-1, *[1] * g.ndim)
-    keep, room = jnp.asarray(decays, jnp.float32), jnp.asarray(1 - decays, jnp.float32)
-    return TensorAverages(
-        keep * old.momenta + room * g[None], keep * old.second + room * (g * g)[None]
-    )
-
-
-def _statistics(g: jax.Array, p: jax.Array, acc: TensorAverages) -> jax.Array:
-    """Means of m, v, p, their variances, norms of p and g, (8,)."""
-    means = [jnp.mean(x) for x in (*acc, p)]
-    spreads = [jnp.var(x) for x in (*acc, p)]
-    # Above zero, where the square root has a derivative: meta-gradients may come by backprop.
-    norms = [jnp.sqrt(jnp.sum(x * x) + 1e-30) for x in (p, g)]
-    return jnp.stack([*means, *spreads, *norms])
-
-
-def _shape_features(shape: tuple[int, ...]) -> list[float]:
-    dims = [*shape[:3], math.prod(shape[3:])]
-    dims += [1] * (4 - len(dims))
-    return [-1.0 if shape else 1.0, *(math.log(n) - 1 for n in dims)]
 
 
 def _elements(
@@ -354,20 +290,10 @@ def _elements(
     plain = jnp.stack([g, p, jnp.log(jnp.abs(p) + 1e-8)])
     features = jnp.concatenate([plain, acc.momenta, acc.second, acc.momenta * root, root])
     scale = rsqrt(1e-5 + jnp.mean(features * features, axes))
-    units = _layer(net["w1"][:NUM_ELEMENT] * scale[:, None], bias, features)
+    units = dense(net["w1"][:NUM_ELEMENT] * scale[:, None], bias, features)
     for i in range(2, optimizer.layers + 1):
-        units = _layer(net[f"w{i}"], net[f"b{i}"], jax.nn.relu(units))
+        units = dense(net[f"w{i}"], net[f"b{i}"], jax.nn.relu(units))
     units, last = jax.nn.relu(units), optimizer.layers + 1
-    direction, mu = _layer(net[f"w{last}"][:, :2], net[f"b{last}"][:2], units)
+    direction, mu = dense(net[f"w{last}"][:, :2], net[f"b{last}"][:2], units)
     step = optimizer.step_multiplier * direction * jnp.exp(optimizer.magnitude * mu)
     return step, jnp.mean(units, axes)
-
-
-def _layer(w: jax.Array, b: jax.Array, inputs: jax.Array) -> jax.Array:
-    """(inputs, *shape) -> (outputs, *shape)."""
-    return jnp.tensordot(w.T, inputs, 1) + b.reshape(-1, *[1] * (inputs.ndim - 1))
-
-
-def _room(decay: float, count: jax.Array) -> jax.Array:
-    """1 - decay^count without the cancellation."""
-    return -jnp.expm1(count * math.log(decay))

@@ -30,6 +30,10 @@ def update_moments(old: Moments, g: jax.Array, b1: float, b2: float, accepted: A
 
 def corrected(moments: Moments, b1: float, b2: float, t: jax.Array) -> Moments:
     """m / (1 - b1^t) and v / (1 - b2^t) after t >= 1 gradients, a float32 scalar."""
-    # Not 1 - b^t, which in float32 is off by 1e-5 at t = 1.
-    first, second = (-jnp.expm1(t * math.log(b)) for b in (b1, b2))
-    return Moments(moments.first / first, moments.second / second)
+    return Moments(moments.first / gathered(b1, t), moments.second / gathered(b2, t))
+
+
+def gathered(decay: float, t: jax.Array) -> jax.Array:
+    """1 - decay^t, the weight that an EMA from zero has gathered."""
+    # In float32 1 - b^t is off by 1e-5 at t = 1.
+    return -jnp.expm1(t * math.log(decay))

@@ -4,6 +4,7 @@ LSTM with a forget gate that starts open: Jozefowicz, Zaremba, Sutskever 2015. T
 other through a maximum: Metz et al. 2022, "VeLO".
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +25,15 @@ def init_linear(key: jax.Array, fan_in: int, fan_out: int, *stack: int) -> Theta
     """Truncated normal weights (*stack, fan_in, fan_out) over sqrt(fan_in), zero biases."""
     normal = jax.random.truncated_normal(key, -2.0, 2.0, (*stack, fan_in, fan_out))
     return {"w": normal / np.sqrt(fan_in), "b": jnp.zeros((*stack, fan_out))}
+
+
+def init_layers(keys: jax.Array, widths: Sequence[int], *stack: int) -> Theta:
+    """Linear layers `w1`, `b1`, ... of those widths, a random key each, or a stack of networks."""
+    net = {}
+    for i, key in enumerate(keys):
+        layer = init_linear(key, widths[i], widths[i + 1], *stack)
+        net |= {f"w{i + 1}": layer["w"], f"b{i + 1}": layer["b"]}
+    return net
 
 
 def linear(layer: Theta, x: jax.Array) -> jax.Array:
@@ -81,5 +91,6 @@ def check_sizes(**sizes: Any) -> None:
     for name, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ValueError(
-                f"{name} must be a positive integer, got {size!r}; pass the number of its units"
+                f"{name} must be a positive integer, got {size!r}; "
+                "leave it out for the published size"
             )

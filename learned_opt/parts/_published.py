@@ -8,22 +8,20 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Theta
-from ._lstm import init_linear
+from ._lstm import init_layers
 from ._per_param import Decays, PerParamFeatures
 
 LARGEST_GRADIENT = 1000.0
+OUTPUTS = 3
 DECAYS = ((0.9, 0.99, 0.999), 0.999, (0.9, 0.99, 0.999))
 FEATURES = PerParamFeatures(velo=True, momentum_eps=1e-36)
 """Below rank 2 the last are m_k / sqrt(R_k): what is added only keeps a zero from dividing."""
 
 
 def init_mlp(key: jax.Array, hidden: int, *stack: int) -> Theta:
-    """A 30-`hidden`-`hidden`-3 network `w1`, `b1`, ..., or a stack of them."""
-    widths, net = (FEATURES.count, hidden, hidden, 3), {}
-    for i, key_layer in enumerate(jax.random.split(key, 3)):
-        layer = init_linear(key_layer, widths[i], widths[i + 1], *stack)
-        net[f"w{i + 1}"], net[f"b{i + 1}"] = layer["w"], layer["b"]
-    return net
+    """A 30-`hidden`-`hidden`-`OUTPUTS` network `w1`, `b1`, ..., or a stack of them."""
+    widths = FEATURES.count, hidden, hidden, OUTPUTS
+    return init_layers(jax.random.split(key, 3), widths, *stack)
 
 
 def published_decays() -> Decays:
