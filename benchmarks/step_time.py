@@ -2,7 +2,8 @@
 
 First the artifact on a small and a large network. Then every optimizer at its untrained theta on a
 million parameters, batch 128, the goals being an update of 5 times Adam's and a training step of
-1.5 times; and the cheaper ones at batch 1,024, the goal being 1.1 times.
+1.5 times; and the cheaper ones at batch 1,024, the goal being 1.1 times. With --pallas also Nominal
+by its kernels, beside XLA's loops, which needs a GPU or TPU: on CPU kernels are interpreted.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import optax
 import learned_opt
 from eval._cost import NETWORKS, measure_costs
 from learned_opt import OPTIMIZERS
+from learned_opt.parts import update_path
 from meta_train._card import describe_device
 
 LARGE = {"1M": NETWORKS["1M"]}
@@ -58,12 +60,17 @@ def untrained(names: tuple[str, ...] | None = None) -> dict[str, optax.GradientT
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--artifact", default="quickstart", help="name or path")
+    parser.add_argument("--pallas", action="store_true", help="also the kernels of Nominal")
     args = parser.parse_args()
     learned = learned_opt.learned(args.artifact, num_steps=10_000)
     adam = optax.adam(1e-3)
     table("Batch 64", measure_costs({args.artifact: learned, "optax.adam": adam}))
     quick = tuple(cls.name for cls in OPTIMIZERS if cls.name not in SLOW)
-    results = measure_costs(untrained(quick), LARGE, batch_size=128, steps=25)
+    rows = untrained(quick)
+    if args.pallas:
+        with update_path("pallas"):
+            rows["nominal pallas"] = untrained(("nominal",))["nominal"]
+    results = measure_costs(rows, LARGE, batch_size=128, steps=25)
     table("Batch 128", results)
     results = measure_costs(untrained(SLOW), LARGE, batch_size=128, steps=5)
     table("Batch 128", results)
