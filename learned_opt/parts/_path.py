@@ -23,7 +23,8 @@ def update_path(path: str) -> Iterator[None]:
 
     It counts where a transformation is built, not where it is used, and only for optimizers and
     tensors that have kernels (large ones of `Nominal`); states are the same either way. A kernel
-    knows nothing of sharding: call it on parameters of one device, or under `jax.shard_map`.
+    knows nothing of sharding: call it on parameters of one device, or under `jax.shard_map` with
+    check_vma=False.
 
     Raises:
       ValueError: another `path`.
