@@ -7,7 +7,8 @@ the goal being 1.1 times.
 
 "memory": what the update would take if it only read gradients, parameters and state and wrote the
 last two, each once, at the speed at which this machine adds two arrays of the network's size.
-"arithmetic": the operations that XLA counts, at the speed of its matrix products.
+"arithmetic": the operations that XLA counts, at the speed of its matrix products. With --pallas also
+Nominal by its kernels, which needs a GPU or TPU: on CPU kernels are interpreted.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import learned_opt
 from benchmarks import seconds_per_call
 from eval._cost import NETWORKS, CostRow, measure_costs
 from learned_opt import OPTIMIZERS, Nominal
+from learned_opt.parts import update_path
 from meta_train._card import describe_device
 
 LARGE = {"1M": NETWORKS["1M"]}
@@ -109,14 +111,19 @@ def untrained(names: Sequence[str] | None = None) -> dict[str, optax.GradientTra
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--artifact", default="quickstart", help="name or path")
+    parser.add_argument("--pallas", action="store_true", help="also the kernels of Nominal")
     args = parser.parse_args()
     large = LARGE if jax.default_backend() == "cpu" else GPU
     quick = [cls.name for cls in OPTIMIZERS if cls.name not in SLOW]
     learned = learned_opt.learned(args.artifact, num_steps=10_000)
     artifact = {args.artifact: learned, "optax.adam": optax.adam(1e-3)}
+    every = untrained([*quick, "nominal, lean"])
+    if args.pallas:
+        with update_path("pallas"):
+            every["nominal pallas"] = untrained(["nominal"])["nominal"]
     for optimizers, networks, batch_size in (
         (artifact, {"10k": NETWORKS["10k"]} | LARGE, 64),
-        (untrained([*quick, "nominal, lean"]), large, 128),
+        (every, large, 128),
         (untrained(SLOW), large, 128),
         (untrained(CHEAP), large, 1024),
     ):

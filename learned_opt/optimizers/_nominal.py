@@ -5,34 +5,32 @@ Optimization". Per-tensor control of the step: Metz et al. 2022, "VeLO".
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.lax import rsqrt
 
 from .._base import Theta, check_num_steps, float_dtype
-from .._guard import skip_nonfinite, sum_squares
-from ..parts._accumulators import (
-    MOMENTUM_DECAYS,
-    TINY,
-    Accumulators,
-    directions,
-    fans,
-    init_accumulators,
-    update_accumulators,
-)
-from ..parts._pack import Pack, pack_leaves
+from .._guard import skip_nonfinite
+from ..parts._accumulators import Accumulators, init_accumulators
+from ..parts._pack import pack_leaves
+from ..parts._path import kernel_platforms
 from ..parts._schedule import ramp_and_decay
+from . import _nominal_rule
+from ._nominal_rule import (
+    NUM_DIRECTIONS,
+    NUM_FEATURES,
+    NUM_STATISTICS,
+    NUM_TIMES,
+    Clock,
+)
 
 LOG_GAIN = 3.0
 """Scalars stored as logarithms move this much faster under a common perturbation sigma."""
-
-NUM_FEATURES, NUM_TIMES, NUM_STATISTICS, NUM_DIRECTIONS = 8, 3, 12, 6
-BOUNDS = (2.0, 2.0, 1.0, 0.5, 0.5, 1.0, 2.0, 2.0)
-"""Features are clipped there."""
 
 ADAM = 2  # index of m_hat_{0.9} / sqrt(v_hat) among the directions
 
@@ -126,6 +124,7 @@ class Nominal:
         """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
         total, dtype = check_num_steps(num_steps), float_dtype(self.momenta, "momenta")
         step_size = self.schedule(theta, num_steps=num_steps)
+        update_pack = _find_rule()
 
         def init(params: optax.Params) -> NominalState:
             leaves = [jnp.asarray(p) for p in jax.tree.leaves(params)]
@@ -148,19 +147,19 @@ class Nominal:
             grads, treedef = jax.tree.flatten(updates)
             weights = jax.tree.leaves(params)
             t = state.steps.astype(jnp.float32)
-            times = jnp.stack([t / total, jnp.exp(-10 * t / total), jnp.log10(total) - 2.5])
-            a = jnp.asarray(step_size(state.steps))
-            decay = self.weight_decay * jnp.exp(LOG_GAIN * theta["log_decay"])
+            clock = Clock(
+                t=t,
+                times=jnp.stack([t / total, jnp.exp(-10 * t / total), jnp.log10(total) - 2.5]),
+                step_size=jnp.asarray(step_size(state.steps)),
+                decay=self.weight_decay * jnp.exp(LOG_GAIN * theta["log_decay"]),
+            )
             steps, accumulators = list(grads), []
             packs = pack_leaves([g.shape for g in grads])
             for pack, acc in zip(packs, state.accumulators, strict=True):
-                g = pack.join([grads[i] for i in pack.indices])
-                p = pack.join([weights[i] for i in pack.indices])
-                new = update_accumulators(pack, acc, g)
-                acc = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), new, acc)
-                step = a * _bracket(theta, pack, g, p, acc, t, times, decay)
-                for i, part in zip(pack.indices, pack.split(step), strict=True):
-                    steps[i] = part.astype(grads[i].dtype)
+                of_pack = ([tree[i] for i in pack.indices] for tree in (grads, weights))
+                parts, acc = update_pack(pack, theta, clock, *of_pack, acc, accepted)
+                for i, part in zip(pack.indices, parts, strict=True):
+                    steps[i] = part
                 accumulators.append(acc)
             return treedef.unflatten(steps), NominalState(
                 state.steps + jnp.where(accepted, 1, 0), tuple(accumulators)
@@ -170,121 +169,15 @@ class Nominal:
         return skip_nonfinite(guarded, keeps_state=True)
 
 
-def _bracket(
-    theta: Theta,
-    pack: Pack,
-    g: jax.Array,
-    p: jax.Array,
-    acc: Accumulators,
-    t: jax.Array,
-    times: jax.Array,
-    decay: jax.Array,
-) -> jax.Array:
-    """The bracket of the equation in `Nominal`, for the tensors of one pack."""
-    (newest, fast, slow, slowest, factored), root, scales_v = directions(pack, acc, g, t + 1)
-    # Of arrays that are in memory anyway: statistics of directions would make XLA store those too.
-    momenta = [m.astype(jnp.float32) for m in acc.momenta]
-    arrays = [pack.split(x) for x in (p, g, *momenta)]
-    means = jnp.stack([_means(*(parts[j] for parts in arrays)) for j in range(len(pack.shapes))])
-    corrections = [1 / (1 - b ** (t + 1)) for b in MOMENTUM_DECAYS]
-    means *= jnp.stack([1.0, 1.0, *(c * c for c in corrections), corrections[1]])[None]
-    means = jnp.concatenate([scales_v[:, None], means], 1)
-    relative_p = p * pack.spread(list(rsqrt(means[:, 1] + TINY)))
-    relative_v = root * pack.spread(list(rsqrt(means[:, 0] + TINY)))
-    dirs = [newest, fast, slow, slowest, factored, relative_p]
-    features = [
-        jnp.abs(newest),
-        jnp.abs(fast),
-        jnp.abs(slow),
-        jnp.abs(slowest),
-        fast * slowest,
-        slow * relative_p,
-        jnp.abs(relative_p),
-        relative_v,
-    ]
-    control = jnp.exp(_controller(theta["controller"], _statistics(pack, means, times)))
-    gates = _gates(theta["gate"], features, times)
-    mixed = sum(gate * d for gate, d in zip(gates, dirs, strict=True))
-    scale, shrink = list(control[:, 0]), list(decay * control[:, 1])
-    return pack.spread(scale) * mixed + pack.spread(shrink) * p
+def _find_rule() -> Callable[..., Any]:
+    """`update_pack` for the path that is asked for here: see `update_path`."""
+    platforms = kernel_platforms()
+    if not platforms:
+        return _nominal_rule.update_pack
+    # Pallas takes half a second to import.
+    from . import _nominal_kernel
 
-
-def _means(p: jax.Array, g: jax.Array, m1: jax.Array, m2: jax.Array, m3: jax.Array) -> jax.Array:
-    """Means of p^2, g^2, the m_k^2 and m_2 p over one tensor, (6,)."""
-    # One loop each: XLA's reduction of several arrays at once is slower on CPU.
-    p_p, *others = (jnp.mean(x) for x in (p * p, m1 * m1, m2 * m2, m3 * m3, m2 * p))
-    return jnp.stack([p_p, sum_squares(g) / max(1, g.size), *others])
-
-
-def _statistics(pack: Pack, means: jax.Array, times: jax.Array) -> jax.Array:
-    """What the controller sees of each tensor, (tensors, NUM_STATISTICS), about unit scale.
-
-    Logarithms of its fans, of rms(p), and of rms(g) and rms(m_hat) over rms(sqrt(v_hat)); the
-    cosine between m_hat_{0.9} and p; the time.
-    """
-    # Under roots as under `directions`, so that derivatives exist where nothing has a gradient.
-    second, p, *others, product = list((means + TINY).T)
-    shapes = [(*fans(shape), len(shape) >= 2) for shape in pack.shapes]
-    fan_in, fan_out, is_matrix = np.asarray(shapes, np.float32).T
-    g, m1, m2, m3 = [_log(jnp.sqrt(x) * rsqrt(second)) for x in others]
-    cosine = product * rsqrt(others[2]) * rsqrt(p)
-    statistics = [
-        jnp.asarray(np.log(fan_in) / 2 - 2),
-        jnp.asarray(np.log(fan_out) / 2 - 2),
-        jnp.asarray(is_matrix),
-        _log(jnp.sqrt(p)) / 2 + 1,
-        g,
-        m1,
-        m2 + 1,
-        m3 + 2,
-        4 * cosine,
-    ]
-    times = jnp.broadcast_to(times, (len(shapes), NUM_TIMES))
-    return jnp.concatenate([jnp.stack(statistics, 1), times], 1)
-
-
-def _gates(net: Theta, features: list[jax.Array], times: jax.Array) -> list[jax.Array]:
-    """Per-element MLP written as scalar-times-array sums: XLA fuses it into one loop a tensor.
-
-    It sees feature_i / BOUNDS_i clipped to [-1, 1].
-    """
-    bias = net["b1"] + times @ net["w1"][NUM_FEATURES:]
-    clipped = [_clip(x, bound) for x, bound in zip(features, BOUNDS, strict=True)]
-    # The division is the weights'.
-    weights = net["w1"][:NUM_FEATURES] / jnp.asarray(BOUNDS)[:, None]
-    hidden = _layer(clipped, weights, bias)
-    hidden = _layer(hidden, net["w2"], net["b2"])
-    return [
-        net["b3"][k] + sum(net["w3"][j, k] * x for j, x in enumerate(hidden))
-        for k in range(NUM_DIRECTIONS)
-    ]
-
-
-def _layer(inputs: list[jax.Array], w: jax.Array, b: jax.Array) -> list[jax.Array]:
-    return [_relu(b[k] + sum(w[j, k] * x for j, x in enumerate(inputs))) for k in range(w.shape[1])]
-
-
-def _relu(x: jax.Array) -> jax.Array:
-    return jnp.where(x > 0, x, 0.0)
-
-
-def _controller(net: Theta, x: jax.Array) -> jax.Array:
-    """(tensors, NUM_STATISTICS) -> (tensors, 2) log multipliers, at most 5 in size.
-
-    The linear skip extrapolates as a power law in the statistics.
-    """
-    hidden = jnp.tanh(x @ net["w1"] + net["b1"][None])
-    return jnp.clip(hidden @ net["w2"] + x @ net["skip"], -5.0, 5.0)
-
-
-def _clip(x: jax.Array, bound: float) -> jax.Array:
-    """Cheaper than jnp.clip, which must pass on a NaN: no gradient with one comes this far."""
-    x = jnp.where(x > bound, bound, x)
-    return jnp.where(x < -bound, -bound, x)
-
-
-def _log(x: jax.Array) -> jax.Array:
-    return jnp.log(x + 1e-4)
+    return functools.partial(_nominal_kernel.update_pack, platforms)
 
 
 def _glorot(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:

@@ -43,14 +43,17 @@ class Accumulators(NamedTuple):
     second: jax.Array | tuple[Factors, ...]
 
 
-class Directions(NamedTuple):
-    """`steps`: candidate directions, about unit scale; `root`: sqrt(v_hat); `means`: of v_hat.
+class Estimates(NamedTuple):
+    """Of sqrt(v_hat) after some updates, each of the pack's shape, and of v_hat.
 
-    The first two are of the pack's shape; `means` has a scalar for each of its tensors.
+    `root`: r = sqrt(v_hat + 1e-16); `inverse`: 1 / r; `factored`: 1 over the factored estimate,
+    sqrt(row col / mean row) with 1e-16 and a trillionth of the mean under the roots (equal to
+    `inverse` below rank 2); `means`: of v_hat, a scalar for each tensor.
     """
 
-    steps: list[jax.Array]
     root: jax.Array
+    inverse: jax.Array
+    factored: jax.Array
     means: jax.Array
 
 
@@ -84,72 +87,102 @@ def init_accumulators(
 def update_accumulators(pack: Pack, acc: Accumulators, g: jax.Array) -> Accumulators:
     """m_k <- b_k m_k + (1 - b_k) g;  v <- b v + (1 - b) g^2;  its factors likewise."""
     momenta = tuple(
-        (b * m.astype(jnp.float32) + (1 - b) * g).astype(m.dtype)
+        ema_of(b, m.astype(jnp.float32), g).astype(m.dtype)
         for b, m in zip(MOMENTUM_DECAYS, acc.momenta, strict=True)
     )
     if isinstance(acc.second, jax.Array):
-        # Not (1 - b) (g g): a square that sums of g^2 share would be stored.
-        part = math.sqrt(1 - SECOND_DECAY) * g
-        return Accumulators(momenta, SECOND_DECAY * acc.second + part * part)
+        return Accumulators(momenta, ema_of_squares(acc.second, g))
     seen = tuple(_mean_squares(part) for part in pack.split(g))
-    ema = lambda old, new: SECOND_DECAY * old + (1 - SECOND_DECAY) * new  # noqa: E731
-    return Accumulators(momenta, jax.tree.map(ema, acc.second, seen))
+    return Accumulators(
+        momenta, jax.tree.map(lambda old, new: ema_of(SECOND_DECAY, old, new), acc.second, seen)
+    )
 
 
-def directions(pack: Pack, acc: Accumulators, g: jax.Array, t: jax.Array) -> Directions:
-    """What a step can be made of, after `t` >= 1 updates of the accumulators, the last with g.
+def ema_of(decay: float, old: jax.Array, new: jax.Array) -> jax.Array:
+    """b m + (1 - b) g, per element."""
+    return decay * old + (1 - decay) * new
 
-    d_0 = g / r, d_k = m_hat_k / r for the three momenta, with r = sqrt(v_hat + 1e-16); then
-    m_hat_{0.9} over the factored estimate sqrt(row col / mean row), with 1e-16 and a trillionth
-    of the mean under the roots (equal to d_2 below rank 2). With `Factors` that estimate is r.
-    """
-    correction = 1 - SECOND_DECAY**t
-    scales = [1 / (1 - b**t) for b in MOMENTUM_DECAYS]
-    momenta = [m.astype(jnp.float32) for m in acc.momenta]
-    # Reciprocal roots and products: XLA keeps the result of a division in memory.
-    if isinstance(acc.second, jax.Array):
-        second = acc.second / correction + EPS**2
-        inverse = rsqrt(second)
-        root, factored, means = second * inverse, [], []
-        for part, v in zip(pack.split(inverse), pack.split(acc.second), strict=True):
-            axes = factored_axes(v.shape)
-            if axes is None:
-                factored.append(part)
-                means.append(jnp.mean(v) / correction)
-            else:
-                # As EMAs of their own, of means of g^2, the factors would be equal.
-                factors = Factors(*(jnp.mean(v, axis) for axis in axes))
-                estimate, _, mean = _from_factors(factors, v.shape, correction)
-                factored.append(estimate)
-                means.append(mean)
-        factored = pack.join(factored)
-    else:
-        parts = zip(acc.second, pack.shapes, strict=True)
-        found = [_from_factors(factors, shape, correction) for factors, shape in parts]
+
+def ema_of_squares(v: jax.Array, g: jax.Array) -> jax.Array:
+    """b v + (1 - b) g^2 with b = 0.999, per element."""
+    # Not (1 - b) (g g): a square that sums of g^2 share would be stored.
+    part = math.sqrt(1 - SECOND_DECAY) * g
+    return SECOND_DECAY * v + part * part
+
+
+def corrections(t: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+    """1 - b^t for the second moment, and 1 / (1 - b_k^t) for the momenta, after `t` updates."""
+    return 1 - SECOND_DECAY**t, [1 / (1 - b**t) for b in MOMENTUM_DECAYS]
+
+
+def estimates(
+    pack: Pack, second: jax.Array | tuple[Factors, ...], correction: jax.Array
+) -> Estimates:
+    """From an EMA of g^2 and its `correction`; with `Factors` r is the factored estimate."""
+    if not isinstance(second, jax.Array):
+        found = []
+        for factors, shape in zip(second, pack.shapes, strict=True):
+            row, col, mean = factor_estimate(factors, factored_axes(shape), correction)
+            by_row, by_col = rsqrt(row), rsqrt(col)
+            found.append((by_row * by_col, (row * by_row) * (col * by_col), mean))
         inverses, roots, means = zip(*found, strict=True)
-        inverse = factored = pack.join(inverses)
-        root = pack.join(roots)
+        inverse = pack.join(inverses)
+        return Estimates(pack.join(roots), inverse, inverse, jnp.stack(means))
+    root, inverse = roots_of(second, correction)
+    factored, means = [], []
+    for part, v in zip(pack.split(inverse), pack.split(second), strict=True):
+        axes = factored_axes(v.shape)
+        if axes is None:
+            factored.append(part)
+            means.append(jnp.mean(v) / correction)
+        else:
+            # As EMAs of their own, of means of g^2, the factors would be equal.
+            factors = Factors(*(jnp.mean(v, axis) for axis in axes))
+            row, col, mean = factor_estimate(factors, axes, correction)
+            factored.append(rsqrt(row) * rsqrt(col))
+            means.append(mean)
+    return Estimates(root, inverse, pack.join(factored), jnp.stack(means))
+
+
+def roots_of(v: jax.Array, correction: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """r = sqrt(v / correction + 1e-16) and 1 / r, per element."""
+    # Reciprocal roots and products: XLA keeps the result of a division in memory.
+    second = v / correction + EPS**2
+    inverse = rsqrt(second)
+    return second * inverse, inverse
+
+
+def directions(
+    g: jax.Array,
+    momenta: Sequence[jax.Array],
+    inverse: jax.Array,
+    factored: jax.Array,
+    scales: Sequence[jax.Array],
+) -> list[jax.Array]:
+    """What a step can be made of, about unit scale, per element; `scales` as in `corrections`.
+
+    d_0 = g / r, d_k = m_hat_k / r for the three momenta, and m_hat_{0.9} over the factored
+    estimate, with the reciprocals of `Estimates`.
+    """
     scaled = [m * (inverse * s) for s, m in zip(scales, momenta, strict=True)]
-    scaled.append(momenta[1] * (factored * scales[1]))
-    return Directions([g * inverse, *scaled], root, jnp.stack(means))
+    return [g * inverse, *scaled, momenta[1] * (factored * scales[1])]
 
 
-def _from_factors(
-    factors: Factors, shape: tuple[int, ...], correction: jax.Array
+def factor_estimate(
+    factors: Factors, axes: tuple[int, int] | None, correction: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """1 / r and r, r^2 = row col / mean row of v_hat, for one tensor; and the mean of v_hat."""
+    """Row and column whose product estimates v_hat of one tensor, and the mean of v_hat.
+
+    They broadcast to the tensor's shape; below rank 2 (`axes` None) the column is a one.
+    """
     row, col = (x / correction for x in factors)
-    axes = factored_axes(shape)
     if axes is None:
-        inverse = rsqrt(row + EPS**2)
-        return inverse, (row + EPS**2) * inverse, jnp.mean(row)
+        return row + EPS**2, jnp.ones(()), jnp.mean(row)
     largest, second = axes
     row, col = jnp.expand_dims(row, largest), jnp.expand_dims(col, second) + EPS**2
     # The mean of row over the second axis is the mean of g^2 over both: the common normaliser.
     mean = jnp.mean(row, axis=second, keepdims=True)
-    row = row / (mean + TINY) + 1e-12
-    by_row, by_col = rsqrt(row), rsqrt(col)
-    return by_row * by_col, (row * by_row) * (col * by_col), jnp.mean(mean)
+    return row / (mean + TINY) + 1e-12, col, jnp.mean(mean)
 
 
 def _mean_squares(g: jax.Array) -> Factors:
