@@ -7,8 +7,8 @@ the goal being 1.1 times.
 
 "memory": what the update would take if it only read gradients, parameters and state and wrote the
 last two, each once, at the speed at which this machine adds two arrays of the network's size.
-"arithmetic": the operations that XLA counts, at the speed of its matrix products. With --pallas also
-Nominal by its kernels, which needs a GPU or TPU: on CPU kernels are interpreted.
+"arithmetic": the operations that XLA counts, at the speed of its matrix products. With --pallas
+also Nominal by its kernels, which needs a GPU or TPU: on CPU kernels are interpreted.
 """
 
 import argparse
