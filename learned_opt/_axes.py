@@ -30,5 +30,10 @@ def untyped(fun: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     return run(x)
 
 
+def has_explicit_axes(x: jax.Array) -> bool:
+    """Whether the sharding of x is part of its type."""
+    return bool(_explicit_axes(x))
+
+
 def _explicit_axes(x: jax.Array) -> tuple[str, ...]:
     return jax.typeof(x).sharding.mesh.explicit_axes

@@ -11,8 +11,11 @@ def time_features(t):
     return np.tanh(t / TAUS - 1)
 
 
-def per_param_mlp(theta, params, grads):
-    """Parameters after each step of the per-parameter MLP at its default scales."""
+def per_param_mlp(theta, params, grads, bits=np.float64):
+    """Parameters after each step of the per-parameter MLP at its default scales.
+
+    The first two momenta are rounded to `bits` after each.
+    """
     theta = jax.tree.map(lambda x: np.asarray(x, np.float64), theta)
     p = {k: np.asarray(x, np.float64) for k, x in params.items()}
     memory = dict.fromkeys(p, (0.0, 0.0, 0.0, 0.0))
@@ -20,7 +23,7 @@ def per_param_mlp(theta, params, grads):
     for t, grad in enumerate(grads):
         for name in p:
             g = np.asarray(grad[name], np.float64)
-            features, memory[name] = per_param_features(theta, g, p[name], memory[name])
+            features, memory[name] = per_param_features(theta, g, p[name], memory[name], bits)
             rms = np.sqrt(1e-5 + np.mean(features**2, axis=tuple(range(g.ndim))))
             times = np.broadcast_to(time_features(t), (*g.shape, 11))
             h, net = np.concatenate([features / rms, times], -1), theta["net"]
@@ -33,7 +36,7 @@ def per_param_mlp(theta, params, grads):
     return path
 
 
-def per_param_features(theta, g, p, memory):
+def per_param_features(theta, g, p, memory, bits=np.float64):
     """The 28 features of every element, (*shape, 28), and (m, v, R, C) after this gradient."""
 
     def rs(x):
@@ -50,6 +53,7 @@ def per_param_features(theta, g, p, memory):
     m, v, row, col = memory
     g, p = g[..., None], p[..., None]
     m = ema(shifted(DECAYS, shift["momentum"]), m, g)
+    m = np.concatenate([m[..., :2].astype(bits).astype(np.float64), m[..., 2:]], -1)
     v = ema(shifted(0.999, theta["second_decay"]), v, g**2)
     square, one = g**2 + 1e-30, np.ones_like(g)
     if g.ndim >= 3:

@@ -171,7 +171,7 @@ def test_vectors_and_embeddings_take_adam_at_20_times_the_rate():
 
 def test_labels_of_the_user():
     """What a leaf keeps says which rule it takes."""
-    shapes = {"a": (4, 3), "b": (4, 3), "c": (3,)}
+    shapes = {"a": (4, 3), "b": (5, 3), "c": (3,)}
     params, optimizer = tree(0, shapes=shapes), Celo2()
     for labels, learned in (
         ({"a": "adam", "b": "celo2", "c": "celo2"}, [False, True, True]),

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, check_num_steps
+from .._base import Theta, check_num_steps, float_dtype
 from .._guard import skip_nonfinite
 from ..parts._adam import Moments, corrected, init_moments, update_moments
-from ..parts._leaves import update_each
+from ..parts._leaves import Groups, group_leaves
 from ..parts._loss import (
     NUM_LOSS_FEATURES,
     TIMES,
@@ -71,7 +71,8 @@ class CeloState(NamedTuple):
     """Of `Celo` and `CeloAdam`.
 
     `steps`: taken so far (int32 scalar); `loss`: what was seen of it; `lstm`: a single row;
-    `tensors`: a `TensorState` (Celo) or `Moments` (Celo-Adam) for every leaf.
+    `tensors`: a `TensorState` for every group of leaves, see `group_leaves` (Celo), or `Moments`
+    for every leaf (Celo-Adam).
     """
 
     steps: jax.Array
@@ -99,7 +100,8 @@ class _Scheduled(abc.ABC):
 
         def init(params: optax.Params) -> CeloState:
             lstm = init_lstm(theta["scheduler"], 1)
-            tensors = tuple(self._init_tensor(p) for p in jax.tree.leaves(params))
+            groups = self._group(params)
+            tensors = tuple(groups.stack([self._init_tensor(p) for p in jax.tree.leaves(params)]))
             return CeloState(jnp.zeros((), jnp.int32), init_loss(), lstm, tensors)
 
         def update(
@@ -116,11 +118,17 @@ class _Scheduled(abc.ABC):
             net, t = theta["scheduler"], state.steps
             eta, loss, lstm = _step_size(net, total, t, state.loss, state.lstm, value, accepted)
             update_tensor = functools.partial(_update_leaf, self, theta, STEP * eta, t, accepted)
-            steps, tensors = update_each(update_tensor, updates, params, state.tensors)
+            steps, tensors = self._group(params).update(
+                update_tensor, updates, params, state.tensors
+            )
             return steps, CeloState(t + jnp.where(accepted, 1, 0), loss, lstm, tensors)
 
         guarded = optax.GradientTransformationExtraArgs(init, update)
         return skip_nonfinite(guarded, keeps_state=True)
+
+    @abc.abstractmethod
+    def _group(self, params: Any) -> Groups:
+        """Which leaves are updated together."""
 
     @abc.abstractmethod
     def _init_tensor(self, p: Any) -> Any:
@@ -156,6 +164,7 @@ class Celo(_Scheduled):
     Args:
       lstm: width of the LSTM.
       hidden: width of the MLP's hidden layers.
+      momenta: dtype of the first two momenta, see `PerParamFeatures`.
 
     Example:
       >>> import jax, learned_opt
@@ -172,9 +181,11 @@ class Celo(_Scheduled):
         "With published weights, up to about 2,000 steps; pass the loss as `value`."
     )
     hidden: int = 4
+    momenta: str = "float32"
 
     def __post_init__(self) -> None:
         check_sizes(lstm=self.lstm, hidden=self.hidden)
+        float_dtype(self.momenta, "momenta")
 
     @classmethod
     def from_published(cls, arrays: Mapping[str, np.ndarray]) -> Theta:
@@ -200,8 +211,11 @@ class Celo(_Scheduled):
             "scheduler": _init_scheduler(key_scheduler, self.lstm),
         }
 
+    def _group(self, params: Any) -> Groups:
+        return group_leaves(params)
+
     def _init_tensor(self, p: Any) -> TensorState:
-        return FEATURES.init(p)
+        return FEATURES.init(p, dtype=self.momenta)
 
     def _update_tensor(
         self, theta: Theta, size: Any, t: Any, accepted: Any, grad: Any, p: Any, old: Any
@@ -261,6 +275,10 @@ class CeloAdam(_Scheduled):
     def init(self, key: jax.Array) -> Theta:
         """Random LSTM; zero weights from it to a step size of 0.001."""
         return {"scheduler": _init_scheduler(key, self.lstm)}
+
+    def _group(self, params: Any) -> Groups:
+        # Adam compiles to one loop a tensor anyway.
+        return group_leaves(params, [None] * len(jax.tree.leaves(params)))
 
     def _init_tensor(self, p: Any) -> Moments:
         return init_moments(p)

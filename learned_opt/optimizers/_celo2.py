@@ -18,10 +18,10 @@ import optax
 from jax.lax import rsqrt
 
 from .._axes import untyped
-from .._base import Theta, check_num_steps
+from .._base import Theta, check_num_steps, float_dtype
 from .._guard import skip_nonfinite
 from ..parts._adam import Moments, corrected, init_moments, update_moments
-from ..parts._leaves import update_each
+from ..parts._leaves import Groups, group_leaves
 from ..parts._lstm import check_sizes
 from ..parts._per_param import Decays, PerParamFeatures, TensorState
 from ..parts._published import OUTPUTS, clip_gradient, init_mlp
@@ -45,10 +45,10 @@ ITERATIONS = 5
 
 
 class Celo2State(NamedTuple):
-    """`steps`: taken so far (int32 scalar); `tensors`: for every leaf what its rule keeps.
+    """`steps`: taken so far (int32 scalar); `tensors`: what is kept of every group of leaves.
 
-    That is `Moments` under Adam, else a `TensorState`, of a tensor of rank above 2 with its
-    leading axes in front of every array.
+    That is `Moments` for a leaf under Adam; else a `TensorState` for the leaves that `group_leaves`
+    puts together, of tensors of rank above 2 with their leading axes in front of every array.
     """
 
     steps: jax.Array
@@ -87,6 +87,7 @@ class Celo2:
       adam_ratio: step size of Adam over that of the matrices.
       embeddings: regular expression; a tensor is an embedding if it is found in its path, such as
         "decoder/embedding/w". "" for none.
+      momenta: dtype of the first two momenta of matrices, see `PerParamFeatures`.
 
     Raises:
       ValueError: an argument is out of range.
@@ -109,9 +110,11 @@ class Celo2:
     orthogonalise: bool = True
     adam_ratio: float = 20.0
     embeddings: str = "(?i)embed"
+    momenta: str = "float32"
 
     def __post_init__(self):
         check_sizes(hidden=self.hidden)
+        float_dtype(self.momenta, "momenta")
         for field, published in (("learning_rate", "try 1e-3"), ("adam_ratio", "published is 20")):
             value = getattr(self, field)
             if not 0 < value < math.inf:
@@ -210,10 +213,10 @@ class Celo2:
         step_size = self.schedule(theta, num_steps=num_steps)
 
         def init(params: optax.Params) -> Celo2State:
-            found = _by_rank_and_name(self.embeddings, params) if labels is None else labels
-            found = jax.tree.broadcast(found(params) if callable(found) else found, params)
-            leaves = zip(jax.tree.leaves(found), jax.tree.leaves(params), strict=True)
-            tensors = tuple(_init_tensor(label, p) for label, p in leaves)
+            rules = self._rules(labels, params)
+            leaves = zip(rules, jax.tree.leaves(params), strict=True)
+            tensors = [_init_tensor(rule, p, self.momenta) for rule, p in leaves]
+            tensors = tuple(_group(rules, params).stack(tensors))
             return Celo2State(jnp.zeros((), jnp.int32), tensors)
 
         def update(
@@ -228,11 +231,25 @@ class Celo2:
             assert isinstance(state, Celo2State)
             size, t = step_size(state.steps), state.steps.astype(jnp.float32) + 1
             update_tensor = functools.partial(_update_tensor, self, theta, size, t, accepted)
-            steps, tensors = update_each(update_tensor, updates, params, state.tensors)
+            groups = _group(self._rules(labels, params), params)
+            steps, tensors = groups.update(update_tensor, updates, params, state.tensors)
             return steps, Celo2State(state.steps + jnp.where(accepted, 1, 0), tensors)
 
         guarded = optax.GradientTransformationExtraArgs(init, update)
         return skip_nonfinite(guarded, keeps_state=True)
+
+    def _rules(self, labels: Any, params: Any) -> list[str]:
+        """The label of every leaf; ValueError where there is a third one."""
+        found = _by_rank_and_name(self.embeddings, params) if labels is None else labels
+        found = found(params) if callable(found) else found
+        rules = jax.tree.leaves(jax.tree.broadcast(found, params))
+        for rule in rules:
+            if rule not in (LEARNED, ADAM):
+                raise ValueError(
+                    f"labels must be {LEARNED!r} or {ADAM!r}, got {rule!r}; "
+                    "for other rules use optax.partition around this one"
+                )
+        return rules
 
 
 def _first(names: list[str]) -> str:
@@ -248,15 +265,15 @@ def _by_rank_and_name(embeddings: str, params: optax.Params) -> Any:
     return jax.tree.map_with_path(label, params)
 
 
-def _init_tensor(label: str, p: Any) -> TensorState | Moments:
-    if label == ADAM:
+def _group(rules: list[str], params: Any) -> Groups:
+    # Adam compiles to one loop a tensor anyway.
+    return group_leaves(params, [None if rule == ADAM else rule for rule in rules])
+
+
+def _init_tensor(rule: str, p: Any, dtype: str) -> TensorState | Moments:
+    if rule == ADAM:
         return init_moments(p)
-    if label != LEARNED:
-        raise ValueError(
-            f"labels must be {LEARNED!r} or {ADAM!r}, got {label!r}; "
-            "for other rules use optax.partition around this one"
-        )
-    return FEATURES.init(p, stacked=max(0, jnp.ndim(p) - 2))
+    return FEATURES.init(p, stacked=max(0, jnp.ndim(p) - 2), dtype=dtype)
 
 
 # Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, check_num_steps
+from .._base import Theta, check_num_steps, float_dtype
 from .._guard import skip_nonfinite
-from ..parts._leaves import update_each
+from ..parts._leaves import Groups, group_leaves
 from ..parts._loss import (
     NUM_LOSS_FEATURES,
     TIMES,
@@ -39,7 +39,8 @@ FLOOR = 0.01
 class HypernetState(NamedTuple):
     """`steps`: taken so far (int32 scalar); `loss`: what was seen of it.
 
-    `lstm`: a row for every leaf; `tensors`: a `TensorState` for every leaf.
+    `lstm`: a row for every leaf; `tensors`: a `TensorState` for every group of leaves, see
+    `group_leaves`.
     """
 
     steps: jax.Array
@@ -80,6 +81,7 @@ class Hypernet:
       as_published: scale steps by sqrt(mean p^2 + 1e-9) and features by r =
         sqrt(max(mean p^2, 1e-9)). A tensor that starts at zero then has scale 3e-5 and hardly
         moves, which the floor of 0.01 cures.
+      momenta: dtype of the first two momenta, see `PerParamFeatures`.
 
     Example:
       >>> import jax, learned_opt
@@ -97,9 +99,11 @@ class Hypernet:
     bank: int = 256
     hidden: int = 4
     as_published: bool = False
+    momenta: str = "float32"
 
     def __post_init__(self) -> None:
         check_sizes(lstm=self.lstm, bank=self.bank, hidden=self.hidden)
+        float_dtype(self.momenta, "momenta")
 
     def init(self, key: jax.Array) -> Theta:
         """Random bank and LSTM; constant heads, such that weights have the scale of the bank's."""
@@ -125,10 +129,11 @@ class Hypernet:
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
         total = check_num_steps(num_steps)
+        init_tensor = functools.partial(FEATURES.init, dtype=self.momenta)
 
         def init(params: optax.Params) -> HypernetState:
-            leaves = jax.tree.leaves(params)
-            tensors = tuple(FEATURES.init(p) for p in leaves)
+            leaves, groups = jax.tree.leaves(params), group_leaves(params)
+            tensors = tuple(groups.stack([init_tensor(p) for p in leaves]))
             lstm = init_lstm(theta["lstm"], len(leaves))
             return HypernetState(jnp.zeros((), jnp.int32), init_loss(), lstm, tensors)
 
@@ -147,12 +152,15 @@ class Hypernet:
                 return updates, state
             features, loss = loss_features(state.loss, value, total, accepted)
             common = jnp.concatenate([time_features(state.steps, total), features])
-            pairs = zip(jax.tree.leaves(params), state.tensors, strict=True)
-            inputs = jnp.stack([_inputs(self, common, p, old) for p, old in pairs])
+            groups = group_leaves(params)
+            leaves = [p.astype(jnp.float32) for p in jax.tree.leaves(params)]
+            every = functools.partial(_inputs, self, common)
+            inputs = groups.map(every, groups.stack(leaves), state.tensors)
+            inputs = jnp.stack(groups.unstack(inputs))
             lstm = run_lstm(theta["lstm"], inputs, state.lstm)
             update_tensor = functools.partial(_update_tensor, self, accepted)
-            own = _own(theta, lstm.hidden)
-            steps, tensors = update_each(update_tensor, updates, params, state.tensors, own)
+            own = _own(theta, lstm.hidden, groups)
+            steps, tensors = groups.update(update_tensor, updates, params, state.tensors, own)
             lstm = select(accepted, lstm, state.lstm)
             return steps, HypernetState(
                 state.steps + jnp.where(accepted, 1, 0), loss, lstm, tensors
@@ -165,10 +173,9 @@ class Hypernet:
 @functools.partial(jax.jit, static_argnums=0, inline=True)
 def _inputs(optimizer: Hypernet, common: jax.Array, p: jax.Array, old: TensorState) -> jax.Array:
     """What the LSTM sees of one tensor, (30,)."""
-    p = p.astype(jnp.float32)
     least = 1e-9 if optimizer.as_published else FLOOR**2
     size = jnp.maximum(least, jnp.mean(p * p))
-    averages = [*old.momenta, old.second]
+    averages = [*(m.astype(jnp.float32) for m in old.momenta), old.second]
     means = jnp.stack([jnp.mean(x) for x in averages])
     centred = [x - mean for x, mean in zip(averages, means, strict=True)]
     variances = jnp.stack([jnp.mean(x * x) for x in centred])
@@ -190,12 +197,13 @@ def _squashed(x: jax.Array) -> jax.Array:
     return 0.5 * jnp.clip(jnp.log(1e-8 + jnp.abs(10 * x)), -5, 5)
 
 
-def _own(theta: Theta, hidden: jax.Array) -> list[tuple[Theta, jax.Array]]:
-    """For every row of `hidden`, a tensor, its own network and the scale of its step."""
+def _own(theta: Theta, hidden: jax.Array, groups: Groups) -> list[tuple[Theta, jax.Array]]:
+    """For every group of tensors, rows of `hidden`, their own networks and scales of steps."""
     mixture = BANK_SCALE / theta["mixture"]["b"].size * linear(theta["mixture"], hidden)
     nets = jax.tree.map(lambda w: jnp.tensordot(mixture, w, 1), theta["bank"])
     every = nets, linear(theta["step_size"], hidden)[:, 0]
-    return [jax.tree.map(lambda x, j=j: x[j], every) for j in range(len(hidden))]
+    rows = [group[0] if len(group) == 1 else np.array(group) for group in groups.indices]
+    return [jax.tree.map(lambda x, j=j: x[j], every) for j in rows]
 
 
 # Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.

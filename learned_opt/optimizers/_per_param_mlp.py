@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, check_num_steps
+from .._base import Theta, check_num_steps, float_dtype
 from .._guard import skip_nonfinite
-from ..parts._leaves import update_each
+from ..parts._leaves import group_leaves
 from ..parts._lstm import init_layers
 from ..parts._per_param import Decays, PerParamFeatures, TensorState
 
@@ -30,7 +30,10 @@ LOG_GAIN = 10.0
 
 
 class PerParamMLPState(NamedTuple):
-    """`steps`: taken so far (int32 scalar); `tensors`: a `TensorState` for every leaf."""
+    """`steps`: taken so far (int32 scalar); `tensors`: a `TensorState` for every group of leaves.
+
+    See `group_leaves`.
+    """
 
     steps: jax.Array
     tensors: tuple[TensorState, ...]
@@ -57,6 +60,7 @@ class PerParamMLP:
       layers: number of hidden layers.
       step_multiplier: scale of the step.
       magnitude: scale of its logarithm's second output.
+      momenta: dtype of the first two momenta, see `PerParamFeatures`.
 
     Example:
       >>> import jax, learned_opt
@@ -73,6 +77,7 @@ class PerParamMLP:
     layers: int = 2
     step_multiplier: float = 0.001
     magnitude: float = 0.001
+    momenta: str = "float32"
 
     def init(self, key: jax.Array) -> Theta:
         """Published decays; truncated normal weights over sqrt(fan-in), zero biases."""
@@ -96,9 +101,13 @@ class PerParamMLP:
         """The rule above; ValueError unless `num_steps` is None, a positive integer or traced."""
         if num_steps is not None:
             check_num_steps(num_steps)
+        dtype = float_dtype(self.momenta, "momenta")
 
         def init(params: optax.Params) -> PerParamMLPState:
-            tensors = tuple(FEATURES.init(p) for p in jax.tree.leaves(params))
+            groups = group_leaves(params)
+            tensors = tuple(
+                groups.stack([FEATURES.init(p, dtype=dtype) for p in jax.tree.leaves(params)])
+            )
             return PerParamMLPState(jnp.zeros((), jnp.int32), tensors)
 
         def update(
@@ -116,7 +125,9 @@ class PerParamMLP:
             net = theta["net"]
             bias = net["b1"] + times @ net["w1"][FEATURES.count :]
             update_tensor = functools.partial(_update_tensor, self, theta, bias, accepted)
-            steps, tensors = update_each(update_tensor, updates, params, state.tensors)
+            steps, tensors = group_leaves(params).update(
+                update_tensor, updates, params, state.tensors
+            )
             return steps, PerParamMLPState(state.steps + jnp.where(accepted, 1, 0), tensors)
 
         guarded = optax.GradientTransformationExtraArgs(init, update)
