@@ -1,0 +1,224 @@
+"""What the key of a run depends on, and what it does not."""
+
+import dataclasses
+import functools
+import importlib.util
+import json
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from made_runs import RULE, SPEC, TASK, Recorder, trials, value
+
+import eval._archive
+import eval._keys
+from eval import BASELINES, Hyper, Trial
+from eval._archive import Archive
+from eval._keys import (
+    Identity,
+    artifact_identity,
+    baseline_identity,
+    factory_identity,
+    fingerprint,
+    run_key,
+)
+from learned_opt import Artifact, Nominal
+from tasks import load_dataset
+from tasks.augmentations import LossScale
+from tasks.families import MLP
+
+replace = dataclasses.replace
+OTHER = replace(TASK, name="other", spec=replace(SPEC, data="breast_cancer"))
+
+
+def key(task=TASK, hyper=Hyper(0.1, 0.0), seed=0, identity=RULE, stage="tune"):  # noqa: B008
+    return run_key(identity, Trial(task, hyper, seed), stage)
+
+
+CHANGES = {
+    "batch size": {"task": replace(TASK, spec=replace(SPEC, batch_size=32))},
+    "network": {"task": replace(TASK, spec=replace(SPEC, problem=MLP(max_width=64)))},
+    "augmentation": {"task": replace(TASK, spec=replace(SPEC, augmentations=(LossScale(),)))},
+    "data": {"task": replace(TASK, spec=replace(SPEC, data="wine"))},
+    "a number": {"task": replace(TASK, numbers=(("width", 17), ("gain", 1.0)))},
+    "fewer numbers": {"task": replace(TASK, numbers=TASK.numbers[:1])},
+    "horizon": {"task": replace(TASK, horizon=101)},
+    "rule": {"identity": Identity("rule", {"rule": "b"})},
+    "learning rate": {"hyper": Hyper(0.2, 0.0)},
+    "weight decay": {"hyper": Hyper(0.1, 0.1)},
+    "seed": {"seed": 1},
+    "stage": {"stage": "report"},
+}
+
+
+def test_a_key_depends_on_everything_that_makes_a_run(monkeypatch):
+    keys = {name: key(**changed) for name, changed in CHANGES.items()}
+    monkeypatch.setattr(eval._keys, "RUN_VERSION", -1)
+    keys["version"] = key()
+    monkeypatch.undo()
+    assert len({key(), *keys.values()}) == len(keys) + 1
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"task": replace(TASK, name="another name")},
+        {"task": replace(TASK, tier="gpu", variant_of="x")},
+        {"task": replace(TASK, numbers=TASK.numbers[::-1])},
+        {"task": replace(TASK, numbers=(("width", 16.0), ("gain", 1)))},
+        {"hyper": Hyper(np.float64(0.1), 0)},
+        {"identity": RULE._replace(name="another name")},
+    ],
+)
+def test_names_places_and_types_are_not_in_keys(same):
+    assert key(**same) == key()
+
+
+@dataclasses.dataclass(frozen=True)
+class LaterTrial(Trial):
+    halved: float = 1.0
+
+
+class LaterHyper(NamedTuple):
+    lr: float
+    wd: float = 0.0
+    more: float = 0.0
+
+
+def test_new_fields_at_their_defaults_leave_keys_alone(tmp_path):
+    def later(hyper, **more):
+        return run_key(RULE, LaterTrial(TASK, hyper, 0, **more), "tune")
+
+    class HyperBefore(NamedTuple):
+        lr: float
+        wd: float = 0.0
+
+    before = run_key(RULE, Trial(TASK, HyperBefore(0.1), 0), "tune")
+    assert later(HyperBefore(0.1)) == later(LaterHyper(0.1)) == before
+    assert len({before, later(HyperBefore(0.1), halved=0.5), later(LaterHyper(0.1, 0, 2.0))}) == 3
+    # Rows made before have the new fields when they are asked for.
+    archive, recorder = Archive(tmp_path / "runs.jsonl"), Recorder()
+    archive.run(RULE, recorder, [Trial(TASK, HyperBefore(0.1), 0)], "tune")
+    (row,) = archive.run(RULE, recorder, [LaterTrial(TASK, LaterHyper(0.1), 0)], "tune")
+    assert len(recorder.asked) == 1
+    assert (row["halved"], row["more"], row["weight_decay"]) == (1.0, 0.0, 0.0)
+
+
+def test_a_row_says_what_its_key_is_of(tmp_path):
+    late = LaterTrial(TASK, LaterHyper(0.1, 0.01), 3, halved=0.5)
+    (row,) = Archive(tmp_path / "runs.jsonl").run(RULE, Recorder(), [late], "tune")
+    assert row.items() >= {
+        "key": run_key(RULE, late, "tune"), "stage": "tune", "task": "task", "optimizer": "rule",
+        "horizon": 100, "lr": 0.1, "weight_decay": 0.01, "more": 0.0, "seed": 3, "halved": 0.5,
+        "device": "cpu", "jax": jax.__version__, "valid_loss": value(late),
+    }.items()  # fmt: skip
+
+
+@pytest.mark.parametrize("leaf", range(10))
+def test_the_fingerprint_of_data_sees_every_array(leaf):
+    """One element more or less by one unit, in any split, in the mean, in the deviation."""
+    data = load_dataset("digits")
+    leaves, structure = jax.tree.flatten(data)
+    assert len(leaves) == 10
+    x = np.array(leaves[leaf])
+    x[(-1,) * x.ndim] += 1
+    changed = jax.tree.unflatten(structure, [*leaves[:leaf], jnp.asarray(x), *leaves[leaf + 1 :]])
+    assert fingerprint(changed) != fingerprint(data)
+    assert fingerprint(jax.tree.map(jnp.copy, data)) == fingerprint(data)
+
+
+def test_the_fingerprint_of_data_sees_types_shapes_and_description():
+    data = load_dataset("digits")
+    train = data.splits["train"]
+    flat = train._replace(x=train.x.reshape(-1, 64))
+    wide = train._replace(y=train.y.astype(jnp.uint32))
+    changed = [
+        replace(data, name="x"),
+        replace(data, spec=replace(data.spec, outputs=11)),
+        *(replace(data, splits=data.splits | {"train": part}) for part in (flat, wide)),
+    ]
+    assert len({fingerprint(data), *map(fingerprint, changed)}) == 5
+
+
+def test_a_task_under_another_name_is_the_same_run(tmp_path):
+    archive, recorder = Archive(tmp_path / "runs.jsonl"), Recorder()
+    archive.run(RULE, recorder, trials(2), "tune")
+    renamed = trials(2, replace(TASK, name="in another suite"))
+    rows = archive.run(RULE._replace(name="by another name"), recorder, renamed, "tune")
+    assert len(recorder.asked) == 2
+    assert [row["task"] for row in rows] == ["in another suite"] * 2
+    assert [row["optimizer"] for row in rows] == ["by another name"] * 2
+    twice = archive.run(RULE, recorder, [*trials(3), *trials(3)], "tune")
+    assert [t.seed for t in recorder.asked] == [0, 1, 2]
+    assert twice[:3] == twice[3:]
+
+
+@pytest.mark.parametrize("what", ["a task", "a horizon", "a baseline", "data"])
+def test_a_change_runs_only_what_it_touches_again(tmp_path, monkeypatch, what):
+    tasks, rules = [TASK, OTHER], [RULE, Identity("second", {"rule": "b"})]
+
+    def run(recorder):
+        archive = Archive(tmp_path / "runs.jsonl")
+        for rule in rules:
+            for task in tasks:
+                archive.run(rule, recorder, trials(2, task), "tune")
+        return recorder.asked
+
+    assert len(run(Recorder())) == 8
+    assert run(Recorder()) == []
+    if what == "a task":
+        tasks[1] = replace(OTHER, spec=replace(OTHER.spec, batch_size=32))
+    if what == "a horizon":
+        tasks[1] = replace(OTHER, horizon=50)
+    if what == "a baseline":
+        rules[1] = Identity("second", {"rule": "b", "version": 2})
+    if what == "data":
+        changed = replace(load_dataset("breast_cancer"), name="changed")
+        sets = {"digits": load_dataset("digits"), "breast_cancer": changed}
+        monkeypatch.setattr(eval._keys, "load_dataset", sets.get)
+        eval._keys.data_fingerprint.cache_clear()
+    again = run(Recorder())
+    assert len(again) == 4
+    assert {t.task.name for t in again} == (
+        {"task", "other"} if what == "a baseline" else {"other"}
+    )
+    assert run(Recorder()) == []
+    eval._keys.data_fingerprint.cache_clear()
+
+
+def test_identities():
+    one = baseline_identity(BASELINES[0])
+    assert one.name == BASELINES[0].name
+    assert one.facts == {"baseline": one.name, "version": one.facts["version"]}
+    assert len({json.dumps(baseline_identity(row).facts) for row in BASELINES}) == len(BASELINES)
+    optimizer = Nominal()
+    thetas = [optimizer.init(jax.random.key(seed)) for seed in (0, 1)]
+    first, second = (Artifact(optimizer, theta, {"name": "mine"}) for theta in thetas)
+    assert artifact_identity(first) == Identity("mine", {"artifact": first.sha256})
+    assert artifact_identity(second).facts != artifact_identity(first).facts
+
+
+def test_a_factory_is_its_function_and_the_source_of_its_file(tmp_path):
+    def load(text):
+        path = tmp_path / "mine.py"
+        path.write_text(text)
+        spec = importlib.util.spec_from_file_location("mine", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return factory_identity(module.make)
+
+    one = load("def make(hyper, num_steps): return 1\n")
+    assert one.name == one.facts["factory"] == "mine:make"
+    assert load("def make(hyper, num_steps): return 1\n") == one
+    two = load("def make(hyper, num_steps): return 2\n")
+    assert two.facts["factory"] == "mine:make"
+    assert two.facts["source"] != one.facts["source"]
+
+
+@pytest.mark.parametrize("factory", [lambda hyper: 1, functools.partial(optax.adam, 1), print])
+def test_a_factory_without_a_source_is_one_sentence(factory):
+    with pytest.raises(ValueError, match=r"must be a function at the top of a file, got .*; def"):
+        factory_identity(factory)
