@@ -23,10 +23,10 @@ import optax
 
 import learned_opt
 from benchmarks import seconds_per_call
+from checkpoints import describe_device
 from eval._cost import NETWORKS, CostRow, measure_costs
 from learned_opt import OPTIMIZERS, Nominal
 from learned_opt.parts import update_path
-from meta_train._card import describe_device
 
 LARGE = {"1M": NETWORKS["1M"]}
 GPU = {"10M": 3124, "100M": 9962}

@@ -1,9 +1,11 @@
-"""Training states on disk (`Store`), output folders, and the released artifacts (`zoo/`)."""
+"""Training states on disk (`Store`), output folders, the released artifacts (`zoo/`), origins."""
 
 from learned_opt._files import write_atomic as write_atomic
 
 from ._folder import FolderError as FolderError
 from ._folder import claim_folder as claim_folder
 from ._lock import hold_folder as hold_folder
+from ._origin import code_version as code_version
+from ._origin import describe_device as describe_device
 from ._store import CheckpointError as CheckpointError
 from ._store import Store as Store

@@ -44,21 +44,31 @@ def times(
 
 
 def compare(
-    ours: Contestant, theirs: Contestant, tasks: Sequence[EvalTask], targets: Targets
+    ours: Contestant,
+    theirs: Contestant,
+    tasks: Sequence[EvalTask],
+    targets: Targets,
+    step_us: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, Any]:
     """How ours does against theirs, pooled over tasks, as JSON types.
 
     `score` is the clipped speed-up to the hardest target, in which a miss counts as a factor of 4;
     `ladder` what was measured, rung by rung, and `speedup` its rung of 90 %: half of the runs that
-    set the hardest target miss it, so there little is known.
+    set the hardest target miss it, so there little is known. `speedup_seconds` is the same in
+    seconds, where `step_us` (task -> optimizer -> microseconds of a step) knows both of them.
     """
     names = [task.name for task in tasks]
     pair = [side.losses(names) for side in (ours, theirs)]
     tests = [side.losses(names, "test_loss") for side in (ours, theirs)]
-    speedups, score = {}, None
+    speedups, score, in_seconds = {}, None, {}
+    units = [[(step_us or {}).get(name, {}).get(c.name) for name in names] for c in (ours, theirs)]
     for rung in RUNGS:
         (a, a_limit), (b, b_limit) = (times(side, tasks, targets, rung) for side in (ours, theirs))
         speedups[rung] = speedup_json(a, b, a_limit, b_limit)
+        if rung == "90" and None not in units[0] + units[1]:
+            unit, other = (np.array(x, float) for x in units)
+            timed = (a * unit[:, None], b * other[:, None], a_limit * unit, b_limit * other)
+            in_seconds = {"speedup_seconds": speedup_json(*timed)}
         # The last rung is the target itself.
         score = speedup(a, b, b_limit)
     return {
@@ -68,6 +78,7 @@ def compare(
         "score": interval(score),
         "speedup": speedups["90"],
         "ladder": speedups,
+        **in_seconds,
     }
 
 

@@ -1,7 +1,6 @@
 """What a step costs: one task, jit with donated buffers, the same measurement for everyone."""
 
 import math
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,19 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tasks import FamilySpec, inner_init, inner_step
+from checkpoints import describe_device
+from tasks import EvalTask, FamilySpec, inner_init, inner_step
 from tasks.families import MLP
 
 WARM_UP, ROUNDS, STEPS = 20, 5, 100
 
-NETWORKS = {"10k": 69, "100k": 280, "1M": 960}
+NETWORKS = {"10k": 69, "100k": 280, "1M": 960, "10M": 3124}
 """Name -> width w of a 64-w-w-10 MLP on digits, which has w^2 + 76 w + 10 parameters."""
-
-QUICK = {"10k": 69, "1M": 960}
-"""Fewer, for an evaluation of minutes."""
-
-FULL = NETWORKS | {"10M": 3124}
-"""As `NETWORKS`, and one that takes minutes on a CPU."""
 
 BATCH_SIZES = (1, 32, 128, 1024)
 
@@ -57,7 +51,7 @@ class Cost(NamedTuple):
 class CostRow(NamedTuple):
     """A network at a batch size: `parameters` is their number, `costs` has one entry an optimizer.
 
-    `device`: what the steps ran on, for example "cpu (x86_64)".
+    `device`: what the steps ran on, for example "2 x cpu (x86_64)".
     """
 
     network: str
@@ -97,16 +91,33 @@ def measure_costs(
         for batch_size in batch_sizes:
             family = FamilySpec(problem, "digits", batch_size).build()
             task = family.member(width=width, depth=2, activation=0, gain=1.0)
-            timers = {name: _Timer(family, task, tx) for name, tx in optimizers.items()}
-            for timer in timers.values():
-                timer.warm_up(seconds)
-            for _ in range(ROUNDS):
-                for timer in timers.values():
-                    timer.round()
-            costs = {name: timer.cost() for name, timer in timers.items()}
+            costs = _time(family, task, optimizers, seconds)
             size = sum(math.prod(p.shape) for p in jax.tree.leaves(_shapes(task)))
-            rows.append(CostRow(network, size, batch_size, _device(), costs))
+            rows.append(CostRow(network, size, batch_size, describe_device(), costs))
     return tuple(rows)
+
+
+def measure_step(
+    task: EvalTask, optimizers: Mapping[str, optax.GradientTransformation], *, seconds: float = 1.0
+) -> dict[str, float]:
+    """Microseconds of a training step of this task, by optimizer; see `measure_costs`."""
+    costs = _time(task.family.without_test(), task.member, optimizers, seconds)
+    return {name: cost.step for name, cost in costs.items()}
+
+
+def _time(
+    family: Any,
+    task: Any,
+    optimizers: Mapping[str, optax.GradientTransformation],
+    seconds: float,
+) -> dict[str, Cost]:
+    timers = {name: _Timer(family, task, tx) for name, tx in optimizers.items()}
+    for timer in timers.values():
+        timer.warm_up(seconds)
+    for _ in range(ROUNDS):
+        for timer in timers.values():
+            timer.round()
+    return {name: timer.cost() for name, timer in timers.items()}
 
 
 class _Timer:
@@ -188,9 +199,3 @@ def _bytes(tree: Any) -> int:
 def _temporary(compiled: Any) -> int | None:
     analysis = compiled.memory_analysis()
     return None if analysis is None else int(analysis.temp_size_in_bytes)
-
-
-def _device() -> str:
-    device = jax.devices()[0]
-    kind = platform.machine() if device.platform == "cpu" else device.device_kind
-    return f"{device.platform} ({kind})"

@@ -13,9 +13,9 @@ import jax
 import optax
 import rich.console
 
-from checkpoints import claim_folder, hold_folder, write_atomic
+from checkpoints import claim_folder, code_version, describe_device, hold_folder, write_atomic
 from learned_opt import Artifact
-from tasks import load_suite
+from tasks import EvalTask, load_suite
 from tasks.suites import SUITES, Tier
 
 from ._archive import Archive
@@ -33,7 +33,7 @@ from ._contest import (
     run_jobs,
     tuned_rival_job,
 )
-from ._cost import BATCH_SIZES, NETWORKS, measure_costs
+from ._cost import BATCH_SIZES, NETWORKS, measure_costs, measure_step
 from ._frozen import frozen_setting
 from ._grid import grid
 from ._grid_results import grid_results
@@ -75,7 +75,7 @@ def evaluate(
       tier: of its tasks.
       rivals: other learned optimizers, run untuned beside the baselines.
       tuned_rivals: those whose learning rate is tuned as AdamW's is.
-      quick: without the generalisation grid, steps timed on one network.
+      quick: without the generalisation grid, steps timed on one network and on no task.
       smoke: two tasks of a few steps and three baselines: shows that all works, and nothing else.
 
     Raises:
@@ -111,12 +111,14 @@ def evaluate(
             plan.variants,
             {entry.contestant.name: entry.variants for entry in entries.values()},
             entries["learned"].misinformed,
+            measured.pop("step_us"),
             measured
             | {
                 "meta_training": subject.card.get("meta_valid_curve", {}),
                 "merged": archive.facts(),
-                "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+                "device": describe_device(),
                 "jax": jax.__version__,
+                "code": code_version(),
                 "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             },
         )
@@ -173,8 +175,9 @@ def _measured(
         kept = {"key": key, "traces": _traces(subject, plan, headline)}
         console.print("Timing steps", style="dim")
         kept["cost"] = _costs(subject, extent)
+        kept["step_us"] = _steps(subject, plan, headline) if extent == "whole" else {}
         write_atomic(path, json.dumps(kept))
-    return {"traces": kept["traces"], "cost": kept["cost"]}
+    return {name: kept[name] for name in ("traces", "cost", "step_us")}
 
 
 def _grid(subject: Subject, archive: Archive, console: rich.console.Console) -> list[Any]:
@@ -196,18 +199,32 @@ def _grid(subject: Subject, archive: Archive, console: rich.console.Console) -> 
 
 
 def _traces(subject: Subject, plan: Plan, headline: Contestant) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for task in plan.tasks:
-        hyper: Hyper = headline.tuned[task.name].hyper
-        pair = {
-            "learned": subject.make(task.horizon),
-            headline.name: ADAMW.transform(hyper, task.horizon),
+    return {
+        task.name: {
+            name: _flat(trace(task, tx, seed=plan.seeds[0]).to_json())
+            for name, tx in _pair(subject, headline, task).items()
         }
-        seed = plan.seeds[0]
-        found[task.name] = {
-            name: _flat(trace(task, tx, seed=seed).to_json()) for name, tx in pair.items()
-        }
-    return found
+        for task in plan.tasks
+    }
+
+
+def _steps(subject: Subject, plan: Plan, headline: Contestant) -> dict[str, dict[str, float]]:
+    """Microseconds of a step, by task and optimizer."""
+    return {
+        task.name: measure_step(task, _pair(subject, headline, task), seconds=0.3)
+        for task in plan.tasks
+    }
+
+
+def _pair(
+    subject: Subject, headline: Contestant, task: EvalTask
+) -> dict[str, optax.GradientTransformation]:
+    """The optimizer and the baseline that it is first compared with, as they ran on a task."""
+    hyper: Hyper = headline.tuned[task.name].hyper
+    return {
+        "learned": subject.make(task.horizon),
+        headline.name: ADAMW.transform(hyper, task.horizon),
+    }
 
 
 def _flat(traced: dict[str, Any]) -> dict[str, Any]:

@@ -65,6 +65,7 @@ class Results:
       variants: of tasks, one thing changed; `variant_rows`: name -> runs with the settings of the
         task itself, every contestant's.
       misinformed: horizon told over the true one -> runs of the learned optimizer.
+      step_us: task -> optimizer -> microseconds of a training step, of those that were timed.
       extra: parts that are JSON already: grid, traces, cost, meta_training, merged.
     """
 
@@ -75,6 +76,7 @@ class Results:
     variants: Sequence[EvalTask] = ()
     variant_rows: Mapping[str, Sequence[Row]] = dataclasses.field(default_factory=dict)
     misinformed: Mapping[float, Sequence[Row]] = dataclasses.field(default_factory=dict)
+    step_us: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property

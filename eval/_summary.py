@@ -44,6 +44,7 @@ def summarise(results: Results) -> dict[str, Any]:
     tasks, card = results.tasks, results.subject["card"]
     found = targets(tasks, results.contestants)
     labels = {task.name: leakage(card, task) for task in tasks}
+    step_us = results.step_us
     groups = {ALL: list(tasks)} if len(tasks) > 1 else {}
     for task in tasks:
         groups.setdefault(labels[task.name], []).append(task)
@@ -67,8 +68,12 @@ def summarise(results: Results) -> dict[str, Any]:
                 "horizon": task.horizon,
                 "parameters": parameter_count(task.member),
                 "targets": {rung: number(found[task.name][rung]) for rung in reversed(RUNGS)},
-                "results": {c.name: _result(c, task, found) for c in results.contestants},
-                "against": {c.name: compare(learned, c, [task], found) for c in others},
+                "results": {
+                    c.name: _result(c, task, found)
+                    | {"step_us": number(step_us.get(task.name, {}).get(c.name, np.nan))}
+                    for c in results.contestants
+                },
+                "against": {c.name: compare(learned, c, [task], found, step_us) for c in others},
             }
             for task in tasks
         ],
@@ -76,7 +81,7 @@ def summarise(results: Results) -> dict[str, Any]:
             {
                 "label": label,
                 "tasks": [task.name for task in members],
-                "against": {c.name: compare(learned, c, members, found) for c in others},
+                "against": {c.name: compare(learned, c, members, found, step_us) for c in others},
             }
             for label, members in groups.items()
         ],

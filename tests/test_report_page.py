@@ -128,21 +128,21 @@ def test_a_censored_speed_up_is_never_a_number_alone(page, full):
     index = next(i for i, t in enumerate(full["tasks"]) if t["name"] == "shapes-conv")
     assert full["tasks"][index]["against"]["adamw"]["speedup"]["bound"] == ">"
     text = visible(page)
-    assert ">1.5x [1.34, …]" in text
-    assert not re.search(r"\b1\.50x", text)
-    assert "&gt;1.5x" not in to_markdown(full)
-    assert ">1.5x [1.34, …]" in to_markdown(full)
+    assert ">1.50x [1.34, …]" in text
+    assert not re.search(r"(?<!>)\b1\.50x (as fast|\[)", text)
+    assert "&gt;1.5" not in to_markdown(full)
+    assert ">1.50x [1.34, …]" in to_markdown(full)
     (speeds,) = [f for f in figures(page) if "speed-up over AdamW, task by task" in f]
     assert 'class="censored"' in speeds
     assert "<0.68x" in text  # the other way round
 
 
-def test_a_bound_without_a_number_is_unknown():
+def test_a_speed_up_between_two_bounds_is_both():
     made = bare()
     for found in (made["tasks"][0]["against"]["adamw"], made["groups"][0]["against"]["adamw"]):
-        found["speedup"] = {"mid": None, "low": None, "high": None, "bound": ""}
-    assert "unknown" in visible(to_html(made))
-    assert "unknown" in to_markdown(made)
+        found["speedup"] |= {"mid": None, "low": 0.5, "high": 2.0, "text": "0.67x to 1.50x"}
+    assert "0.67x to 1.50x as fast [0.50, 2.00]" in visible(to_html(made))
+    assert "0.67x to 1.50x [0.50, 2.00]" in to_markdown(made)
 
 
 def test_diverged_cells_are_hatched_and_failures_listed(page, full):

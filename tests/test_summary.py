@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import reports
 
 import eval._stats
 from eval import BASELINES, Hyper, Tuned
@@ -46,7 +47,8 @@ def rows(name, factor, tasks=TASKS, diverged=(), beyond=1.0):
             curve = [factor / step if ok else None for step in steps]
             end = factor / 100 if ok else None
             yield {
-                "task": task.name, "optimizer": name, "seed": seed, "lr": 0.01, "steps": steps,
+                "task": task.name, "optimizer": name, "seed": seed, "lr": 0.01, "weight_decay": 0.0,
+                "steps": steps,
                 "train_curve": curve, "valid_curve": curve, "test_curve": curve,
                 "valid_loss": end, "train_loss": end, "test_loss": end,
                 "test_accuracy": 0.5 if ok else None,
@@ -89,6 +91,54 @@ def test_known_runs_give_known_numbers():
     assert made["failures"] == []
     assert made["verdict"]["adamw"] == {"better": 3, "worse": 0, "undecided": 0}
     assert made["verdict"]["adamw_frozen"]["better"] == 3
+
+
+def test_speed_ups_in_seconds_weigh_steps_by_what_they_cost():
+    """Twice as fast in steps, at 3 us against 2: 4/3 as fast on the clock."""
+    step_us = {task.name: {"learned": 3.0, "adamw": 2.0} for task in TASKS}
+    made = report(step_us=step_us)
+    for found in (made["groups"][0], made["tasks"][2]):
+        both, unit = found["against"]["adamw"], 2 / 3
+        for side in ("low", "mid", "high", "least", "most"):
+            assert both["speedup_seconds"][side] == pytest.approx(
+                unit * both["speedup"][side], rel=1e-5
+            )
+        assert "speedup_seconds" not in found["against"]["lion"]
+    assert made["tasks"][0]["results"]["learned"]["step_us"] == 3.0
+    assert made["tasks"][0]["results"]["lion"]["step_us"] is None
+
+
+def shape(found):
+    """Paths of all that is in a report, whatever its tasks and optimizers are called."""
+    names = {*found["optimizers"], *(task["name"] for task in found["tasks"]), "oracle"}
+
+    def paths(x):
+        if isinstance(x, dict):
+            for key, value in x.items():
+                yield from (f".{'*' if key in names else key}{p}" for p in paths(value))
+        elif isinstance(x, list) and x:
+            yield from (f"[]{path}" for value in x for path in paths(value))
+        else:
+            yield ""
+
+    return set(paths(found))
+
+
+def test_the_report_that_tests_of_the_page_make_up_has_the_shape_of_this_one():
+    names = ["learned", *(b.name for b in BASELINES), "adamw_frozen"]
+    variant = {name: list(rows(name, 1.0, [VARIANT])) for name in names}
+    told = {2.0: list(rows("learned", 1.0))}
+    step_us = {task.name: dict.fromkeys(names, 1.0) for task in TASKS}
+    real = shape(report(
+        diverged=[("a", 104)], variants=(VARIANT,), variant_rows=variant, misinformed=told,
+        step_us=step_us,
+    ))  # fmt: skip
+    # What an evaluation adds to the summary, and what a card and a row may hold besides.
+    made, added = reports.make(), reports.ADDED
+    made = shape({key: x for key, x in made.items() if key not in added})
+    free = (".subject.card", ".failures[].cosine", ".failures[].extra", ".failures[].told",
+            ".subject.identity", ".tasks[].results.*.hyper")  # fmt: skip
+    assert {x for x in made ^ real if not x.startswith(free)} == set()
 
 
 def test_all_tasks_are_pooled_first_and_then_by_what_was_seen():

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 MISSING = "–"
 
 Interval = dict[str, Any]
-"""{"mid", "low", "high"}, of a speed-up also "bound"; null where open."""
+"""{"mid", "low", "high"}, of a speed-up also "bound" and "text"; null where open."""
 
 
 def escape(value: Any) -> str:
@@ -87,19 +87,8 @@ def ratio(found: Interval | None) -> str:
 
 
 def faster(found: Interval | None) -> str:
-    """A speed-up; one that the runs only bound says so: never a number alone.
-
-    >>> faster({"mid": 1.5, "low": 1.2, "high": 4.0, "bound": ">"})
-    '>1.5x'
-    >>> faster({"mid": 1.2345, "low": 1.2, "high": 1.3, "bound": ""})
-    '1.23x'
-    """
-    if not found or not known(found["mid"]):
-        return "unknown"
-    value, bound = found["mid"], found.get("bound", "")
-    if bound:
-        return f"{bound}{value:.2g}x" if value < 99.5 else f"{bound}{value:,.0f}x"
-    return f"{times(value)}x"
+    """A speed-up; one that the runs only bound says so: never a number alone."""
+    return found["text"] if found else "unknown"
 
 
 def percent(x: Any, digits: int = 0) -> str:

@@ -315,14 +315,13 @@ def variants(report: Report) -> str:
         for name in names:
             r = v["results"].get(name)
             cell = MISSING if r is None else loss(r["valid_loss"])
-            if r and r.get("diverged"):
-                cell += f"<small>{r['diverged']} diverged</small>"
+            if r:
+                slower = f"{times(r['slower'])}x the best's steps" if known(r["slower"]) else ""
+                failed = f"{r['diverged']} diverged" if r["diverged"] else slower or "no target"
+                cell += f"<small>{'<b>missed</b>, ' if r['missed'] else ''}{failed}</small>"
             cells.append(cell)
-        slower = f"{times(v.get('slower'))}x" if known(v.get("slower")) else MISSING
-        missed = "<b>missed</b>" if v.get("missed") else "passed"
-        rows.append([escape(v["name"]), missed, slower, *cells])
-    head = ["variant", "gate", "time to target, over the task's"]
-    return table([*head, *(named(report, n) for n in names)], rows, text=[1])
+        rows.append([escape(v["name"]), *cells])
+    return table(["variant", *(named(report, n) for n in names)], rows)
 
 
 def failures(report: Report) -> str:
@@ -330,7 +329,7 @@ def failures(report: Report) -> str:
     rows = [
         [
             escape(plain(f.get("stage"))), escape(f["task"]), named(report, f["optimizer"]),
-            number((f.get("hyper") or {}).get("lr")), number((f.get("hyper") or {}).get("wd")),
+            number(f["lr"]), number(f["weight_decay"]),
             str(f.get("seed", MISSING)),
             f"{f['told']:g} T" if known(f.get("told")) else MISSING,
         ]
@@ -357,9 +356,8 @@ def provenance(report: Report) -> str:
     }  # fmt: skip
     if merged := report.get("merged"):
         facts["runs"] = (
-            f"{short(merged.get('rows', 0))}, of which {short(merged.get('shipped', 0))} shipped; "
-            f"{merged.get('disagreements', 0)} disagreements between machines"
+            f"{short(merged['runs'])}, of which {short(merged['shipped'])} shipped; "
+            f"{merged['conflicts']} differ between machines"
         )
-        facts["machines"] = merged.get("machines")
     rows = [[escape(k), escape(plain(v))] for k, v in facts.items() if v not in (None, "", [], {})]
     return table(["fact", "value"], rows, text=[1])
