@@ -200,7 +200,8 @@ def test_a_diverged_run_counts_is_listed_and_is_a_miss():
     made = report(diverged=[("a", 103)])
     (failure,) = made["failures"]
     assert failure == {
-        "stage": "report", "task": "a", "optimizer": "learned", "lr": 0.01, "seed": 103,
+        "stage": "report", "task": "a", "optimizer": "learned", "lr": 0.01, "weight_decay": 0.0,
+        "seed": 103,
     }  # fmt: skip
     want = np.exp((9 * np.log(0.5) + np.log(1000)) / 10)
     task = made["tasks"][0]
