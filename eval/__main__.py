@@ -64,7 +64,8 @@ def baselines_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m eval baselines",
         description="Tune the baselines on a suite, run them on fresh seeds, and pack all runs "
-        "into one file. In the package it spares every evaluation these runs.",
+        "into one file. In the package it spares every evaluation these runs. The suite `grid` "
+        "has the cells of the generalisation grid.",
         epilog="Runs are kept in FILE.d as they are made: interrupted, the same command goes on "
         "where it stopped. Runs in FILE that still mean the same are not made again; delete FILE "
         "to make all anew.",

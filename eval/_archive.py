@@ -40,21 +40,21 @@ class Archive:
 
     Args:
       path: the `runs.jsonl`. A last line cut short by a kill is dropped, and so are damaged lines.
-      base: shipped runs, see `unpack`; none is copied to the file.
+      base: files of shipped runs, see `unpack`, where there are; none is copied to `path`.
 
     Attributes:
       rows: by key.
-      shipped: keys of `base`.
+      shipped: keys of the runs in `base`.
       used: keys of what `run` returned.
       conflicts: rows that differ from the first of their key by more than RTOL.
       notes: sentences on what was amiss with the files, for people.
       watch: called with (rows found, rows made) as `run` goes on.
 
     Raises:
-      ArchiveError: `base` is damaged.
+      ArchiveError: a file of `base` is damaged.
     """
 
-    def __init__(self, path: Path, base: Path | None = None) -> None:
+    def __init__(self, path: Path, base: Sequence[Path] = ()) -> None:
         self.path = path
         self.rows: dict[str, dict[str, Any]] = {}
         self.used: set[str] = set()
@@ -63,7 +63,8 @@ class Archive:
         self.watch: Callable[[int, int], None] = lambda found, made: None
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._join(unpack(base) if base else [])
+        for file in base:
+            self._join(unpack(file) if file.exists() else [])
         self.shipped = frozenset(self.rows)
         own, whole = self._read(path)
         if not whole:

@@ -35,7 +35,7 @@ from ._contest import (
 )
 from ._cost import BATCH_SIZES, NETWORKS, measure_costs, measure_step
 from ._frozen import frozen_setting
-from ._grid import grid
+from ._grid import GRID, grid
 from ._grid_results import grid_results
 from ._keys import baseline_identity
 from ._pack import shipped_file
@@ -89,8 +89,8 @@ def evaluate(
     out = claim_folder(out, "evaluation.toml", facts, what="an evaluation", resume=True)
     start = time.perf_counter()
     with hold_folder(out):
-        shipped = shipped_file(suite, tier)
-        archive = Archive(out / "runs.jsonl", shipped if shipped.exists() else None)
+        shipped = shipped_file(suite, tier), shipped_file(GRID, "cpu")
+        archive = Archive(out / "runs.jsonl", shipped)
         plan, jobs = _smoke(suite, tier) if smoke else _whole(suite, tier)
         jobs = {"learned": learned_job(subject), **jobs}
         for artifact in rivals:

@@ -18,6 +18,9 @@ BASE = EvalTask(
 )
 """A 64-32-10 network with relu on digits, batch 64, 320 steps: as many examples as 10 x 2,048."""
 
+GRID = "grid"
+"""Where a suite of tasks is asked for, these cells."""
+
 BATCH_SIZES = (32, 256, 2048)
 DATA = ("digits", "wine", "breast_cancer", "diabetes", "letters/8")
 _TEXT, _TEXT_BATCH = "prose/24", 16

@@ -94,6 +94,28 @@ def grid_results(
     Raises:
       ValueError: no cell is the base, or tasks share a name, or seeds are those of tuning.
     """
+    found = grid_baseline(cells, run, seeds, baseline)
+    learned = _compared(cells, run, LEARNED, [untuned] * len(cells), seeds)
+    columns = learned, found.retuned, found.transferred
+    return tuple(
+        _result(cell, choice, found.base, *rows)
+        for cell, choice, *rows in zip(cells, found.choices, *columns, strict=True)
+    )
+
+
+class BaselineCells(NamedTuple):
+    """`choices`: for every cell; `base`: settings of the base; losses are (cells, seeds)."""
+
+    choices: list[_Choice]
+    base: Hyper
+    retuned: np.ndarray
+    transferred: np.ndarray
+
+
+def grid_baseline(
+    cells: Sequence[Cell], run: Run, seeds: Sequence[int], baseline: Baseline = ADAMW
+) -> BaselineCells:
+    """The baseline's side of `grid_results`: no learned optimizer is needed for it."""
     by_name = {cell.task.name: cell for cell in cells}
     bases = [cell for cell in cells if cell.axis == "base"]
     if len(bases) != 1 or len(by_name) != len(cells):
@@ -104,34 +126,34 @@ def grid_results(
     if set(seeds) & set(TUNE_SEEDS):
         raise ValueError(f"seeds must differ from those of tuning {TUNE_SEEDS}, got {seeds}")
 
-    def losses(optimizer: str, trials: Sequence[Trial]) -> list[float]:
-        told = [_told(trial, by_name[trial.task.name]) for trial in trials]
-        return [loss_of(row) for row in run(optimizer, told)]
-
     def tuning(trials: Sequence[Trial]) -> list[float]:
-        return losses(baseline.name, trials)
-
-    def compared(optimizer: str, hypers: Sequence[Hyper]) -> np.ndarray:
-        """(cells, seeds)."""
-        pairs = zip(cells, hypers, strict=True)
-        trials = [Trial(cell.task, hyper, seed) for cell, hyper in pairs for seed in seeds]
-        return np.reshape(losses(optimizer, trials), (len(cells), len(seeds)))
+        told = [_told(trial, by_name[trial.task.name]) for trial in trials]
+        return [loss_of(row) for row in run(baseline.name, told)]
 
     base = bases[0].task
     tuned = tune(baseline, [base], tuning)[base.name]
     choices = {base.name: _Choice(tuned.hyper, tuned.trials, tuned.at_edge)}
     others = [cell.task for cell in cells if cell.axis != "base"]
     choices |= _retune(baseline, tuned.hyper, others, tuning)
-    retuned = [choices[cell.task.name].hyper for cell in cells]
-    columns = (
-        compared(LEARNED, [untuned] * len(cells)),
-        compared(baseline.name, retuned),
-        compared(baseline.name, [tuned.hyper] * len(cells)),
+    chosen = [choices[cell.task.name] for cell in cells]
+    retuned, transferred = (
+        _compared(cells, run, baseline.name, hypers, seeds)
+        for hypers in ([choice.hyper for choice in chosen], [tuned.hyper] * len(cells))
     )
-    return tuple(
-        _result(cell, choices[cell.task.name], tuned.hyper, *rows)
-        for cell, *rows in zip(cells, *columns, strict=True)
-    )
+    return BaselineCells(chosen, tuned.hyper, retuned, transferred)
+
+
+def _compared(
+    cells: Sequence[Cell], run: Run, optimizer: str, hypers: Sequence[Hyper], seeds: Sequence[int]
+) -> np.ndarray:
+    """Final losses of an optimizer with one setting a cell, (cells, seeds)."""
+    trials = [
+        _told(Trial(cell.task, hyper, seed), cell)
+        for cell, hyper in zip(cells, hypers, strict=True)
+        for seed in seeds
+    ]
+    losses = [loss_of(row) for row in run(optimizer, trials)]
+    return np.reshape(losses, (len(cells), len(seeds)))
 
 
 def _told(trial: Trial, cell: Cell) -> Trial:

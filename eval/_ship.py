@@ -10,11 +10,15 @@ from checkpoints import claim_folder, hold_folder, write_atomic
 from tasks.suites import Tier
 
 from ._archive import Archive
-from ._baselines import BASELINES, Baseline
-from ._contest import baseline_job, run_jobs
+from ._baselines import ADAMW, BASELINES, Baseline
+from ._contest import REPORT_SEEDS, baseline_job, run_jobs
 from ._evaluate import suite_plan
+from ._grid import GRID, grid
+from ._grid_results import grid_baseline
+from ._keys import baseline_identity
 from ._pack import pack, shipped_file
 from ._progress import Progress
+from ._run import Runner
 
 
 def chosen_baselines(only: Sequence[str]) -> tuple[Baseline, ...]:
@@ -36,6 +40,8 @@ def pack_baselines(
 ) -> Path:
     """Tune the baselines on a suite, run them on fresh seeds, pack all runs; returns the file.
 
+    The suite GRID has the cells of the generalisation grid, and one baseline, the headline's.
+
     Runs that are in the file already, and still mean the same, are taken from it; new ones are
     kept in the folder `<out>.d` until then, so that an interrupted call goes on.
 
@@ -49,17 +55,22 @@ def pack_baselines(
       ValueError: no such suite, tier or baseline.
     """
     console = console or rich.console.Console()
-    plan = suite_plan(suite, tier)
     chosen = chosen_baselines(only)
+    if suite != GRID:
+        suite_plan(suite, tier)
     file = Path(out) if out else shipped_file(suite, tier)
     facts = {"suite": suite, "tier": tier}
     folder = file.with_name(f"{file.name}.d")
     folder = claim_folder(folder, "baselines.toml", facts, what="runs of baselines", resume=True)
     with hold_folder(folder):
-        archive = Archive(folder / "runs.jsonl", file if file.exists() else None)
-        jobs = {row.name: baseline_job(row) for row in chosen}
-        runs = sum(job.runs(plan) for job in jobs.values())
-        run_jobs(jobs, plan, archive, Progress(console, "Baselines", len(jobs), runs))
+        archive = Archive(folder / "runs.jsonl", [file])
+        if suite == GRID:
+            _run_grid(archive, console)
+        else:
+            plan = suite_plan(suite, tier)
+            jobs = {row.name: baseline_job(row) for row in chosen}
+            runs = sum(job.runs(plan) for job in jobs.values())
+            run_jobs(jobs, plan, archive, Progress(console, "Baselines", len(jobs), runs))
         names = {row.name for row in chosen}
         keys = archive.used | {
             key for key in archive.shipped if archive.rows[key]["optimizer"] not in names
@@ -68,3 +79,11 @@ def pack_baselines(
         write_atomic(file, content)
     console.print(f"{len(keys):,} runs, {len(content) / 1e6:.2f} MB", highlight=False)
     return file
+
+
+def _run_grid(archive: Archive, console: rich.console.Console) -> None:
+    console.print("Generalisation grid", style="dim")
+    identity, runner = baseline_identity(ADAMW), Runner(ADAMW.transform, ADAMW.eval_params)
+    grid_baseline(
+        grid(), lambda name, trials: archive.run(identity, runner, trials, "tune"), REPORT_SEEDS
+    )

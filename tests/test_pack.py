@@ -75,7 +75,7 @@ def test_damaged_packed_runs_are_one_sentence(tmp_path):
     }
     assert all(error.endswith("; delete it, or fetch it again") for error in errors)
     with pytest.raises(ArchiveError):
-        Archive(tmp_path / "runs.jsonl", tmp_path)
+        Archive(tmp_path / "runs.jsonl", [tmp_path])
 
 
 def test_shipped_runs_come_first_and_are_not_copied(tmp_path):
@@ -83,7 +83,7 @@ def test_shipped_runs_come_first_and_are_not_copied(tmp_path):
     base = packed(tmp_path / "base.npz", made)
     path = tmp_path / "out" / "runs.jsonl"
     path.parent.mkdir()
-    archive, recorder = Archive(path, base), Recorder()
+    archive, recorder = Archive(path, [base]), Recorder()
     assert archive.run(RULE, recorder, trials(4), "report") == made
     assert recorder.asked == []
     assert not path.exists()
@@ -93,7 +93,7 @@ def test_shipped_runs_come_first_and_are_not_copied(tmp_path):
     assert archive.facts() == {"runs": 6, "shipped": 4, "conflicts": 0}
     # Rows of one's own, made before the package had them, give way.
     Archive(path).run(RULE, Recorder(1.5), trials(4), "report")
-    both = Archive(path, base)
+    both = Archive(path, [base])
     assert both.run(RULE, Recorder(), trials(4), "report") == made
     assert both.conflicts == 4
 

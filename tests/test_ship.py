@@ -27,6 +27,7 @@ from eval._archive import Archive
 from eval._contest import REPORT_SEEDS, Entry, Job, Plan, baseline_job, run_jobs
 from eval._cost import Cost, CostRow
 from eval._evaluate import evaluate
+from eval._grid import GRID, grid
 from eval._keys import COLUMNS, baseline_identity, run_key
 from eval._pack import FOLDER, shipped_file, unpack
 from eval._progress import Progress
@@ -207,6 +208,25 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
         evaluate(subject, "quickstart", folder, smoke=True, console=SILENT)
 
 
+def test_the_baselines_side_of_the_grid_ships_too(monkeypatch, tmp_path):
+    """Then an evaluation runs the learned optimizer alone."""
+    base, *others = grid()
+    monkeypatch.setattr(eval._ship, "grid", lambda: (base, *others[:2]))
+    monkeypatch.setattr(eval._evaluate, "grid", lambda: (base, *others[:2]))
+    recorder = Recorder()
+    monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
+    file = pack_baselines(GRID, out=tmp_path / "grid-cpu.npz", console=SILENT)
+    assert {row["optimizer"] for row in unpack(file)} == {"adamw"}
+    made = len(recorder.asked)
+    optimizer = Nominal()
+    subject = artifact_subject(Artifact(optimizer, optimizer.init(jax.random.key(0)), {}))
+    archive = Archive(tmp_path / "runs.jsonl", [file])
+    found = eval._evaluate._grid(subject, archive, SILENT)
+    assert len(found) == 3
+    assert len(recorder.asked) - made == 3 * len(REPORT_SEEDS)
+    assert {row["optimizer"] for row in archive.rows.values()} == {"adamw", subject.identity.name}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.npz")), ids=lambda path: path.stem)
 def test_a_sample_of_the_shipped_runs_is_what_running_them_gives(path):
@@ -215,13 +235,14 @@ def test_a_sample_of_the_shipped_runs_is_what_running_them_gives(path):
     A row of other data than this machine's, such as texts of another Python, is passed over.
     """
     suite, tier = path.stem.rsplit("-", 1)
-    tasks = load_suite(suite, tier)
-    horizon = min(task.horizon for task in tasks)
+    tasks = [cell.task for cell in grid()] if suite == GRID else load_suite(suite, tier)
+    horizon, names = min(task.horizon for task in tasks), {task.name for task in tasks}
     known = {row.name: baseline_identity(row) for row in BASELINES}
     some = [
         row
         for row in unpack(path)
         if row["horizon"] == horizon
+        and row["task"] in names
         and row["valid_loss"] is not None
         and row["key"] == run_key(known[row["optimizer"]], trial_of(row, tasks), row["stage"])
     ]
