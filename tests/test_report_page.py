@@ -54,7 +54,7 @@ def test_equal_reports_give_equal_bytes(tmp_path):
             made["failures"].reverse()
         (tmp_path / name).mkdir()
         write_report(made, tmp_path / name)
-    for file in ("report.json", "report.html", "report.md"):
+    for file in ("report.json", "report.html", "report.md", "report.svg"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     assert json.loads((tmp_path / "one" / "report.json").read_text())["schema"] == 2
 
@@ -215,6 +215,17 @@ def test_names_are_escaped():
     assert page.count("</main>") == 1
     for figure in figures(page):
         ElementTree.fromstring(figure)
+
+
+def test_the_figure_of_the_markdown_stands_alone(tmp_path):
+    write_report(make(2), tmp_path)
+    drawing = (tmp_path / "report.svg").read_text()
+    root = ElementTree.fromstring(drawing)
+    width, height = root.attrib["viewBox"].split()[2:]
+    assert (root.attrib["width"], root.attrib["height"]) == (width, height)
+    assert root[0].attrib["fill"] == "#ffffff"
+    assert "digits-mlp" in "".join(root.itertext())
+    assert "](report.svg)" in (tmp_path / "report.md").read_text()
 
 
 def test_markdown_tables_are_well_formed():

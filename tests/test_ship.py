@@ -197,7 +197,7 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
     assert {line.get("told", 1.0) for line in lines} == {1.0, 0.5, 2.0, 10.0}
     assert report["verdict"].keys() == {"adam_default", "adamw", "adamw_frozen"}
     assert {path.name for path in folder.iterdir() if path.name.startswith("report")} == {
-        "report.html", "report.json", "report.md",
+        "report.html", "report.json", "report.md", "report.svg",
     }  # fmt: skip
     assert len(watched) == 2
     tiny.setattr(Runner, "__call__", lambda *a, **k: pytest.fail("ran"))

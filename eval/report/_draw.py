@@ -43,6 +43,8 @@ STYLE: Any = {
     "path.simplify": False,
 }
 
+FONT = "system-ui, 'DejaVu Sans', Verdana, sans-serif"
+
 POINTS = 60
 """A curve is thinned to so many points."""
 
@@ -93,6 +95,15 @@ def svg(figure: Figure, key: str, says: str) -> str:
         lambda m: f'{head} {m[1]} xmlns="http://www.w3.org/2000/svg">',
         text,
     )
+
+
+def alone(drawing: str) -> str:
+    """What `svg` made, as a file of its own: with a size, a background and a font."""
+    width, height = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawing)[0]
+    head = f'<svg width="{width}" height="{height}" font-family="{FONT}" role="img"'
+    drawing = drawing.replace('<svg role="img"', head, 1)
+    start, body = drawing.split(">", 1)
+    return f'{start}><rect width="100%" height="100%" fill="#ffffff"/>{body}\n'
 
 
 def _font(match: re.Match[str]) -> str:

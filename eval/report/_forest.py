@@ -116,8 +116,6 @@ def _row(
         words, (1, y), (8, 0), xycoords=side, textcoords="offset points", va="center",
         fontsize=9.5, weight=weight, color=INK,
     )  # fmt: skip
-    if not known(found["mid"]):
-        return
 
     def inside(x: Any, otherwise: float) -> float:
         return min(max(x, low), high) if known(x) else otherwise
@@ -125,8 +123,11 @@ def _row(
     start = low if bound == "<" else inside(found["low"], low)
     stop = high if bound == ">" else inside(found["high"], high)
     group = axes.plot([start, stop], [y, y], color=row.colour, lw=4 if pooled else 2.2)[0]
-    if bound:  # open: the runs ended before the target was reached
+    if bound or not known(found["mid"]):  # the runs ended before the target was reached
         group.set_dashes((1.6, 1.2))
+    if not known(found["mid"]):  # it is somewhere there
+        group.set_gid("c:censored")
+        return
     marker = {">": ">", "<": "<"}.get(bound, "D" if pooled else "o")
     point = axes.plot(
         inside(found["mid"], low), y, marker, ms=7.5 if bound or pooled else 7, mew=1.8,

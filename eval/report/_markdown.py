@@ -31,6 +31,7 @@ def to_markdown(report: Report) -> str:
         if report.get("smoke")
         else "",
         plain(report["sentence"]),
+        f"![Final validation loss over {rival(report)}'s, task by task](report.svg)",
         f"Median final validation loss over {report['seeds']} fresh seeds; bold: lowest.",
         _losses(report),
         "95 % intervals; ratios below 1 and speed-ups above 1 favour the learned optimizer.",

@@ -1,12 +1,16 @@
-"""Files of a report: report.json, report.html and report.md."""
+"""Files of a report: report.json, report.html, report.md and its figure report.svg."""
 
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+
 from checkpoints import write_atomic
 
+from ._draw import STYLE, alone
+from ._forest import headline
 from ._markdown import to_markdown
 from ._page import to_html
 
@@ -15,7 +19,7 @@ Report = dict[str, Any]
 
 
 def write_report(report: Report, out: Path) -> None:
-    """Write `report.json`, `report.html` and `report.md`; equal reports give equal bytes.
+    """Write `report.json`, `.html`, `.md` and its figure `.svg`; equal reports give equal bytes.
 
     Args:
       report: schema 2; a number that is not finite must be null.
@@ -28,6 +32,8 @@ def write_report(report: Report, out: Path) -> None:
     write_atomic(out / "report.json", to_json(report))
     write_atomic(out / "report.html", to_html(report))
     write_atomic(out / "report.md", to_markdown(report))
+    with matplotlib.rc_context(STYLE):
+        write_atomic(out / "report.svg", alone(headline(report)["loss"]))
 
 
 def canonical(report: Report) -> Report:
