@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks import EvalTask, FamilySpec
 from tasks.augmentations import BFloat16, LossScale
-from tasks.families import ACTIVATIONS, LSTM, MLP, Autoencoder, Conv, Transformer
+from tasks.families import ACTIVATIONS, LSTM, MLP, Autoencoder, Conv, NormMLP, Transformer
 
 BASE = EvalTask(
     "grid",
@@ -46,8 +46,8 @@ class Cell:
 def grid(base: EvalTask = BASE) -> tuple[Cell, ...]:
     """The cells, the base itself first.
 
-    Norm is no axis: no MLP here has one. Of the architectures the transformer normalises its
-    layers. It and the LSTM model bytes, so there the data and the batch size change too.
+    Of the architectures the transformer and the LSTM model bytes, so there the data and the
+    batch size change too.
 
     Raises:
       ValueError: the base is no MLP that sets its width, depth, activation and gain.
@@ -82,6 +82,7 @@ def grid(base: EvalTask = BASE) -> tuple[Cell, ...]:
         *(("batch at equal steps", x, _respec(base, batch_size=x)) for x in sizes),
         *(("batch at equal examples", x, equal_examples(x)) for x in sizes),
         *(("activation", name, _sized(base, {"activation": i})) for i, name in kinds),
+        ("norm", "layer", _normed(base)),
         *(("init", x, _sized(base, {"gain": x * numbers["gain"]})) for x in (0.1, 10)),
         *(("loss scale", x, _augmented(base, LossScale((x, x)))) for x in (1e-3, 1e3)),
         ("precision", "bfloat16", _augmented(base, BFloat16())),
@@ -114,6 +115,15 @@ def _sized(base: EvalTask, numbers: dict[str, float], **sizes: Any) -> EvalTask:
     """Other numbers of the network, and other sizes of its arrays."""
     task = _respec(base, problem=dataclasses.replace(base.spec.problem, **sizes))
     return dataclasses.replace(task, numbers=tuple((dict(base.numbers) | numbers).items()))
+
+
+def _normed(base: EvalTask) -> EvalTask:
+    """The same network with a norm before every activation."""
+    numbers = dict(base.numbers)
+    width, depth = int(numbers["width"]), int(numbers["depth"])
+    task = _respec(base, problem=NormMLP(width, depth, (depth, depth)))
+    kept = {name: numbers[name] for name in ("depth", "activation")}
+    return dataclasses.replace(task, numbers=tuple(kept.items()))
 
 
 def _architectures(base: EvalTask) -> tuple[EvalTask, ...]:

@@ -39,6 +39,19 @@ def mlp_loss(net, n, x, y, draws, problem):
     return prediction_loss(affine(net[-1], x), y)
 
 
+def norm_mlp_cut(params, n, problem):
+    names = [f"_{i}" if i else "" for i in range(n["depth"])]
+    layers = [(dense(params, f"dense{i}"), norm(params, f"layer_norm{i}")) for i in names]
+    return [*layers, dense(params, f"dense_{problem.max_depth}")]
+
+
+def norm_mlp_loss(net, n, x, y, draws, problem):
+    x = x.reshape(len(x), -1)
+    for layer, scales in net[:-1]:
+        x = activation(n)(layer_norm(scales, affine(layer, x)))
+    return prediction_loss(affine(net[-1], x), y)
+
+
 def conv_cut(params, n, problem):
     layers, inputs = [], None
     for i, channels in enumerate(problem.channels):

@@ -26,6 +26,7 @@ NUMBERS = {
         {"width": 11, "depth": 2, "activation": 2},
         {"width": 32, "depth": 2, "activation": 0},
     ],
+    "norm_mlp": [*({"depth": 1, "activation": i} for i in ALL), {"depth": 2, "activation": 2}],
     "conv": [*({"width": 4 + i, "activation": i} for i in ALL), {"width": 8, "activation": 1}],
     "resnet": [*({"depth": 1, "activation": i} for i in ALL), {"depth": 2, "activation": 2}],
     "autoencoder": [

@@ -51,6 +51,7 @@ def test_axes_and_values():
         "batch at equal steps": [32, 256, 2048],
         "batch at equal examples": [32, 256, 2048],
         "activation": ["tanh", "silu"],
+        "norm": ["layer"],
         "init": [0.1, 10],
         "loss scale": [1e-3, 1e3],
         "precision": ["bfloat16"],
@@ -99,6 +100,7 @@ def changed(task):
         ("loss scale", {"augmentations"}),
         ("precision", {"augmentations"}),
         ("data", {"data"}),
+        ("norm", {"problem"}),
     ],
 )
 def test_a_cell_changes_nothing_but_its_axis(axis, facts):

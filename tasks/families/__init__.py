@@ -19,6 +19,7 @@ from ._learned_optimizer import LearnedOptimizer as LearnedOptimizer
 from ._linear import Linear as Linear
 from ._mixer import Mixer as Mixer
 from ._mlp import MLP as MLP
+from ._norm_mlp import NormMLP as NormMLP
 from ._pinn import PINN as PINN
 from ._recurrent import GRU as GRU
 from ._recurrent import LSTM as LSTM
@@ -48,6 +49,7 @@ FAMILIES: tuple[Example, ...] = (
     Example(FamilySpec(Linear(), "diabetes", 32), 0.1, 0.8),
     Example(FamilySpec(MLP(), "digits"), 0.03, 0.5),
     Example(FamilySpec(MLP(), "teacher_values"), 0.03, 0.8),
+    Example(FamilySpec(NormMLP(), "digits"), 0.03, 0.5),
     Example(FamilySpec(Conv(), "digits"), 0.03, 0.8),
     Example(FamilySpec(ResNet(), "digits", 32), 0.01, 0.8),
     Example(FamilySpec(ViT(), "digits", 32), 0.01, 0.97),
