@@ -220,10 +220,12 @@ class Disk(np.ndarray):
 
     fails = False
     interrupts = False
+    wanted = threading.Event()
 
     def take(self, *args, **kwargs):
         if Disk.interrupts:
             Disk.interrupts = False
+            Disk.wanted.wait()
             # Until the main thread waits: elsewhere a callback of the collector may swallow it.
             time.sleep(0.3)
             os.kill(os.getpid(), signal.SIGINT)
@@ -252,13 +254,14 @@ def test_an_error_of_the_source_surfaces_and_the_stream_can_go_on(arrays, monkey
 
 def test_an_interrupt_while_waiting_loses_no_window(arrays, monkeypatch):
     whole = read(open_stream(arrays), 2)
-    stream = open_stream((arrays[0].view(Disk), arrays[1]))
     monkeypatch.setattr(Disk, "interrupts", True)
-    with pytest.raises(KeyboardInterrupt):
-        stream.next_dataset()
-    for window in whole:
-        np.testing.assert_array_equal(rows_of(stream.next_dataset().splits["train"]), window)
-    stream.close()
+    monkeypatch.setattr(Disk, "wanted", threading.Event())
+    with open_stream((arrays[0].view(Disk), arrays[1])) as stream:
+        Disk.wanted.set()
+        with pytest.raises(KeyboardInterrupt):
+            stream.next_dataset()
+        for window in whole:
+            np.testing.assert_array_equal(rows_of(stream.next_dataset().splits["train"]), window)
     assert not threads()
 
 
