@@ -2,7 +2,6 @@
 
 import dataclasses
 import gc
-import os
 import signal
 import threading
 import time
@@ -220,15 +219,14 @@ class Disk(np.ndarray):
 
     fails = False
     interrupts = False
-    wanted = threading.Event()
 
     def take(self, *args, **kwargs):
         if Disk.interrupts:
             Disk.interrupts = False
-            Disk.wanted.wait()
             # Until the main thread waits: elsewhere a callback of the collector may swallow it.
             time.sleep(0.3)
-            os.kill(os.getpid(), signal.SIGINT)
+            # Not the process: any thread may take that, and this one would not wake the other.
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             time.sleep(0.3)
         if Disk.fails:
             raise OSError("the disk is gone")
@@ -254,10 +252,8 @@ def test_an_error_of_the_source_surfaces_and_the_stream_can_go_on(arrays, monkey
 
 def test_an_interrupt_while_waiting_loses_no_window(arrays, monkeypatch):
     whole = read(open_stream(arrays), 2)
-    monkeypatch.setattr(Disk, "interrupts", True)
-    monkeypatch.setattr(Disk, "wanted", threading.Event())
     with open_stream((arrays[0].view(Disk), arrays[1])) as stream:
-        Disk.wanted.set()
+        monkeypatch.setattr(Disk, "interrupts", True)
         with pytest.raises(KeyboardInterrupt):
             stream.next_dataset()
         for window in whole:
