@@ -120,6 +120,8 @@ def _row(
     def inside(x: Any, otherwise: float) -> float:
         return min(max(x, low), high) if known(x) else otherwise
 
+    if not any(known(found[end]) for end in ("low", "mid", "high")):
+        return  # it may be anything
     start = low if bound == "<" else inside(found["low"], low)
     stop = high if bound == ">" else inside(found["high"], high)
     group = axes.plot([start, stop], [y, y], color=row.colour, lw=4 if pooled else 2.2)[0]

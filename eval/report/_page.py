@@ -1,6 +1,7 @@
 """The report as one HTML file: no network, no script, and it prints."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -121,13 +122,13 @@ def cards(report: Report) -> str:
         made.append(
             card(verdict(found.get("valid_ratio")), mid(found.get("valid_ratio")),
                  span(found.get("valid_ratio")), f"of {name}'s loss on {where}",
-                 f"{faster(found.get('speedup'))} as fast {span(found.get('speedup'))}")
+                 _as_fast(found.get("speedup")))
         )  # fmt: skip
     if oracle := (report.get("oracle") or {}).get("against"):
         made.append(
             card(verdict(oracle.get("valid_ratio")), mid(oracle.get("valid_ratio")),
                  span(oracle.get("valid_ratio")), "of the loss of each task's best baseline",
-                 f"{faster(oracle.get('speedup'))} as fast {span(oracle.get('speedup'))}")
+                 _as_fast(oracle.get("speedup")))
         )  # fmt: skip
     if step := step_over_adam(report):
         made.append(
@@ -147,6 +148,13 @@ def cards(report: Report) -> str:
     return f'<div class="cards">{"".join(made)}</div>'
 
 
+def _as_fast(found: Report | None) -> str:
+    text = faster(found)
+    if text == "unknown":
+        return "too few runs reach its target to say how fast"
+    return f"{text} as fast {span(found)}"
+
+
 def card(word: str, big: str, beside: str, below: str, last: str) -> str:
     """A card: pill, large number, what it is."""
     return (
@@ -156,14 +164,14 @@ def card(word: str, big: str, beside: str, below: str, last: str) -> str:
 
 
 def step_over_adam(report: Report) -> tuple[float, str] | None:
-    """Step time over Adam's at the most parameters, and where that was."""
+    """Step time over Adam's at what is nearest 1M parameters and batch 128, and where that was."""
     rows = (report.get("cost") or {}).get("rows") or []
     steps = {(r["parameters"], r["batch"], r["optimizer"]): r["step"] for r in rows}
     both = [k for k in steps if k[2] == "learned" and (*k[:2], "adam") in steps]
     both = [k for k in both if known(steps[k]) and known(steps[(*k[:2], "adam")])]
     if not both:
         return None
-    count = max(k[0] for k in both)
+    count = min((k[0] for k in both), key=lambda count: abs(math.log(count / 1e6)))
     batch = min((k[1] for k in both if k[0] == count), key=lambda b: abs(b - 128))
     where = f"at {short(float(f'{count:.2g}'))} parameters, batch {batch}"
     return steps[count, batch, "learned"] / steps[count, batch, "adam"], where
@@ -200,8 +208,9 @@ def _depth(report: Report) -> str:
             "Final loss after the true number of steps", _forest.misinformed(report))),
         part("variants", "Held-out variants", _tables.variants(report)
              if report.get("variants") else "",
-             "A task counts as missed in the gated score if a variant of it diverges or takes over "
-             "four times as long."),
+             "Median final validation loss, and steps to the variant's target over those of the "
+             "optimizer that is fastest there. Bold: it diverges once, takes over four times as "
+             "long or never gets there, so the task counts as missed in the gated score."),
         part("rates", "How much the learning rate matters", panels(_curves.sensitivity),
              "Each learning rate with its best other settings; a dot marks the choice. The level "
              "line is the learned optimizer, untuned."),
@@ -239,7 +248,7 @@ def _in_seconds(report: Report) -> str:
     found = report["groups"][0]["against"].get(report["headline"], {}).get("speedup_seconds")
     if not found:
         return ""
-    return f"The 90 % target in seconds: {faster(found)} {span(found)} as fast as {rival(report)}."
+    return f"To the 90 % target on the clock, against {rival(report)}: {_as_fast(found)}."
 
 
 def _pairs(*figures: str) -> str:

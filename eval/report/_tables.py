@@ -317,9 +317,9 @@ def variants(report: Report) -> str:
             r = v["results"].get(name)
             cell = MISSING if r is None else loss(r["valid_loss"])
             if r:
-                slower = f"{times(r['slower'])}x the best's steps" if known(r["slower"]) else ""
-                failed = f"{r['diverged']} diverged" if r["diverged"] else slower or "no target"
-                cell += f"<small>{'<b>missed</b>, ' if r['missed'] else ''}{failed}</small>"
+                steps = f"{times(r['slower'])}x the steps" if known(r["slower"]) else "no target"
+                words = f"{r['diverged']} diverged" if r["diverged"] else steps
+                cell += f" <small>{f'<b>{words}</b>' if r['missed'] else words}</small>"
             cells.append(cell)
         rows.append([escape(v["name"]), *cells])
     return table(["variant", *(named(report, n) for n in names)], rows)
