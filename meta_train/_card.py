@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +24,32 @@ def make_card(
     command: str,
     curve: dict[str, list[float]],
 ) -> dict[str, Any]:
-    """Facts about a finished run, as JSON types."""
+    """Facts about a finished run, as JSON types.
+
+    What was seen and spent counts from the very beginning: of the artifact that the run started
+    from, too, whose card is kept as `start`.
+    """
     specs = [source.spec for source in config.sources]
-    return {
+    parent = config.ancestor.card if config.ancestor else {}
+    before, spent = parent.get("trained_on", {}), parent.get("budget", {})
+    card = {
         "name": config.run.name,
         "command": command,
         "config": config.to_dict(),
         "trained_on": {
-            "datasets": sorted({name for spec in specs for name in spec.datasets}),
-            "networks": sorted({spec.problem.name for spec in specs}),
+            "datasets": _union(before.get("datasets"), (n for s in specs for n in s.datasets)),
+            "networks": _union(before.get("networks"), (s.problem.name for s in specs)),
             "suite": config.suite,
             "families": [
                 {"hash": spec.fingerprint, "weight": round(weight, 4), **describe(spec)}
                 for spec, weight in zip(specs, _shares(config), strict=True)
             ],
-            "horizon": list(_horizon(config)),
+            "horizon": _hull(before.get("horizon"), _horizon(config)),
         },
         "budget": {
-            "outer_steps": int(state.step),
-            "inner_steps": int(state.inner_steps),
-            "seconds": round(seconds, 1),
+            "outer_steps": int(state.step) + spent.get("outer_steps", 0),
+            "inner_steps": int(state.inner_steps) + spent.get("inner_steps", 0),
+            "seconds": round(seconds + spent.get("seconds", 0.0), 1),
             "device": describe_device(),
         },
         "meta_valid_loss": round(float(state.best_score), 5),
@@ -54,6 +61,19 @@ def make_card(
         "jax": jax.__version__,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
+    if config.ancestor:
+        card["start"] = {"sha256": config.ancestor.sha256, **parent}
+    return card
+
+
+def _union(before: Iterable[str] | None, now: Iterable[str]) -> list[str]:
+    return sorted({*(before or ()), *now})
+
+
+def _hull(before: list[int] | None, now: tuple[int, int]) -> list[int]:
+    """The shortest and the longest of two ranges of horizons."""
+    both = [*(before or now), *now]
+    return [min(both), max(both)]
 
 
 def _shares(config: Config) -> list[float]:
@@ -103,7 +123,7 @@ tx = learned_opt.learned("{card["name"]}", num_steps=1000)
 | | |
 |---|---|
 | made by | `{card["command"]}` |
-{families}| meta-gradient | {estimator["name"]}, {_options(estimator)} |
+{_start_row(card)}{families}| meta-gradient | {estimator["name"]}, {_options(estimator)} |
 | horizons seen | {low} to {high} steps |
 | budget | {budget["outer_steps"]} outer steps, {budget["inner_steps"]:,} inner steps, \
 {budget["seconds"]:.0f} s on {budget["device"]} |
@@ -115,6 +135,18 @@ tx = learned_opt.learned("{card["name"]}", num_steps=1000)
 Outside these tasks and horizons it has not been trained; the report of
 `python -m eval {card["name"]} --suite quickstart --out DIR` says how it does there.
 """
+
+
+def _start_row(card: dict[str, Any]) -> str:
+    start = card.get("start")
+    if not start:
+        return ""
+    budget = start.get("budget", {})
+    return (
+        f"| started from | {start.get('name', 'an artifact')}, `{start['sha256'][:12]}`, made by "
+        f"`{start.get('command', 'unknown')}` in {budget.get('inner_steps', 0):,} inner steps; "
+        "they are counted below |\n"
+    )
 
 
 def _family_row(family: dict[str, Any]) -> str:

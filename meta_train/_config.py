@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from learned_opt import OPTIMIZERS, LearnedOptimizer, Nominal
+from learned_opt import OPTIMIZERS, Artifact, ArtifactError, LearnedOptimizer, Nominal, load
 from tasks import (
     AUGMENTATIONS,
     PROBLEMS,
@@ -37,7 +37,8 @@ class Run:
 
     `name`: of the artifact; `outer_steps`: how many; `chunk`: outer steps between log lines, one
     compiled call; `seed`: of everything; `tolerance`: the run stops as diverged when three
-    meta-validations in a row are this much above the first, in nats.
+    meta-validations in a row are this much above the first, in nats; `start`: name or file of an
+    artifact of the same optimizer, whose theta is where this run begins.
     """
 
     name: str = "nominal"
@@ -45,6 +46,7 @@ class Run:
     chunk: int = 20
     seed: int = 0
     tolerance: float = 1.0
+    start: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +162,7 @@ class Config:
                 f"[outer] has no effect on the estimator {self.estimator.name!r}, which steps "
                 "theta itself: leave the section out"
             )
-        self.sources  # noqa: B018 (it checks every family)
+        self.sources, self.ancestor  # noqa: B018 (they check what is named)
         if self.valid.suite:
             self._judged()
 
@@ -182,6 +184,22 @@ class Config:
             )
             for i, family in enumerate(listed)
         )
+
+    @functools.cached_property
+    def ancestor(self) -> Artifact | None:
+        """What the run starts from; ConfigError if it cannot be read or is of another optimizer."""
+        if not self.run.start:
+            return None
+        try:
+            found = load(self.run.start)
+        except ArtifactError as error:
+            raise ConfigError(f"run.start: {error}") from error
+        if found.optimizer != self.optimizer:
+            raise ConfigError(
+                f"run.start must be an artifact of [optimizer], {self.optimizer}, got one of "
+                f"{found.optimizer}"
+            )
+        return found
 
     @property
     def estimators(self) -> tuple[GradientEstimator, ...]:
@@ -218,6 +236,7 @@ class Config:
             tuple(weights),
             optax.sgd(1.0) if self.estimator.direct else outer,
             self.run.seed,
+            self.ancestor.theta if self.ancestor else None,
         )
         wheres = [
             f"families[{i}].data" if self.families else self.suite or "family.data"

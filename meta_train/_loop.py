@@ -72,6 +72,8 @@ def meta_train(
 
     leader_does(claim, (FolderError,))
     identity: dict[str, Any] = {"config": facts, "code": code_identity()}
+    if config.ancestor:
+        identity["start"] = config.ancestor.sha256
     store = Store(folder / "checkpoints", keep=config.save.keep, best=config.save.best)
     programs = Programs(*setup, config.run.chunk)
     state, seconds = programs.start, 0.0

@@ -104,6 +104,7 @@ class Trainer:
       weights: of the families' meta-gradients; they sum to one.
       outer: optax transformation that moves theta.
       seed: of everything but the meta-validation.
+      start: theta to begin at; None: what the optimizer initialises.
     """
 
     optimizer: LearnedOptimizer
@@ -111,11 +112,14 @@ class Trainer:
     weights: tuple[float, ...]
     outer: optax.GradientTransformation
     seed: int = 0
+    start: Theta | None = None
 
     def init(self, problems: Sequence[MetaProblem]) -> MetaTrainState:
         """The state before the first outer step; one problem a family."""
         theta_key, estimator_key, key = jax.random.split(jax.random.key(self.seed), 3)
         theta = self.optimizer.init(theta_key)
+        if self.start is not None:
+            theta = jax.tree.map(lambda x, given: jnp.asarray(given, x.dtype), theta, self.start)
         return MetaTrainState(
             theta=theta,
             outer_state=self.outer.init(theta),

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+import learned_opt
 from checkpoints import FolderError, claim_folder
 from meta_train import PES, Config, ConfigError, Resume, load_config
 from tasks import SUITES, load_suite
@@ -82,6 +83,7 @@ def test_overrides_change_one_value_each():
         ("run.seed.x=3", "seed must be a section, got 0"),
         ("family.options=3", "family.options must be a section, got 3"),
         ("run=3", "--set expects section.key=value, got 'run=3'"),
+        ("run.start=quickstrat", "run.start: no pretrained optimizer is named 'quickstrat'; did"),
     ],
 )
 def test_bad_settings_are_named(override, message):
@@ -89,6 +91,15 @@ def test_bad_settings_are_named(override, message):
         load_config(QUICKSTART, [override])
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_run_starts_from_an_artifact_of_its_optimizer_only():
+    config = load_config(QUICKSTART, ["run.start=quickstart"])
+    trainer, problems, _ = config.build()
+    theta = learned_opt.load("quickstart").theta
+    jax.tree.map(np.testing.assert_array_equal, trainer.init(problems).theta, theta)
+    with pytest.raises(ConfigError, match=r"run.start must be an artifact of \[optimizer\], Nom"):
+        load_config(QUICKSTART, ["run.start=quickstart", "optimizer.hidden=8"])
 
 
 @pytest.mark.parametrize(("pairs", "tasks", "devices"), [(4, 2, 2), (3, 2, 1), (4, 3, 1)])

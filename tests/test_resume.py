@@ -185,6 +185,21 @@ def test_the_card_keeps_the_curve_of_meta_validation(tiny, tmp_path):
     assert thinned["outer_steps"] == list(range(3, 100, 4))
 
 
+def test_the_card_counts_what_the_artifact_it_started_from_has_seen_and_cost(tiny, tmp_path):
+    first = tiny("first")
+    start = str(tmp_path / "first" / "tiny.safetensors")
+    family = {"problem": "rosenbrock", "data": "points/4"}
+    artifact = tiny("second", run={"start": start}, family=family)
+    card, before = artifact.card, first.card
+    assert card["trained_on"]["networks"] == ["quadratic", "rosenbrock"]
+    for unit in ("outer_steps", "inner_steps"):
+        assert card["budget"][unit] == pytest.approx(2 * before["budget"][unit], rel=0.2)
+    assert card["start"]["sha256"] == first.sha256
+    assert card["start"]["budget"] == before["budget"]
+    text = (tmp_path / "second" / "tiny.md").read_text()
+    assert f"| started from | tiny, `{first.sha256[:12]}`" in text
+
+
 def test_a_checkpoint_of_other_code_is_refused_unless_accepted(tiny, tmp_path, monkeypatch):
     tiny()
     (tmp_path / "run" / "tiny.safetensors").unlink()
