@@ -18,15 +18,24 @@ from processes import ROOT
 
 import eval._contest
 import eval._evaluate
+import eval._measured
 import eval._progress
 import eval._ship
 from checkpoints import FolderError
 from eval import BASELINES, Baseline, Hyper, Runner, Trial
 from eval.__main__ import main
 from eval._archive import Archive
-from eval._contest import REPORT_SEEDS, Entry, Job, Plan, baseline_job, run_jobs
+from eval._contest import (
+    REPORT_SEEDS,
+    Entry,
+    Job,
+    Plan,
+    baseline_job,
+    run_jobs,
+)
 from eval._cost import Cost, CostRow
 from eval._evaluate import evaluate
+from eval._frozen import frozen_setting
 from eval._grid import GRID, grid
 from eval._keys import COLUMNS, baseline_identity, run_key
 from eval._pack import FOLDER, shipped_file, unpack
@@ -34,6 +43,7 @@ from eval._progress import Progress
 from eval._results import Contestant
 from eval._ship import pack_baselines
 from eval._subject import artifact_subject
+from eval._tune import Tuned
 from learned_opt import Artifact, Nominal
 from tasks import EvalTask, FamilySpec, load_suite
 from tasks.families import MLP
@@ -131,7 +141,11 @@ def test_a_sample_of_packed_runs_is_what_running_them_gives(tiny, packed):
 def test_packed_runs_are_all_of_the_protocol(packed):
     _, rows = packed
     report = [row for row in rows if row["stage"] == "report"]
-    assert len(report) == len(TASKS) * len(CHOSEN) * len(REPORT_SEEDS)
+    # The frozen AdamW's too.
+    keys = {row["key"] for row in report}
+    for seed in REPORT_SEEDS:
+        trial = Trial(TASKS[0], frozen_setting(), seed)
+        assert run_key(baseline_identity(CHOSEN[1]), trial, "report") in keys
     assert {row["optimizer"] for row in rows} == {"adam_default", "adamw"}
     tune = [row for row in rows if row["stage"] == "tune"]
     assert {row["seed"] for row in tune} == {0, 1, 2}
@@ -177,22 +191,26 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
     cost = {name: Cost(1.0, 0.1, 1.0, 0.5, 1.0, 8, 8, 1.0, 5) for name in ("learned", "adamw")}
     watched = []
     tiny.setattr(
-        eval._evaluate, "measure_costs", lambda *a, **k: (CostRow("1M", 1, 128, "", cost),)
+        eval._measured, "measure_costs", lambda *a, **k: (CostRow("1M", 1, 128, "", cost),)
     )
     tiny.setattr(eval._evaluate, "grid", lambda: ())
     tiny.setattr(eval._evaluate, "grid_results", lambda *a, **k: ())
-    trace = eval._evaluate.trace
-    tiny.setattr(eval._evaluate, "trace", lambda *a, **k: watched.append(a) or trace(*a, **k))
+    trace = eval._measured.trace
+    tiny.setattr(eval._measured, "trace", lambda *a, **k: watched.append(a) or trace(*a, **k))
     optimizer = Nominal()
     artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {"name": "mine"})
     subject, folder = artifact_subject(artifact), tmp_path / "report"
-    report = evaluate(subject, "quickstart", folder, console=SILENT)
+    arguments = ["mine", "--suite", "quickstart"]
+    report = evaluate(subject, "quickstart", folder, arguments=arguments, console=SILENT)
     seeds = len(TASKS) * len(REPORT_SEEDS)
-    # Of its own: at the right horizon and at three wrong ones; and the frozen AdamW's.
-    count = 4 * seeds + seeds
-    assert report["merged"] == {"runs": len(rows) + count, "shipped": len(rows), "conflicts": 0}
+    # Of its own: at the right horizon and at three wrong ones.
+    count = 4 * seeds
+    want = {"runs": len(rows) + count, "shipped": len(rows), "conflicts": 0}
+    assert report["merged"].items() >= want.items()
+    assert report["merged"]["machines"] == [f"cpu, jax {jax.__version__}"]
+    assert report["arguments"] == ["mine", "--suite", "quickstart"]
     lines = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
-    assert {line["optimizer"] for line in lines} == {"mine", "adamw"}
+    assert {line["optimizer"] for line in lines} == {"mine"}
     assert len(lines) == count
     assert {line.get("told", 1.0) for line in lines} == {1.0, 0.5, 2.0, 10.0}
     assert report["verdict"].keys() == {"adam_default", "adamw", "adamw_frozen"}
@@ -201,7 +219,7 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
     }  # fmt: skip
     assert len(watched) == 2
     tiny.setattr(Runner, "__call__", lambda *a, **k: pytest.fail("ran"))
-    again = evaluate(subject, "quickstart", folder, console=SILENT)
+    again = evaluate(subject, "quickstart", folder, arguments=arguments, console=SILENT)
     assert {**again, "seconds": 0} == {**report, "seconds": 0}
     assert len(watched) == 2  # neither runs nor measurements are repeated
     with pytest.raises(FolderError, match="already holds another run"):
@@ -221,10 +239,66 @@ def test_the_baselines_side_of_the_grid_ships_too(monkeypatch, tmp_path):
     optimizer = Nominal()
     subject = artifact_subject(Artifact(optimizer, optimizer.init(jax.random.key(0)), {}))
     archive = Archive(tmp_path / "runs.jsonl", [file])
-    found = eval._evaluate._grid(subject, archive, SILENT)
+    text = io.StringIO()
+    console = rich.console.Console(file=text, width=200)
+    found, fresh = eval._evaluate._grid(subject, archive, console)
     assert len(found) == 3
+    assert {row["seed"] for row in fresh} == set(REPORT_SEEDS)
+    assert len({row["key"] for row in fresh}) == len(fresh)
+    assert text.getvalue().startswith("1/1 optimizers, ")
+    assert text.getvalue().endswith(" runs, grid done\n")
     assert len(recorder.asked) - made == 3 * len(REPORT_SEEDS)
     assert {row["optimizer"] for row in archive.rows.values()} == {"adamw", subject.identity.name}
+
+
+def test_runs_of_a_cell_that_diverge_are_failures(monkeypatch, tmp_path):
+    """One cell: every run of fresh seeds is handed on, with its losses that are not finite."""
+    monkeypatch.setattr(eval._evaluate, "grid", lambda: grid()[:1])
+    healthy, diverging = Recorder(), Recorder(np.nan)
+
+    def runner(runner, trials, *, report=False):
+        learned = trials[0].hyper == Hyper(1.0)
+        return (diverging if learned else healthy)(trials, report=report)
+
+    monkeypatch.setattr(Runner, "__call__", runner)
+    optimizer = Nominal()
+    subject = artifact_subject(Artifact(optimizer, optimizer.init(jax.random.key(0)), {}))
+    (cell,), rows = eval._evaluate._grid(subject, Archive(tmp_path / "runs.jsonl"), SILENT)
+    bad = [row for row in rows if row["valid_loss"] is None]
+    assert cell["diverged"] == len(bad) == len(REPORT_SEEDS)
+    assert {(row["optimizer"], row["task"]) for row in bad} == {(subject.identity.name, "grid")}
+    assert [row["seed"] for row in bad] == list(REPORT_SEEDS)
+    # AdamW's are retuned and transferred at once in the base: once each.
+    assert len(rows) == 2 * len(REPORT_SEEDS)
+
+
+def test_measurements_are_made_again_where_what_they_depend_on_differs(monkeypatch):
+    optimizer = Nominal()
+    artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {"name": "mine"})
+    subject = artifact_subject(artifact)
+
+    def headline(lr):
+        tuned = {"tiny": Tuned(Hyper(lr), 1, 0, ())}
+        return Contestant("adamw", "", "baseline", False, tuned, [])
+
+    def key():
+        return eval._measured._key(subject, headline(0.1), "whole")
+
+    first = key()
+    assert json.loads(json.dumps(first)) == first == key()
+    others = [
+        eval._measured._key(subject, headline(0.2), "whole"),
+        eval._measured._key(subject, headline(0.1), "quick"),
+    ]
+    for owner, name, value in (
+        (eval._measured.platform, "node", lambda: "elsewhere"),
+        (eval._measured, "describe_device", lambda: "1 x gpu (H100)"),
+        (eval._measured, "source_hash", lambda *paths: "changed"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, value)
+            others.append(key())
+    assert all(other != first for other in others)
 
 
 @pytest.mark.slow
