@@ -31,13 +31,14 @@ from eval._contest import (
     Job,
     Plan,
     baseline_job,
+    baseline_jobs,
     run_jobs,
 )
 from eval._cost import Cost, CostRow
-from eval._evaluate import evaluate
+from eval._evaluate import evaluate, suite_plan
 from eval._frozen import frozen_setting
 from eval._grid import GRID, grid
-from eval._keys import COLUMNS, baseline_identity, run_key
+from eval._keys import COLUMNS, baseline_identity, data_fingerprint, run_key
 from eval._pack import FOLDER, shipped_file, unpack
 from eval._progress import Progress
 from eval._results import Contestant
@@ -299,6 +300,42 @@ def test_measurements_are_made_again_where_what_they_depend_on_differs(monkeypat
             patch.setattr(owner, name, value)
             others.append(key())
     assert all(other != first for other in others)
+
+
+TEXTS = {"prose": "83ea14f5df5451a8", "prose/24": "5249c88eaeb4a8d8"}
+"""Fingerprints of the data of the shipped runs that depend on the interpreter."""
+
+
+def readable(task):
+    """Whether this interpreter has the data of the shipped runs."""
+    name = task.spec.data
+    return name not in TEXTS or data_fingerprint(name) == TEXTS[name]
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.npz")), ids=lambda path: path.stem)
+def test_the_shipped_runs_are_complete_and_current(monkeypatch, tmp_path, path):
+    """All that an evaluation wants, of everyone but its subject, is found by its key."""
+    suite, tier = path.stem.rsplit("-", 1)
+    asked = []
+
+    def runner(runner, trials, *, report=False):
+        asked.extend(f"{trial.task.name}, seed {trial.seed}" for trial in trials)
+        return Recorder()(trials, report=report)
+
+    monkeypatch.setattr(Runner, "__call__", runner)
+    archive = Archive(tmp_path / "runs.jsonl", [path])
+    if suite == GRID:
+        cells = tuple(cell for cell in grid() if readable(cell.task))
+        monkeypatch.setattr(eval._ship, "grid", lambda: cells)
+        eval._ship._run_grid(archive, SILENT)
+    else:
+        whole = suite_plan(suite, tier)
+        tasks, variants = (tuple(filter(readable, some)) for some in (whole.tasks, whole.variants))
+        names = {task.name for task in tasks}
+        plan = Plan(tasks, tuple(v for v in variants if v.variant_of in names))
+        for job in baseline_jobs(BASELINES).values():
+            job.make(plan, archive)
+    assert not asked, f"{len(asked)} runs are missing; make them: python -m eval baselines"
 
 
 @pytest.mark.slow
