@@ -18,6 +18,7 @@ from processes import ROOT
 
 import eval._contest
 import eval._evaluate
+import eval._frozen
 import eval._measured
 import eval._progress
 import eval._ship
@@ -422,6 +423,19 @@ def test_progress_says_how_far_and_how_long(monkeypatch):
     progress.runs(0, 400)
     progress.advance("Adam")
     assert text.getvalue().splitlines()[1] == "1/3 optimizers, 1,200 of about 1,200 runs, Adam done"
+
+
+def test_the_choice_of_the_frozen_setting_says_how_far_it_is(monkeypatch, tmp_path):
+    text, recorder = io.StringIO(), Recorder()
+    monkeypatch.setattr(eval._frozen, "load_suite", lambda name: TASKS)
+    monkeypatch.setattr(eval._frozen, "FILE", tmp_path / "frozen.json")
+    monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
+    console = rich.console.Console(file=text, width=200)
+    chosen = eval._frozen.choose_setting(tmp_path / "runs", console=console)
+    # The least loss that is made up is that of the least rate.
+    assert chosen.lr == 1e-4
+    assert len(recorder.asked) == 7 * 5 * 3
+    assert text.getvalue().startswith("1/1 optimizers, 105 of 105 runs, AdamW, tuned done\n")
 
 
 # --- the command -------------------------------------------------------------------------------
