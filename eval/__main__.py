@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
         "and schedule-free AdamW tuned for each task, on fresh seeds, and write a report.",
         epilog=COMMANDS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "artifact",
@@ -116,9 +117,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     make, run = commands.get(argv[0] if argv else "", (parser, _evaluate))
     chosen = make()
     args = chosen.parse_args(argv if run is _evaluate else argv[1:])
+    args.words = without_folder(argv)
     if run is _evaluate and (args.artifact is None) == (args.optimizer is None):
         chosen.error("give either an artifact or --optimizer MODULE:FUNCTION")
     return _guarded(run, args)
+
+
+def without_folder(words: Sequence[str]) -> list[str]:
+    """The words of a command without --out and what it is."""
+    kept, rest = [], iter(words)
+    for word in rest:
+        if word == "--out":
+            next(rest, None)
+        elif not word.startswith("--out="):
+            kept.append(word)
+    return kept
 
 
 def _guarded(run: Callable[..., None], args: argparse.Namespace) -> int:
@@ -162,6 +175,7 @@ def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
         tuned_rivals=[learned_opt.load(name) for name in args.tuned_rival],
         quick=args.quick,
         smoke=args.smoke,
+        arguments=args.words,
         console=console,
     )
     console.print(f"\n{report['sentence']}\n", highlight=False, markup=False)

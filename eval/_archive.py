@@ -4,7 +4,7 @@ import concurrent.futures
 import json
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ._run import Curve, Trial
 RTOL = 1e-3
 """Two machines that ran the same run may differ by this much, relatively, in validation loss."""
 
-REQUIRED = {"key", "stage", "task", "optimizer", "seed", "valid_loss"}
+REQUIRED = {"key", "stage", "task", "optimizer", "seed", "device", "jax", "valid_loss"}
 CURVES = {"steps", "train_curve", "valid_curve", "test_curve"}
 
 MOST_AT_ONCE = 144
@@ -61,7 +61,8 @@ class Archive:
         self.conflicts = 0
         self.notes: list[str] = []
         self.watch: Callable[[int, int], None] = lambda found, made: None
-        self._lock = threading.Lock()
+        self._making: set[str] = set()
+        self._lock = threading.Condition()
         self._stopped = threading.Event()
         for file in base:
             self._join(unpack(file) if file.exists() else [])
@@ -91,19 +92,13 @@ class Archive:
           CancelledError: `stop` was called.
         """
         keys = [run_key(identity, trial, stage) for trial in trials]
-        pairs = zip(keys, trials, strict=True)
-        missing = {key: trial for key, trial in pairs if key not in self.rows}
-        self.watch(len(set(keys)) - len(missing), 0)
-        for part in _parts(missing):
-            if self._stopped.is_set():
-                raise concurrent.futures.CancelledError
-            curves = runner(list(part.values()), report=stage == "report")
-            self._append(
-                _row(key, stage, identity, trial, curve)
-                for (key, trial), curve in zip(part.items(), curves, strict=True)
-            )
-            self.watch(0, len(part))
-        self.used |= set(keys)
+        wanted = dict(zip(keys, trials, strict=True))
+        found = len(wanted.keys() & self.rows.keys())
+        self.watch(found, 0)
+        made = self._make(identity, runner, wanted, stage)
+        # The others were made meanwhile by another thread.
+        self.watch(len(wanted) - found - made, 0)
+        self.used |= wanted.keys()
         # The same run may have been made under another name, or before a field was there.
         return [
             self.rows[key] | row_fields(trial) | {"optimizer": identity.name}
@@ -112,12 +107,54 @@ class Archive:
 
     def stop(self) -> None:
         """Let every `run`, in whatever thread, end after the task that it is at."""
-        self._stopped.set()
+        with self._lock:
+            self._stopped.set()
+            self._lock.notify_all()
 
-    def facts(self) -> dict[str, int]:
-        """Numbers of runs used, of those of them that were shipped, and of conflicts."""
-        shipped = len(self.used & self.shipped)
-        return {"runs": len(self.used), "shipped": shipped, "conflicts": self.conflicts}
+    def facts(self) -> dict[str, Any]:
+        """Of the runs used: how many, how many of them shipped, what ran them; and conflicts."""
+        used = [self.rows[key] for key in self.used]
+        return {
+            "runs": len(used),
+            "shipped": len(self.used & self.shipped),
+            "conflicts": self.conflicts,
+            "machines": sorted({f"{row['device']}, jax {row['jax']}" for row in used}),
+        }
+
+    def _make(
+        self, identity: Identity, runner: Run, wanted: Mapping[str, Trial], stage: str
+    ) -> int:
+        """Make those of the wanted rows that are missing; how many. Returns when all are there.
+
+        What another thread is making is waited for, and made if that thread fails.
+        """
+        made = 0
+        while True:
+            with self._lock:
+                missing = {k: trial for k, trial in wanted.items() if k not in self.rows}
+                if not missing:
+                    return made
+                if self._stopped.is_set():
+                    raise concurrent.futures.CancelledError
+                mine = {k: trial for k, trial in missing.items() if k not in self._making}
+                if not mine:
+                    self._lock.wait()
+                self._making |= mine.keys()
+            try:
+                for part in _parts(mine):
+                    if self._stopped.is_set():
+                        raise concurrent.futures.CancelledError
+                    curves = runner(list(part.values()), report=stage == "report")
+                    self._append(
+                        _row(key, stage, identity, trial, curve)
+                        for (key, trial), curve in zip(part.items(), curves, strict=True)
+                    )
+                    made += len(part)
+                    self.watch(0, len(part))
+            finally:
+                with self._lock:
+                    self._making -= mine.keys()
+                    self._lock.notify_all()
 
     def _append(self, rows: Iterator[dict[str, Any]]) -> None:
         new = {row["key"]: row for row in rows}

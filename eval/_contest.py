@@ -13,7 +13,8 @@ from learned_opt import Artifact
 from tasks import EvalTask
 
 from ._archive import Archive, loss_of
-from ._baselines import ADAMW, Baseline, Hyper
+from ._baselines import ADAMW, Baseline, Hyper, weights
+from ._frozen import frozen_setting
 from ._keys import Identity, artifact_identity, baseline_identity
 from ._progress import Progress
 from ._results import Contestant, Row
@@ -63,12 +64,9 @@ class Job:
     runs: Callable[[Plan], int]
 
 
-def baseline_job(
-    row: Baseline, name: str = "", role: Any = "baseline", identity: Any = None
-) -> Job:
+def baseline_job(row: Baseline, role: Any = "baseline", identity: Any = None) -> Job:
     """Tune a row on every task, run it on fresh seeds, and as tuned on the variants."""
     identity = identity or baseline_identity(row)
-    name = name or row.name
 
     def make(plan: Plan, archive: Archive) -> Entry:
         runner = Runner(row.transform, row.eval_params)
@@ -97,9 +95,37 @@ def frozen_job(hyper: Hyper) -> Job:
     return Job(make, _fresh)
 
 
-def rival_job(artifact: Artifact) -> Job:
+def baseline_jobs(rows: Sequence[Baseline]) -> dict[str, Job]:
+    """All jobs of an evaluation but the subject's: those of the rows, and the frozen AdamW's.
+
+    That one goes with AdamW, whose name its runs bear.
+    """
+    jobs = {row.name: baseline_job(row) for row in rows}
+    return jobs | ({"adamw_frozen": frozen_job(frozen_setting())} if ADAMW.name in jobs else {})
+
+
+def rival_jobs(
+    rivals: Sequence[Artifact] = (), tuned_rivals: Sequence[Artifact] = ()
+) -> dict[str, Job]:
+    """Other learned optimizers, see `rival_job` and `tuned_rival_job`; one job each, by name.
+
+    The name is the artifact's title, with some of its hash where two artifacts share a title.
+    """
+    titles: dict[str, set[str]] = {}
+    for artifact in (*rivals, *tuned_rivals):
+        titles.setdefault(_title(artifact), set()).add(artifact.sha256)
+
+    def unique(artifact: Artifact) -> str:
+        title = _title(artifact)
+        return f"{title} {artifact.sha256[:6]}" if len(titles[title]) > 1 else title
+
+    jobs = {f"rival:{unique(a)}": rival_job(a, unique(a)) for a in rivals}
+    return jobs | {f"rival:{unique(a)}:tuned": tuned_rival_job(a, unique(a)) for a in tuned_rivals}
+
+
+def rival_job(artifact: Artifact, title: str = "") -> Job:
     """Another learned optimizer, untuned."""
-    title = str(artifact.card.get("name", artifact.optimizer.name))
+    title = title or _title(artifact)
 
     def make(plan: Plan, archive: Archive) -> Entry:
         runner = Runner(lambda hyper, steps: learned_opt.learned(artifact, num_steps=steps))
@@ -111,23 +137,26 @@ def rival_job(artifact: Artifact) -> Job:
     return Job(make, _fresh)
 
 
-def tuned_rival_job(artifact: Artifact) -> Job:
+def tuned_rival_job(artifact: Artifact, title: str = "") -> Job:
     """Another learned optimizer whose learning rate, schedule and decay are tuned like AdamW's."""
-    title = str(artifact.card.get("name", artifact.optimizer.name))
+    title = title or _title(artifact)
 
     def make(lr: Any, wd: Any, extra: Any) -> Any:
         del extra
         return optax.chain(
             learned_opt.scale_by_learned(artifact, num_steps=1_000_000_000),
-            optax.add_decayed_weights(wd),
+            optax.add_decayed_weights(wd, weights),
             optax.scale_by_learning_rate(lr),
         )
 
-    row = dataclasses.replace(
-        ADAMW, name=f"rival:{title}", label=f"{title}, tuned", make=make, lrs=(1e-4, 1e-1)
-    )
-    facts = artifact_identity(artifact).facts | {"tuned": 1}
-    return baseline_job(row, role="rival", identity=Identity(row.name, facts))
+    name, label = f"rival:{title}:tuned", f"{title}, tuned"
+    row = dataclasses.replace(ADAMW, name=name, label=label, make=make, lrs=(1e-4, 1e-1))
+    facts = artifact_identity(artifact).facts | {"tuned": 2}
+    return baseline_job(row, role="rival", identity=Identity(name, facts))
+
+
+def _title(artifact: Artifact) -> str:
+    return str(artifact.card.get("name", artifact.optimizer.name))
 
 
 def learned_job(subject: Subject) -> Job:
@@ -150,8 +179,8 @@ def learned_job(subject: Subject) -> Job:
         variants = run(
             [Trial(task, UNTUNED, seed) for task in plan.variants for seed in plan.seeds]
         )
-        tuned = {task.name: Tuned(UNTUNED, 0, 0, ()) for task in plan.tasks}
-        label = f"{subject.name}, untuned"
+        tuned = {task.name: Tuned(UNTUNED, subject.trials, 0, ()) for task in plan.tasks}
+        label = f"{subject.name}, {'tuned' if subject.trials else 'untuned'}"
         found = Contestant("learned", label, "learned", subject.horizon_free, tuned, rows)
         return Entry(found, variants, wrong)
 

@@ -1,6 +1,8 @@
 """What a step costs: one task, jit with donated buffers, the same measurement for everyone."""
 
+import contextlib
 import math
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from checkpoints import describe_device
 from tasks import EvalTask, FamilySpec, inner_init, inner_step
 from tasks.families import MLP
 
@@ -51,7 +52,7 @@ class Cost(NamedTuple):
 class CostRow(NamedTuple):
     """A network at a batch size: `parameters` is their number, `costs` has one entry an optimizer.
 
-    `device`: what the steps ran on, for example "2 x cpu (x86_64)".
+    `device`: what the steps ran on, for example "cpu (x86_64)".
     """
 
     network: str
@@ -72,8 +73,11 @@ def measure_costs(
     *,
     batch_sizes: Sequence[int] = BATCH_SIZES,
     seconds: float = 1.0,
+    devices: Sequence[Any] = (),
 ) -> tuple[CostRow, ...]:
     """Time training steps of every optimizer, on every network at every batch size.
+
+    On one device of each kind that there is, the accelerator first.
 
     After WARM_UP steps come ROUNDS rounds of STEPS steps: fewer where a round would outlast
     `seconds`, but at least one. Rounds of the optimizers alternate, so that a busy machine disturbs
@@ -84,28 +88,58 @@ def measure_costs(
       networks: name -> width.
       batch_sizes: examples a step.
       seconds: most that a round, and that the warm-up, should take.
+      devices: instead of those.
     """
     rows = []
-    for network, width in networks.items():
-        problem = MLP(max_width=width, widths=(width, width))
-        for batch_size in batch_sizes:
-            family = FamilySpec(problem, "digits", batch_size).build()
-            task = family.member(width=width, depth=2, activation=0, gain=1.0)
-            costs = _time(family, task, optimizers, seconds)
-            size = sum(math.prod(p.shape) for p in jax.tree.leaves(_shapes(task)))
-            rows.append(CostRow(network, size, batch_size, describe_device(), costs))
+    for device in devices or every_kind():
+        for network, width in networks.items():
+            problem = MLP(max_width=width, widths=(width, width))
+            for batch_size in batch_sizes:
+                family = FamilySpec(problem, "digits", batch_size).build()
+                task = family.member(width=width, depth=2, activation=0, gain=1.0)
+                costs = _time(family, task, optimizers, seconds, device)
+                size = sum(math.prod(p.shape) for p in jax.tree.leaves(_shapes(task)))
+                rows.append(CostRow(network, size, batch_size, device_label(device), costs))
     return tuple(rows)
+
+
+def every_kind() -> list[Any]:
+    """One device of each kind: the first of the default ones, and the CPU where it may be used."""
+    found = jax.devices()[:1]
+    if found[0].platform != "cpu":
+        with contextlib.suppress(RuntimeError):  # JAX_PLATFORMS may leave it out
+            found += jax.devices("cpu")[:1]
+    return found
+
+
+def device_label(device: Any) -> str:
+    """For example "cpu (x86_64)"."""
+    kind = platform.machine() if device.platform == "cpu" else device.device_kind
+    return f"{device.platform} ({kind})"
 
 
 def measure_step(
     task: EvalTask, optimizers: Mapping[str, optax.GradientTransformation], *, seconds: float = 1.0
 ) -> dict[str, float]:
     """Microseconds of a training step of this task, by optimizer; see `measure_costs`."""
-    costs = _time(task.family.without_test(), task.member, optimizers, seconds)
+    device = jax.devices()[0]
+    costs = _time(task.family.without_test(), task.member, optimizers, seconds, device)
     return {name: cost.step for name, cost in costs.items()}
 
 
 def _time(
+    family: Any,
+    task: Any,
+    optimizers: Mapping[str, optax.GradientTransformation],
+    seconds: float,
+    device: Any,
+) -> dict[str, Cost]:
+    family, task = jax.device_put((family, task), device)
+    with jax.default_device(device):
+        return _alternate(family, task, optimizers, seconds)
+
+
+def _alternate(
     family: Any,
     task: Any,
     optimizers: Mapping[str, optax.GradientTransformation],

@@ -13,8 +13,9 @@ from tasks import load_suite
 from ._archive import Archive, loss_of
 from ._baselines import ADAMW, Hyper
 from ._keys import baseline_identity
+from ._progress import Progress
 from ._run import Runner
-from ._tune import tune_frozen
+from ._tune import TUNE_SEEDS, frozen_settings, tune_frozen
 
 FILE = Path(__file__).with_name("archive") / "frozen.json"
 SUITE = "META_VALID_V1"
@@ -41,9 +42,16 @@ def choose_setting(
     with hold_folder(folder):
         archive = Archive(folder / "runs.jsonl")
         runner, identity = Runner(ADAMW.transform, ADAMW.eval_params), baseline_identity(ADAMW)
-        tuned = tune_frozen(
-            ADAMW, tasks, lambda ts: [loss_of(r) for r in archive.run(identity, runner, ts, "tune")]
-        )
+        runs = len(frozen_settings(ADAMW)) * len(TUNE_SEEDS) * len(tasks)
+        progress = Progress(console, "AdamW, frozen", 1, runs)
+        archive.watch = progress.runs
+        with progress:
+            tuned = tune_frozen(
+                ADAMW,
+                tasks,
+                lambda ts: [loss_of(r) for r in archive.run(identity, runner, ts, "tune")],
+            )
+            progress.advance(ADAMW.label)
     choice = next(iter(tuned.values()))
     facts = {
         "hyper": choice.hyper._asdict(),

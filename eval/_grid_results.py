@@ -103,6 +103,12 @@ def grid_results(
     )
 
 
+def grid_runs(cells: Sequence[Cell], seeds: Sequence[int], baseline: Baseline = ADAMW) -> int:
+    """About how many runs `grid_baseline` takes, if no optimum lies at an edge."""
+    tuning = baseline.trials + len(baseline.grid) * (len(cells) - 1)
+    return len(TUNE_SEEDS) * tuning + 2 * len(seeds) * len(cells)
+
+
 class BaselineCells(NamedTuple):
     """`choices`: for every cell; `base`: settings of the base; losses are (cells, seeds)."""
 

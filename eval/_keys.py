@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+import learned_opt
 from learned_opt import Artifact
 from tasks import EvalTask, describe, load_dataset
 from tasks._spec import content_hash
@@ -43,8 +44,20 @@ def baseline_identity(baseline: Baseline) -> Identity:
 
 
 def artifact_identity(artifact: Artifact) -> Identity:
-    """A learned optimizer is the content of its file."""
-    return Identity(artifact.card.get("name", "learned"), {"artifact": artifact.sha256})
+    """A learned optimizer is the content of its file, and the sources that make it a rule."""
+    facts = {"artifact": artifact.sha256, "source": source_hash(Path(learned_opt.__file__).parent)}
+    return Identity(artifact.card.get("name", "learned"), facts)
+
+
+@functools.cache
+def source_hash(*paths: Path) -> str:
+    """16 hex digits over Python files, and over all in folders; line ends do not count."""
+    digest = hashlib.sha256()
+    for path in paths:
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            name = file.relative_to(path.parent).as_posix()
+            digest.update(f"{name}\0{file.read_text(encoding='utf-8')}\0".encode())
+    return digest.hexdigest()[:16]
 
 
 def factory_identity(factory: Callable[..., Any]) -> Identity:

@@ -67,6 +67,8 @@ class Results:
       misinformed: horizon told over the true one -> runs of the learned optimizer.
       step_us: task -> optimizer -> microseconds of a training step, of those that were timed.
       extra: parts that are JSON already: grid, traces, cost, meta_training, merged.
+      grid_rows: runs of fresh seeds in the cells of the generalisation grid, everyone's.
+      arguments: words of the command that makes the report, without its folder.
     """
 
     subject: dict[str, Any]
@@ -78,6 +80,8 @@ class Results:
     misinformed: Mapping[float, Sequence[Row]] = dataclasses.field(default_factory=dict)
     step_us: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    grid_rows: Sequence[Row] = ()
+    arguments: Sequence[str] = ()
 
     @property
     def baselines(self) -> list[Contestant]:

@@ -11,10 +11,10 @@ from tasks.suites import Tier
 
 from ._archive import Archive
 from ._baselines import ADAMW, BASELINES, Baseline
-from ._contest import REPORT_SEEDS, baseline_job, run_jobs
+from ._contest import REPORT_SEEDS, baseline_jobs, run_jobs
 from ._evaluate import suite_plan
 from ._grid import GRID, grid
-from ._grid_results import grid_baseline
+from ._grid_results import grid_baseline, grid_runs
 from ._keys import baseline_identity
 from ._pack import pack, shipped_file
 from ._progress import Progress
@@ -39,6 +39,8 @@ def pack_baselines(
     console: rich.console.Console | None = None,
 ) -> Path:
     """Tune the baselines on a suite, run them on fresh seeds, pack all runs; returns the file.
+
+    Among them are AdamW's under the one setting that is the same on all tasks.
 
     The suite GRID has the cells of the generalisation grid, and one baseline, the headline's.
 
@@ -68,7 +70,7 @@ def pack_baselines(
             _run_grid(archive, console)
         else:
             plan = suite_plan(suite, tier)
-            jobs = {row.name: baseline_job(row) for row in chosen}
+            jobs = baseline_jobs(chosen)
             runs = sum(job.runs(plan) for job in jobs.values())
             run_jobs(jobs, plan, archive, Progress(console, "Baselines", len(jobs), runs))
         names = {row.name for row in chosen}
@@ -82,8 +84,12 @@ def pack_baselines(
 
 
 def _run_grid(archive: Archive, console: rich.console.Console) -> None:
-    console.print("Generalisation grid", style="dim")
     identity, runner = baseline_identity(ADAMW), Runner(ADAMW.transform, ADAMW.eval_params)
-    grid_baseline(
-        grid(), lambda name, trials: archive.run(identity, runner, trials, "tune"), REPORT_SEEDS
-    )
+    cells = grid()
+    progress = Progress(console, "Generalisation grid", 1, grid_runs(cells, REPORT_SEEDS))
+    archive.watch = progress.runs
+    with progress:
+        grid_baseline(
+            cells, lambda name, trials: archive.run(identity, runner, trials, "tune"), REPORT_SEEDS
+        )
+        progress.advance(ADAMW.label)

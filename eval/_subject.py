@@ -1,11 +1,15 @@
 """What is judged: an artifact, or anyone's function num_steps -> optax.GradientTransformation."""
 
 import dataclasses
+import functools
 import importlib
 import sys
 from collections.abc import Callable
 from typing import Any, Literal
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
 import learned_opt
@@ -35,6 +39,11 @@ class Subject:
     horizon_free: bool = False
 
     @property
+    def trials(self) -> int:
+        """Settings that were tried on a task before this one was chosen, as the card says."""
+        return int(self.card.get("trials", 0))
+
+    @property
     def digest(self) -> str:
         """The hash that sets it apart."""
         facts = self.identity.facts
@@ -48,7 +57,7 @@ class Subject:
             "identity": self.digest if self.kind == "artifact" else self.identity.facts["factory"],
             "digest": self.digest,
             "card": self.card,
-            "trials": 0,
+            "trials": self.trials,
             "horizon_free": self.horizon_free,
         }
 
@@ -95,6 +104,40 @@ def factory_subject(where: str) -> Subject:
             f"--optimizer {where} must return an optax.GradientTransformation for a number of "
             f"steps, got {type(made).__name__}"
         )
-    return Subject(
-        name, "factory", identity, lambda steps: optax.with_extra_args_support(factory(steps)), {}
+
+    def make(steps: Any) -> optax.GradientTransformationExtraArgs:
+        return optax.with_extra_args_support(factory(steps))
+
+    return Subject(name, "factory", identity, make, {}, ignores_horizon(make))
+
+
+def ignores_horizon(make: Callable[[Any], optax.GradientTransformationExtraArgs]) -> bool:
+    """Whether the updates are the same whatever the number of steps: tried, not proved.
+
+    The same 40 gradients go to the optimizer for 32 steps and to that for 3,200: its warm-up, its
+    decay and what it does at the horizon would all show. An optimizer that cannot be tried, because
+    it wants parameters of its own kind, counts as one that is told the number of steps.
+    """
+    draw = functools.partial(jax.random.normal, jax.random.key(0))
+    params = {"layer": {"w": draw((4, 3)), "b": draw((3,))}}
+    grads = {"layer": {"w": draw((40, 4, 3)), "b": draw((40, 3))}}
+
+    def updates(steps: Any) -> Any:
+        tx = make(steps)
+
+        def step(carry: Any, grad: Any) -> Any:
+            params, state = carry
+            update, state = tx.update(grad, state, params, value=jnp.ones(()))
+            return (optax.apply_updates(params, update), state), update
+
+        return jax.lax.scan(step, (params, tx.init(params)), grads)[1]
+
+    try:
+        run = jax.jit(updates)
+        short, long = run(jnp.int32(32)), run(jnp.int32(3200))
+    except Exception:
+        return False
+    return all(
+        np.array_equal(a, b, equal_nan=True)
+        for a, b in zip(jax.tree.leaves(short), jax.tree.leaves(long), strict=True)
     )

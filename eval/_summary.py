@@ -54,6 +54,7 @@ def summarise(results: Results) -> dict[str, Any]:
         "suite_hash": results.suite["hash"],
         "tier": results.suite["tier"],
         "smoke": results.suite["smoke"],
+        "arguments": list(results.arguments),
         "seeds": len(learned.of(tasks[0].name)),
         "tune_seeds": len(TUNE_SEEDS),
         "headline": HEADLINE,

@@ -96,17 +96,21 @@ def tune_frozen(
 
     Returns: task name -> the same choice, with the task's own table.
     """
-    settings = [
-        Hyper(lr, wd, COSINE, baseline.extras[0])
-        for lr in baseline.grid
-        for wd in (0.0, *baseline.wds)
-    ]
     tables: dict[str, Table] = {task.name: {} for task in tasks}
-    _measure(tables, tasks, dict.fromkeys(tables, settings), final_losses)
+    _measure(tables, tasks, dict.fromkeys(tables, frozen_settings(baseline)), final_losses)
     chosen = choose_frozen(tables)
     return {
         name: Tuned(chosen, len(table), 0, tuple(table.items())) for name, table in tables.items()
     }
+
+
+def frozen_settings(baseline: Baseline) -> list[Hyper]:
+    """The settings that `tune_frozen` tries."""
+    return [
+        Hyper(lr, wd, COSINE, baseline.extras[0])
+        for lr in baseline.grid
+        for wd in (0.0, *baseline.wds)
+    ]
 
 
 def choose_frozen(tables: Mapping[str, Mapping[Hyper, float]]) -> Hyper:

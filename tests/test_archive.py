@@ -3,7 +3,9 @@
 import concurrent.futures
 import dataclasses
 import json
+import threading
 
+import jax
 import numpy as np
 import pytest
 from made_runs import LATER, RULE, SPEC, TASK, Recorder, trials, value
@@ -36,7 +38,8 @@ def test_runs_are_kept_task_by_task_and_never_repeated(tmp_path):
     again = Archive(path)
     assert again.run(RULE, recorder, trials(40), "report")[:38] == rows[:38]
     assert recorder.calls == [39, 3, 2, 2]
-    assert again.facts() == {"runs": 40, "shipped": 0, "conflicts": 0}
+    machine = f"{jax.devices()[0].device_kind}, jax {jax.__version__}"
+    assert again.facts() == {"runs": 40, "shipped": 0, "conflicts": 0, "machines": [machine]}
 
 
 def test_the_tune_stage_keeps_the_final_loss_alone(tmp_path):
@@ -79,6 +82,11 @@ def test_a_last_line_cut_anywhere_is_dropped_and_the_file_goes_on(tmp_path):
         assert len([json.loads(line) for line in path.read_text().splitlines()]) == 4
 
 
+def line(**changed):
+    row = dict.fromkeys(("key", "stage", "task", "optimizer", "device", "jax"), "x")
+    return json.dumps(row | {"stage": "tune", "seed": 0, "valid_loss": 1.0} | changed).encode()
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -86,9 +94,9 @@ def test_a_last_line_cut_anywhere_is_dropped_and_the_file_goes_on(tmp_path):
         b"\x00\x00\xff\xfe",
         b"[1, 2]",
         b'{"key": "x"}',
-        b'{"key": [], "stage": "tune", "task": "", "optimizer": "", "seed": 0, "valid_loss": 1}',
-        b'{"key": "x", "stage": "tune", "task": "", "optimizer": "", "seed": 0, "valid_loss": ""}',
-        b'{"key": "x", "stage": "report", "task": "", "optimizer": "", "seed": 0, "valid_loss": 1}',
+        line(key=[]),
+        line(valid_loss=""),
+        line(stage="report"),
     ],
 )
 def test_a_damaged_line_is_named_and_dropped(tmp_path, bad):
@@ -134,6 +142,72 @@ def test_stop_ends_runs_after_the_task_they_are_at(tmp_path):
     with pytest.raises(concurrent.futures.CancelledError):
         archive.run(RULE, runner, [*trials(5), *trials(5, OTHER)], "tune")
     assert len(Archive(archive.path).rows) == 5
+
+
+def test_machines_are_those_of_the_runs_that_are_used(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    Archive(path).run(RULE, Recorder(), trials(3), "tune")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[1] |= {"device": "NVIDIA H100", "jax": "0.9"}
+    lines[2] |= {"device": "not used", "jax": "0.9"}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    archive = Archive(path)
+    assert archive.facts()["machines"] == []
+    archive.run(RULE, Recorder(), trials(2), "tune")
+    here = f"{jax.devices()[0].device_kind}, jax {jax.__version__}"
+    assert archive.facts()["machines"] == sorted(["NVIDIA H100, jax 0.9", here])
+
+
+def test_two_threads_never_make_the_same_run(tmp_path):
+    """The second asks while the first is at it: it makes the rest, and waits for the first."""
+    archive, first, second = Archive(tmp_path / "runs.jsonl"), Recorder(), Recorder()
+    going, may_end, watched = threading.Event(), threading.Event(), []
+    archive.watch = lambda found, made: watched.append((found, made))
+
+    def slow(some, *, report):
+        going.set()
+        assert may_end.wait(30)
+        return first(some, report=report)
+
+    def other(some, *, report):
+        may_end.set()
+        return second(some, report=report)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        one = pool.submit(archive.run, RULE, slow, trials(3), "tune")
+        assert going.wait(30)
+        two = pool.submit(archive.run, RULE, other, trials(5), "tune")
+        assert two.result(30)[:3] == one.result(30)
+    assert [t.seed for t in first.asked] == [0, 1, 2]
+    assert [t.seed for t in second.asked] == [3, 4]
+    assert [sum(column) for column in zip(*watched, strict=True)] == [3, 5]
+    assert len(archive.path.read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_a_thread_fails_to_make_another_makes_unless_all_are_stopped(tmp_path, stopped):
+    archive, recorder = Archive(tmp_path / "runs.jsonl"), Recorder()
+    going, may_end = threading.Event(), threading.Event()
+
+    def failing(some, *, report):
+        going.set()
+        assert may_end.wait(30)
+        archive.stop() if stopped else None
+        raise ArithmeticError("no")
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        one = pool.submit(archive.run, RULE, failing, trials(3), "tune")
+        assert going.wait(30)
+        two = pool.submit(archive.run, RULE, recorder, trials(3), "tune")
+        may_end.set()
+        with pytest.raises(ArithmeticError):
+            one.result(30)
+        if stopped:
+            with pytest.raises(concurrent.futures.CancelledError):
+                two.result(30)
+        else:
+            assert len(two.result(30)) == 3
+    assert len(archive.rows) == len(recorder.asked) == (0 if stopped else 3)
 
 
 def test_files_beside_it_are_read_and_never_written(tmp_path):

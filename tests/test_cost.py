@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import platform
 import time
 
 import jax
@@ -74,7 +75,50 @@ def test_rows_are_json(rows):
         again = json.loads(json.dumps(row.to_json(), allow_nan=False))
         assert again["costs"]["adam"] == row.costs["adam"]._asdict()
         assert again["parameters"] == row.parameters
-        assert again["device"].startswith(f"{jax.device_count()} x {jax.default_backend()} (")
+        assert again["device"] == f"cpu ({platform.machine()})"
+
+
+def test_every_kind_of_device_is_timed(monkeypatch):
+    """Two devices of this machine, with the labels of two kinds: steps run where the row says."""
+    one, other = jax.devices()[:2]
+    monkeypatch.setattr(_cost, "device_label", lambda device: f"kind {device.id}")
+    at, real = [], _cost._Timer.warm_up
+
+    def spy(self, seconds):
+        real(self, seconds)
+        at.extend({x.device for x in jax.tree.leaves((self.state, self.carry))})
+
+    monkeypatch.setattr(_cost._Timer, "warm_up", spy)
+    found = measure_costs(
+        {"sgd": optax.sgd(1e-3)}, {"tiny": 4}, batch_sizes=(1,), seconds=0.0, devices=(other, one)
+    )
+    assert [row.device for row in found] == [f"kind {other.id}", f"kind {one.id}"]
+    assert at == [other, one]
+
+
+class Accelerator:
+    platform, device_kind = "gpu", "NVIDIA H100"
+
+
+@pytest.mark.parametrize("excluded", [False, True])
+def test_the_cpu_is_timed_beside_an_accelerator(monkeypatch, excluded):
+    """Unless JAX_PLATFORMS leaves it out."""
+    real = jax.devices
+
+    def devices(kind=None):
+        if kind is None:
+            return [Accelerator()] * 2
+        if excluded:
+            raise RuntimeError("Unknown backend cpu")
+        return real(kind)
+
+    monkeypatch.setattr(jax, "devices", devices)
+    labels = [_cost.device_label(device) for device in _cost.every_kind()]
+    assert labels == ["gpu (NVIDIA H100)", f"cpu ({platform.machine()})"][: 1 if excluded else 2]
+
+
+def test_where_there_is_a_cpu_alone_it_is_timed_once():
+    assert _cost.every_kind() == jax.devices()[:1]
 
 
 def test_a_slow_step_is_timed_less_often():

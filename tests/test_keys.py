@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import importlib.util
 import json
+import shutil
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -15,6 +17,7 @@ from made_runs import RULE, SPEC, TASK, Recorder, trials, value
 
 import eval._archive
 import eval._keys
+import learned_opt
 from eval import BASELINES, Hyper, Trial
 from eval._archive import Archive
 from eval._keys import (
@@ -24,6 +27,7 @@ from eval._keys import (
     factory_identity,
     fingerprint,
     run_key,
+    source_hash,
 )
 from learned_opt import Artifact, Nominal
 from tasks import load_dataset
@@ -197,8 +201,39 @@ def test_identities():
     optimizer = Nominal()
     thetas = [optimizer.init(jax.random.key(seed)) for seed in (0, 1)]
     first, second = (Artifact(optimizer, theta, {"name": "mine"}) for theta in thetas)
-    assert artifact_identity(first) == Identity("mine", {"artifact": first.sha256})
+    source = source_hash(Path(learned_opt.__file__).parent)
+    facts = {"artifact": first.sha256, "source": source}
+    assert artifact_identity(first) == Identity("mine", facts)
     assert artifact_identity(second).facts != artifact_identity(first).facts
+
+
+def test_changed_code_of_a_learned_optimizer_makes_its_runs_anew(tmp_path, monkeypatch):
+    """One character of any of its files, or a file more; not line ends, nor other files."""
+    room = tmp_path / "learned_opt"
+    shutil.copytree(Path(learned_opt.__file__).parent, room)
+
+    def found():
+        source_hash.cache_clear()
+        return source_hash(room)
+
+    before = found()
+    assert before == source_hash(Path(learned_opt.__file__).parent)
+    path = room / "optimizers" / "_nominal_rule.py"
+    text = path.read_text()
+    path.write_bytes(text.replace("\n", "\r\n").encode())
+    (room / "notes.txt").write_text("no code")
+    assert found() == before
+    path.write_text(text + "#")
+    assert found() != before
+    path.write_text(text)
+    (room / "parts" / "_new.py").write_text("")
+    assert found() != before
+    source_hash.cache_clear()
+    optimizer = Nominal()
+    artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {})
+    old = artifact_identity(artifact)
+    monkeypatch.setattr(eval._keys, "source_hash", lambda *paths: "changed")
+    assert key(identity=artifact_identity(artifact)) != key(identity=old)
 
 
 def test_a_factory_is_its_function_and_the_source_of_its_file(tmp_path):

@@ -18,22 +18,34 @@ from processes import ROOT
 
 import eval._contest
 import eval._evaluate
+import eval._frozen
+import eval._measured
 import eval._progress
 import eval._ship
 from checkpoints import FolderError
 from eval import BASELINES, Baseline, Hyper, Runner, Trial
 from eval.__main__ import main
 from eval._archive import Archive
-from eval._contest import REPORT_SEEDS, Entry, Job, Plan, baseline_job, run_jobs
+from eval._contest import (
+    REPORT_SEEDS,
+    Entry,
+    Job,
+    Plan,
+    baseline_job,
+    baseline_jobs,
+    run_jobs,
+)
 from eval._cost import Cost, CostRow
-from eval._evaluate import evaluate
+from eval._evaluate import evaluate, suite_plan
+from eval._frozen import frozen_setting
 from eval._grid import GRID, grid
-from eval._keys import COLUMNS, baseline_identity, run_key
+from eval._keys import COLUMNS, baseline_identity, data_fingerprint, run_key
 from eval._pack import FOLDER, shipped_file, unpack
 from eval._progress import Progress
 from eval._results import Contestant
 from eval._ship import pack_baselines
 from eval._subject import artifact_subject
+from eval._tune import Tuned
 from learned_opt import Artifact, Nominal
 from tasks import EvalTask, FamilySpec, load_suite
 from tasks.families import MLP
@@ -131,7 +143,11 @@ def test_a_sample_of_packed_runs_is_what_running_them_gives(tiny, packed):
 def test_packed_runs_are_all_of_the_protocol(packed):
     _, rows = packed
     report = [row for row in rows if row["stage"] == "report"]
-    assert len(report) == len(TASKS) * len(CHOSEN) * len(REPORT_SEEDS)
+    # The frozen AdamW's too.
+    keys = {row["key"] for row in report}
+    for seed in REPORT_SEEDS:
+        trial = Trial(TASKS[0], frozen_setting(), seed)
+        assert run_key(baseline_identity(CHOSEN[1]), trial, "report") in keys
     assert {row["optimizer"] for row in rows} == {"adam_default", "adamw"}
     tune = [row for row in rows if row["stage"] == "tune"]
     assert {row["seed"] for row in tune} == {0, 1, 2}
@@ -177,22 +193,26 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
     cost = {name: Cost(1.0, 0.1, 1.0, 0.5, 1.0, 8, 8, 1.0, 5) for name in ("learned", "adamw")}
     watched = []
     tiny.setattr(
-        eval._evaluate, "measure_costs", lambda *a, **k: (CostRow("1M", 1, 128, "", cost),)
+        eval._measured, "measure_costs", lambda *a, **k: (CostRow("1M", 1, 128, "", cost),)
     )
     tiny.setattr(eval._evaluate, "grid", lambda: ())
     tiny.setattr(eval._evaluate, "grid_results", lambda *a, **k: ())
-    trace = eval._evaluate.trace
-    tiny.setattr(eval._evaluate, "trace", lambda *a, **k: watched.append(a) or trace(*a, **k))
+    trace = eval._measured.trace
+    tiny.setattr(eval._measured, "trace", lambda *a, **k: watched.append(a) or trace(*a, **k))
     optimizer = Nominal()
     artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {"name": "mine"})
     subject, folder = artifact_subject(artifact), tmp_path / "report"
-    report = evaluate(subject, "quickstart", folder, console=SILENT)
+    arguments = ["mine", "--suite", "quickstart"]
+    report = evaluate(subject, "quickstart", folder, arguments=arguments, console=SILENT)
     seeds = len(TASKS) * len(REPORT_SEEDS)
-    # Of its own: at the right horizon and at three wrong ones; and the frozen AdamW's.
-    count = 4 * seeds + seeds
-    assert report["merged"] == {"runs": len(rows) + count, "shipped": len(rows), "conflicts": 0}
+    # Of its own: at the right horizon and at three wrong ones.
+    count = 4 * seeds
+    want = {"runs": len(rows) + count, "shipped": len(rows), "conflicts": 0}
+    assert report["merged"].items() >= want.items()
+    assert report["merged"]["machines"] == [f"cpu, jax {jax.__version__}"]
+    assert report["arguments"] == ["mine", "--suite", "quickstart"]
     lines = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
-    assert {line["optimizer"] for line in lines} == {"mine", "adamw"}
+    assert {line["optimizer"] for line in lines} == {"mine"}
     assert len(lines) == count
     assert {line.get("told", 1.0) for line in lines} == {1.0, 0.5, 2.0, 10.0}
     assert report["verdict"].keys() == {"adam_default", "adamw", "adamw_frozen"}
@@ -201,7 +221,7 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
     }  # fmt: skip
     assert len(watched) == 2
     tiny.setattr(Runner, "__call__", lambda *a, **k: pytest.fail("ran"))
-    again = evaluate(subject, "quickstart", folder, console=SILENT)
+    again = evaluate(subject, "quickstart", folder, arguments=arguments, console=SILENT)
     assert {**again, "seconds": 0} == {**report, "seconds": 0}
     assert len(watched) == 2  # neither runs nor measurements are repeated
     with pytest.raises(FolderError, match="already holds another run"):
@@ -221,10 +241,102 @@ def test_the_baselines_side_of_the_grid_ships_too(monkeypatch, tmp_path):
     optimizer = Nominal()
     subject = artifact_subject(Artifact(optimizer, optimizer.init(jax.random.key(0)), {}))
     archive = Archive(tmp_path / "runs.jsonl", [file])
-    found = eval._evaluate._grid(subject, archive, SILENT)
+    text = io.StringIO()
+    console = rich.console.Console(file=text, width=200)
+    found, fresh = eval._evaluate._grid(subject, archive, console)
     assert len(found) == 3
+    assert {row["seed"] for row in fresh} == set(REPORT_SEEDS)
+    assert len({row["key"] for row in fresh}) == len(fresh)
+    assert text.getvalue().startswith("1/1 optimizers, ")
+    assert text.getvalue().endswith(" runs, grid done\n")
     assert len(recorder.asked) - made == 3 * len(REPORT_SEEDS)
     assert {row["optimizer"] for row in archive.rows.values()} == {"adamw", subject.identity.name}
+
+
+def test_runs_of_a_cell_that_diverge_are_failures(monkeypatch, tmp_path):
+    """One cell: every run of fresh seeds is handed on, with its losses that are not finite."""
+    monkeypatch.setattr(eval._evaluate, "grid", lambda: grid()[:1])
+    healthy, diverging = Recorder(), Recorder(np.nan)
+
+    def runner(runner, trials, *, report=False):
+        learned = trials[0].hyper == Hyper(1.0)
+        return (diverging if learned else healthy)(trials, report=report)
+
+    monkeypatch.setattr(Runner, "__call__", runner)
+    optimizer = Nominal()
+    subject = artifact_subject(Artifact(optimizer, optimizer.init(jax.random.key(0)), {}))
+    (cell,), rows = eval._evaluate._grid(subject, Archive(tmp_path / "runs.jsonl"), SILENT)
+    bad = [row for row in rows if row["valid_loss"] is None]
+    assert cell["diverged"] == len(bad) == len(REPORT_SEEDS)
+    assert {(row["optimizer"], row["task"]) for row in bad} == {(subject.identity.name, "grid")}
+    assert [row["seed"] for row in bad] == list(REPORT_SEEDS)
+    # AdamW's are retuned and transferred at once in the base: once each.
+    assert len(rows) == 2 * len(REPORT_SEEDS)
+
+
+def test_measurements_are_made_again_where_what_they_depend_on_differs(monkeypatch):
+    optimizer = Nominal()
+    artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {"name": "mine"})
+    subject = artifact_subject(artifact)
+
+    def headline(lr):
+        tuned = {"tiny": Tuned(Hyper(lr), 1, 0, ())}
+        return Contestant("adamw", "", "baseline", False, tuned, [])
+
+    def key():
+        return eval._measured._key(subject, headline(0.1), "whole")
+
+    first = key()
+    assert json.loads(json.dumps(first)) == first == key()
+    others = [
+        eval._measured._key(subject, headline(0.2), "whole"),
+        eval._measured._key(subject, headline(0.1), "quick"),
+    ]
+    for owner, name, value in (
+        (eval._measured.platform, "node", lambda: "elsewhere"),
+        (eval._measured, "describe_device", lambda: "1 x gpu (H100)"),
+        (eval._measured, "source_hash", lambda *paths: "changed"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, value)
+            others.append(key())
+    assert all(other != first for other in others)
+
+
+TEXTS = {"prose": "83ea14f5df5451a8", "prose/24": "5249c88eaeb4a8d8"}
+"""Fingerprints of the data of the shipped runs that depend on the interpreter."""
+
+
+def readable(task):
+    """Whether this interpreter has the data of the shipped runs."""
+    name = task.spec.data
+    return name not in TEXTS or data_fingerprint(name) == TEXTS[name]
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.npz")), ids=lambda path: path.stem)
+def test_the_shipped_runs_are_complete_and_current(monkeypatch, tmp_path, path):
+    """All that an evaluation wants, of everyone but its subject, is found by its key."""
+    suite, tier = path.stem.rsplit("-", 1)
+    asked = []
+
+    def runner(runner, trials, *, report=False):
+        asked.extend(f"{trial.task.name}, seed {trial.seed}" for trial in trials)
+        return Recorder()(trials, report=report)
+
+    monkeypatch.setattr(Runner, "__call__", runner)
+    archive = Archive(tmp_path / "runs.jsonl", [path])
+    if suite == GRID:
+        cells = tuple(cell for cell in grid() if readable(cell.task))
+        monkeypatch.setattr(eval._ship, "grid", lambda: cells)
+        eval._ship._run_grid(archive, SILENT)
+    else:
+        whole = suite_plan(suite, tier)
+        tasks, variants = (tuple(filter(readable, some)) for some in (whole.tasks, whole.variants))
+        names = {task.name for task in tasks}
+        plan = Plan(tasks, tuple(v for v in variants if v.variant_of in names))
+        for job in baseline_jobs(BASELINES).values():
+            job.make(plan, archive)
+    assert not asked, f"{len(asked)} runs are missing; make them: python -m eval baselines"
 
 
 @pytest.mark.slow
@@ -311,6 +423,19 @@ def test_progress_says_how_far_and_how_long(monkeypatch):
     progress.runs(0, 400)
     progress.advance("Adam")
     assert text.getvalue().splitlines()[1] == "1/3 optimizers, 1,200 of about 1,200 runs, Adam done"
+
+
+def test_the_choice_of_the_frozen_setting_says_how_far_it_is(monkeypatch, tmp_path):
+    text, recorder = io.StringIO(), Recorder()
+    monkeypatch.setattr(eval._frozen, "load_suite", lambda name: TASKS)
+    monkeypatch.setattr(eval._frozen, "FILE", tmp_path / "frozen.json")
+    monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
+    console = rich.console.Console(file=text, width=200)
+    chosen = eval._frozen.choose_setting(tmp_path / "runs", console=console)
+    # The least loss that is made up is that of the least rate.
+    assert chosen.lr == 1e-4
+    assert len(recorder.asked) == 7 * 5 * 3
+    assert text.getvalue().startswith("1/1 optimizers, 105 of 105 runs, AdamW, tuned done\n")
 
 
 # --- the command -------------------------------------------------------------------------------

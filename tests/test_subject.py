@@ -7,16 +7,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made_runs import Recorder
 
+import eval._contest
+import eval._evaluate
 from eval.__main__ import main
 from eval._archive import Archive
-from eval._contest import REPORT_SEEDS, Plan, learned_job, tuned_rival_job
+from eval._baselines import Hyper
+from eval._contest import REPORT_SEEDS, Plan, learned_job, rival_jobs, tuned_rival_job
+from eval._run import Runner
 from eval._subject import artifact_subject, factory_subject
 from learned_opt import Artifact, Nominal, PerParamMLP
 from tasks import EvalTask, FamilySpec
 from tasks.families import MLP
 
 SOURCE = """
+import jax
 import optax
 
 def sgd(num_steps):
@@ -24,6 +30,24 @@ def sgd(num_steps):
 
 def number(num_steps):
     return 3
+
+def cosine(num_steps):
+    return optax.sgd(optax.cosine_decay_schedule(0.1, num_steps))
+
+def stops(num_steps):
+    return optax.sgd(lambda count: jax.numpy.where(count < num_steps, 0.1, 0.0))
+
+def warm(num_steps):
+    rate = lambda count: 0.1 * jax.numpy.minimum(1.0, (count + 1) / (0.05 * num_steps))
+    return optax.chain(optax.scale_by_adam(), optax.scale_by_learning_rate(rate))
+
+def adam(num_steps):
+    return optax.adam(lambda count: 0.1 / (1 + count))
+
+def picky(num_steps):
+    def init(params):
+        return params["linear"]
+    return optax.GradientTransformation(init, lambda updates, state, params: (updates, state))
 """
 NETWORK = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
 TASK = EvalTask("tiny", FamilySpec(NETWORK, "digits"), (("activation", 0),), 40)
@@ -86,6 +110,26 @@ def test_one_optimizer_is_judged(args, capsys, tmp_path):
     assert "give either an artifact or --optimizer MODULE:FUNCTION" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "free"),
+    [
+        ("sgd", True), ("adam", True), ("cosine", False), ("stops", False), ("warm", False),
+        ("picky", False),
+    ],
+)  # fmt: skip
+def test_a_function_that_never_uses_the_horizon_is_found_out(standard, module, name, free):
+    """By its updates; what cannot be tried counts as told."""
+    subject = factory_subject(f"{module}:{name}")
+    assert subject.horizon_free == subject.to_json()["horizon_free"] == free
+
+
+def test_trials_are_those_of_the_card():
+    optimizer = PerParamMLP()
+    assert artifact_subject(artifact(optimizer)).trials == 0
+    tuned = artifact_subject(artifact(optimizer, trials=7))
+    assert tuned.trials == tuned.to_json()["trials"] == 7
+
+
 def test_who_needs_no_horizon_is_found_out():
     assert not artifact_subject(artifact(Nominal(), name="a")).horizon_free
     assert artifact_subject(artifact(PerParamMLP(), name="b")).horizon_free
@@ -111,11 +155,67 @@ def test_a_tuned_rival_is_tuned_like_adamw(standard, tmp_path):
     plan = Plan((TASK,), seeds=REPORT_SEEDS[:2], told=())
     rival = artifact(PerParamMLP(), name="theirs")
     contestant = tuned_rival_job(rival).make(plan, Archive(tmp_path / "runs.jsonl")).contestant
-    assert (contestant.name, contestant.role) == ("rival:theirs", "rival")
+    assert (contestant.name, contestant.role) == ("rival:theirs:tuned", "rival")
     choice = contestant.tuned["tiny"]
     assert choice.trials >= 26
     assert {hyper.cosine for hyper, _ in choice.table} == {0.0, 1.0}
     assert len(contestant.rows) == 2
+
+
+def test_rivals_have_names_of_their_own():
+    """Untuned and tuned; two of one title by their hashes; the same one twice is one."""
+    first, other = (
+        Artifact(PerParamMLP(), PerParamMLP().init(jax.random.key(seed)), {"name": "x"})
+        for seed in (0, 1)
+    )
+    assert list(rival_jobs([first], [first])) == ["rival:x", "rival:x:tuned"]
+    assert list(rival_jobs([first, first])) == ["rival:x"]
+    names = [f"rival:x {one.sha256[:6]}" for one in (first, other)]
+    jobs = rival_jobs([first, other], [other])
+    assert list(jobs) == [*names, f"{names[1]}:tuned"]
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_the_name_of_a_rivals_job_is_the_contestants(monkeypatch, tmp_path, tuned):
+    recorder = Recorder()
+    monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
+    pair = [artifact(PerParamMLP(), name="x"), artifact(PerParamMLP(hidden=5), name="x")]
+    jobs = rival_jobs((), pair) if tuned else rival_jobs(pair)
+    plan = Plan((TASK,), seeds=REPORT_SEEDS[:2], told=())
+    found = [job.make(plan, Archive(tmp_path / "runs.jsonl")).contestant for job in jobs.values()]
+    assert [one.name for one in found] == list(jobs)
+    assert len({one.label for one in found}) == 2
+
+
+def test_a_tuned_rival_decays_what_adamw_decays(standard, monkeypatch):
+    """Weights, but no biases and no norms."""
+    made = []
+    monkeypatch.setattr(eval._contest, "baseline_job", lambda row, **kind: made.append(row))
+    tuned_rival_job(artifact(PerParamMLP(), name="x"))
+    (row,) = made
+    params = {"dense": {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}, "norm": {"scale": jnp.ones(2)}}
+    grads = jax.tree.map(jnp.ones_like, params)
+    plain, decayed = (
+        tx.update(grads, tx.init(params), params, value=jnp.ones(()))[0]
+        for tx in (row.transform(Hyper(0.1, wd), 10) for wd in (0.0, 0.5))
+    )
+    moved = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), plain, decayed)
+    assert moved["dense"]["w"] == pytest.approx(0.1 * 0.5, rel=1e-4)
+    assert (moved["dense"]["b"], moved["norm"]["scale"]) == (0, 0)
+
+
+def test_the_words_of_a_command_are_kept_but_for_its_folder(monkeypatch, tmp_path):
+    asked = {}
+
+    def evaluate(*arguments, **options):
+        asked.update(options)
+        return {"sentence": "", "seconds": 0}
+
+    monkeypatch.setattr(eval._evaluate, "evaluate", evaluate)
+    words = ["quickstart", "--suite", "quickstart", "--rival", "quickstart", "--quick"]
+    for folder in (["--out", str(tmp_path)], [f"--out={tmp_path}"]):
+        assert main([*words[:1], *folder, *words[1:]]) == 0
+        assert asked["arguments"] == words
 
 
 @pytest.mark.slow

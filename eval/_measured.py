@@ -1,0 +1,130 @@
+"""What is measured beside the runs: single runs that are watched, and what a step costs."""
+
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+import rich.console
+
+import learned_opt
+import tasks
+from checkpoints import describe_device, write_atomic
+from tasks import EvalTask
+
+from . import _cost, _trace
+from ._baselines import ADAMW, Hyper
+from ._contest import Plan
+from ._cost import BATCH_SIZES, NETWORKS, measure_costs, measure_step
+from ._keys import source_hash
+from ._results import Contestant
+from ._subject import Subject
+from ._trace import trace
+
+SECONDS = 1.0
+"""What a round of timed steps may take: 100 steps of up to 10 ms."""
+
+
+def measure(
+    out: Path,
+    subject: Subject,
+    plan: Plan,
+    contestants: Sequence[Contestant],
+    extent: str,
+    console: rich.console.Console,
+) -> dict[str, Any]:
+    """Traces and costs, kept in `measured.json` of the folder: they are no runs.
+
+    They are measured again where the subject, the code, the machine or AdamW's settings differ.
+
+    Args:
+      extent: "smoke", "quick", without steps of the tasks and on one network, or "whole".
+    """
+    headline = next(c for c in contestants if c.name == ADAMW.name)
+    path, key = out / "measured.json", _key(subject, headline, extent)
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    if kept.get("key") != key:
+        console.print("Watching single runs", style="dim")
+        kept = {"key": key, "traces": _traces(subject, plan, headline)}
+        console.print("Timing steps", style="dim")
+        kept["cost"] = _costs(subject, extent)
+        kept["step_us"] = _steps(subject, plan, headline) if extent == "whole" else {}
+        write_atomic(path, json.dumps(kept))
+    return {name: kept[name] for name in ("traces", "cost", "step_us")}
+
+
+def _key(subject: Subject, headline: Contestant, extent: str) -> list[Any]:
+    """What the measurements depend on, as JSON types."""
+    rooms = [Path(str(room.__file__)).parent for room in (learned_opt, tasks)]
+    source = source_hash(*rooms, Path(_cost.__file__), Path(_trace.__file__))
+    machine = [platform.node(), describe_device(), jax.__version__]
+    settings = {task: list(tuned.hyper) for task, tuned in sorted(headline.tuned.items())}
+    return [subject.digest, source, machine, settings, extent]
+
+
+def _traces(subject: Subject, plan: Plan, headline: Contestant) -> dict[str, Any]:
+    return {
+        task.name: {
+            name: _flat(trace(task, tx, seed=plan.seeds[0]).to_json())
+            for name, tx in _pair(subject, headline, task).items()
+        }
+        for task in plan.tasks
+    }
+
+
+def _steps(subject: Subject, plan: Plan, headline: Contestant) -> dict[str, dict[str, float]]:
+    """Microseconds of a step, by task and optimizer."""
+    return {
+        task.name: measure_step(task, _pair(subject, headline, task), seconds=SECONDS)
+        for task in plan.tasks
+    }
+
+
+def _pair(
+    subject: Subject, headline: Contestant, task: EvalTask
+) -> dict[str, optax.GradientTransformation]:
+    """The optimizer and the baseline that it is first compared with, as they ran on a task."""
+    hyper: Hyper = headline.tuned[task.name].hyper
+    return {
+        "learned": subject.make(task.horizon),
+        headline.name: ADAMW.transform(hyper, task.horizon),
+    }
+
+
+def _flat(traced: dict[str, Any]) -> dict[str, Any]:
+    """Of the whole tree, under the names of the report."""
+    names = {
+        "update_rms": "update", "relative": "relative", "effective_lr": "rate", "cosine": "cosine",
+    }  # fmt: skip
+    whole = traced["all"]
+    return {"steps": traced["steps"]} | {name: whole[old] for name, old in names.items()}
+
+
+def _costs(subject: Subject, extent: str) -> dict[str, Any]:
+    networks, batch_sizes, seconds = {
+        "smoke": ({"10k": NETWORKS["10k"]}, (32,), 0.05),
+        "quick": ({"1M": NETWORKS["1M"]}, (128,), SECONDS),
+        "whole": (NETWORKS, BATCH_SIZES, SECONDS),
+    }[extent]
+    rows = measure_costs(
+        {"learned": subject.make(10_000), "adamw": optax.adamw(1e-3), "adam": optax.adam(1e-3)},
+        networks,
+        batch_sizes=batch_sizes,
+        seconds=seconds,
+    )
+    flat = [
+        {
+            "network": row.network,
+            "parameters": row.parameters,
+            "batch": row.batch_size,
+            "device": row.device,
+            "optimizer": name,
+            **cost._asdict(),
+        }
+        for row in rows
+        for name, cost in row.costs.items()
+    ]
+    return {"rows": flat, "device": rows[0].device}
