@@ -20,11 +20,13 @@ Targets = Mapping[str, Mapping[str, float]]
 
 
 def targets(tasks: Sequence[EvalTask], contestants: Sequence[Contestant]) -> dict[str, Any]:
-    """The ladder of every task, from the runs of the baselines among the contestants."""
-    found = {}
+    """The ladder of every task, from the runs of the baselines among the contestants alone:
+    what is judged, and its rivals, move no target, so that reports of two optimizers compare.
+    """
+    found, baselines = {}, [c for c in contestants if c.role == "baseline"]
     for task in tasks:
-        hardest = target([c.best(task) for c in contestants if c.role == "baseline"])
-        first = [[curve_of(row)[0] for row in c.of(task.name)] for c in contestants]
+        hardest = target([c.best(task) for c in baselines])
+        first = [[curve_of(row)[0] for row in c.of(task.name)] for c in baselines]
         found[task.name] = dict(zip(RUNGS, ladder(first, hardest).tolist(), strict=True))
     return found
 

@@ -9,10 +9,11 @@ import reports
 
 import eval._stats
 from eval import BASELINES, Hyper, Tuned
-from eval._compared import verdict
+from eval._compared import targets, verdict
 from eval._results import Contestant, Results
 from eval._run import eval_steps
 from eval._summary import ALL, leakage, summarise
+from eval.report import compare_reports
 from tasks import EvalTask, FamilySpec
 from tasks.families import MLP, Conv
 
@@ -108,6 +109,22 @@ def test_speed_ups_in_seconds_weigh_steps_by_what_they_cost():
     assert made["tasks"][0]["results"]["lion"]["step_us"] is None
 
 
+def test_what_is_judged_moves_no_target():
+    """Nor does a rival: two reports that share their baselines have targets in common."""
+    fast, slow = report(), report(learned=50.0)
+    assert [t["targets"] for t in fast["tasks"]] == [t["targets"] for t in slow["tasks"]]
+    alone = [contestant(b.name, 2.0 if b.name == "adamw" else 4.0) for b in BASELINES]
+    rival = contestant("rival:x", 1e-3, "rival")
+    assert targets(TASKS, [*alone, rival]) == targets(TASKS, alone)
+    first = eval_steps(100)[0]
+    # Of eight baselines seven start at 4.
+    start, hardest = 4 / first, 2 / 100
+    assert targets(TASKS, alone)["a"]["50"] == pytest.approx((start * hardest) ** 0.5)
+    both = compare_reports(fast, slow | {"subject": SUBJECT | {"name": "other"}})
+    assert both["names"] == ["made-up", "other"]
+    assert both["all"]["valid_ratio"]["mid"] == pytest.approx(1 / 50)
+
+
 def shape(found):
     """Paths of all that is in a report, whatever its tasks and optimizers are called."""
     names = {*found["optimizers"], *(task["name"] for task in found["tasks"]), "oracle"}
@@ -194,6 +211,13 @@ def test_the_sentence_is_made_of_the_intervals():
 )
 def test_verdicts_need_an_interval_that_excludes_one(interval, word):
     assert verdict({"low": interval[0], "high": interval[1]}) == word
+
+
+def test_losses_of_zero_do_not_stop_a_report():
+    made = report(learned=0.0, adamw=0.0)
+    assert made["tasks"][0]["against"]["adamw"]["valid_ratio"]["mid"] == 1.0
+    assert made["verdict"]["lion"]["better"] == 3
+    assert made["tasks"][0]["targets"]["best"] == 0.0
 
 
 def test_a_diverged_run_counts_is_listed_and_is_a_miss():
