@@ -67,6 +67,7 @@ class Results:
       misinformed: horizon told over the true one -> runs of the learned optimizer.
       step_us: task -> optimizer -> microseconds of a training step, of those that were timed.
       extra: parts that are JSON already: grid, traces, cost, meta_training, merged.
+      grid_rows: runs that the grid reports, if they were kept.
     """
 
     subject: dict[str, Any]
@@ -78,6 +79,7 @@ class Results:
     misinformed: Mapping[float, Sequence[Row]] = dataclasses.field(default_factory=dict)
     step_us: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    grid_rows: Sequence[Row] = ()
 
     @property
     def baselines(self) -> list[Contestant]:
