@@ -46,7 +46,8 @@ def speed(found: dict[str, Any]) -> str:
     """How fast the target was reached, as far as runs tell: no number is made up for a miss."""
     both, pairs = found["both_missed"], found["pairs"]
     if found["least"] is None and found["most"] is None:
-        return f"unknown how fast: in {both} of {pairs} pairs of runs both missed the {TARGET}"
+        one = f", in {found['missed']} one did" if found["missed"] else ""
+        return f"unknown how fast: in {both} of {pairs} pairs of runs both missed the {TARGET}{one}"
     amount = found["text"].replace("x", "")
     amount = amount.replace(">", "more than ").replace("<", "less than ")
     low = "…" if found["bound"] == "<" else _number(found["low"])

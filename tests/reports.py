@@ -241,7 +241,7 @@ def make(
              "step": 10.0 ** (k - 2) * (1 + batch / 64) * (1 if n == "adam" else 1.3),
              "spread": 5.0, "update": 10.0 ** (k - 3) * (1 if n == "adam" else 2.2),
              "share": 0.1, "state": 2.0 if n == "adam" else 4.0,
-             "temporary": 10**k * 8 if k < 6 else None, "compile": 1.5}
+             "temporary": 10**k * 8 if k < 6 else None, "compile": 1.5, "steps": 500}
             for k in (4, 5, 6) for batch in (32, 128) for n in ("learned", "adam")]},
         "meta_training": {"outer_steps": list(range(0, 2001, 100)),
                           "valid_loss": [1.2 - 0.8 * (1 - math.exp(-s / 400))
