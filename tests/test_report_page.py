@@ -10,7 +10,6 @@ import pytest
 from reports import LABELS, bare, make
 
 from eval.report import (
-    COLOURS,
     colour_of,
     compare_reports,
     comparison_html,
@@ -115,13 +114,6 @@ def test_an_optimizer_has_one_colour_in_every_figure(page, full):
     assert min(seen.values()) > 10
     for name in names:
         assert f'stroke="{colour_of(name)}"' in page
-
-
-def test_colours_are_apart_and_unknown_names_get_one_of_their_own_for_good():
-    apart = {n: c for n, c in COLOURS.items() if n not in ("adamw_frozen", "oracle")}
-    assert len(set(apart.values())) == len(apart) == 9  # eight hues and grey
-    assert COLOURS["adamw_frozen"] == COLOURS["adamw"]
-    assert colour_of("rival:celo") == colour_of("rival:celo") != colour_of("learned")
 
 
 def test_a_censored_speed_up_is_never_a_number_alone(page, full):
