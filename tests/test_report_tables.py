@@ -142,7 +142,7 @@ def test_two_misses_are_no_number_anywhere():
         found["against"]["adamw"]["speedup"] = nothing
     page = to_html(made)
     assert "unknown how fast: both missed in 10 of 10 pairs" in page
-    assert "unknown <small>both missed in 10 of 10 pairs</small>" in page
+    assert 'unknown <small class="why">both missed in 10 of 10 pairs</small>' in page
     assert "unknown (both missed in 10 of 10 pairs)" in to_markdown(made)
 
 

@@ -25,8 +25,18 @@ def named(report: Report, name: str) -> str:
     return f'<span class="opt">{swatch(name)}{escape(label(report, name))}</span>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text: Sequence[int] = ()) -> str:
-    """Rows of cells that are HTML; the first column and those in `text` are left-aligned."""
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    text: Sequence[int] = (),
+    stacked: bool = False,
+) -> str:
+    """Rows of cells that are HTML; the first column and those in `text` are left-aligned.
+
+    `stacked`: intervals stand below their estimates, for tables of many columns.
+    """
+    kind = ' class="stacked"' if stacked else ""
     left, last = {0, *text}, None
     body = ""
 
@@ -43,7 +53,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text: Sequence[
         body += f"<tr{mark}>{cells('td', [again, *row[1:]])}</tr>"
         last = row[0]
     return (
-        f'<div class="scroll" tabindex="0"><table><thead><tr>{cells("th", head)}</tr></thead>'
+        f'<div class="scroll" tabindex="0"><table{kind}><thead><tr>{cells("th", head)}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -55,9 +65,10 @@ def tag(word: str) -> str:
 
 def speed(found: Report | None, why: bool = True) -> str:
     """A speed-up with its interval, or, if asked, with what it is unknown for."""
-    beside = span(found) or (misses(found) if why else "")
-    text = escape(faster(found))
-    return f"{text} <small>{escape(beside)}</small>" if beside else text
+    text, interval, both = escape(faster(found)), span(found), misses(found)
+    if interval:
+        return f"{text} <small>{escape(interval)}</small>"
+    return f'{text} <small class="why">{escape(both)}</small>' if why and both else text
 
 
 def estimate(text: str) -> str:

@@ -39,7 +39,7 @@ def settings(report: Report) -> str:
         "task", "optimizer", "learning rate", "weight decay", "schedule", "extra",
         "settings tried", "grid extended", "to the grid's edge", "fresh over tuning loss",
     ]  # fmt: skip
-    return table(head, rows, text=[1])
+    return table(head, rows, text=[1], stacked=True)
 
 
 def _tried(report: Report, name: str, r: Report) -> str:
@@ -79,7 +79,7 @@ def cost(report: Report) -> str:
 
         who = "Adam (optax)" if r["optimizer"] == "adam" else label(report, r["optimizer"])
         body.append([
-            f"{short(r['parameters'])}", str(r["batch"]),
+            short(float(f"{r['parameters']:.3g}")), str(r["batch"]),
             f'<span class="opt">{swatch(r["optimizer"])}{escape(who)}</span>',
             f"{number(r['step'], 4)} µs <small>± {number(r.get('spread'), 2)}</small>",
             over("step"), f"{number(r.get('update'), 4)} µs", over("update"),
@@ -91,7 +91,7 @@ def cost(report: Report) -> str:
         "update alone", "over Adam's", "update's share", "state over parameters",
         "temporary memory", "compilation", "steps timed",
     ]  # fmt: skip
-    return table(head, body, text=[2])
+    return table(head, body, text=[2], stacked=True)
 
 
 def failed_runs(report: Report) -> int:

@@ -108,7 +108,7 @@ def pooled(report: Report) -> str:
     if oracle := (report.get("oracle") or {}).get("against"):
         who = named(report, "oracle")
         rows.append([escape(whole["label"]), who, *_whole(oracle)])
-    return table(["tasks", "against", *_COMPARED, *_SCORE], rows, text=[1])
+    return table(["tasks", "against", *_COMPARED, *_SCORE], rows, text=[1], stacked=True)
 
 
 _SCORE = ["both missed the 90 % target", "score", "counted as even"]
@@ -171,7 +171,8 @@ def against(report: Report) -> str:
         for task in report["tasks"]
         for name, found in task["against"].items()
     ]
-    return table(["task", "against", *_COMPARED, *rungs.values()], rows, text=[1])
+    head = ["task", "against", *_COMPARED, *rungs.values()]
+    return table(head, rows, text=[1], stacked=True)
 
 
 def losses(report: Report) -> str:
