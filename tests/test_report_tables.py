@@ -90,7 +90,7 @@ def test_cost_of_a_step_over_adams(full):
 
 
 def test_provenance_says_where_everything_comes_from(page):
-    part = re.search(r'<details id="provenance">.*?</details>', page, re.S)[0]
+    part = re.findall(r'<details id="provenance">.*?</details>', page, re.S)[0]
     found = dict(cells(part)[1:])
     assert found["evaluated"] == "quickstart (artifact)"
     assert found["identity"] == "ab" * 32
