@@ -20,11 +20,13 @@ Targets = Mapping[str, Mapping[str, float]]
 
 
 def targets(tasks: Sequence[EvalTask], contestants: Sequence[Contestant]) -> dict[str, Any]:
-    """The ladder of every task, from the runs of the baselines among the contestants."""
-    found = {}
+    """The ladder of every task, from the runs of the baselines among the contestants alone:
+    what is judged, and its rivals, move no target, so that reports of two optimizers compare.
+    """
+    found, baselines = {}, [c for c in contestants if c.role == "baseline"]
     for task in tasks:
-        hardest = target([c.best(task) for c in contestants if c.role == "baseline"])
-        first = [[curve_of(row)[0] for row in c.of(task.name)] for c in contestants]
+        hardest = target([c.best(task) for c in baselines])
+        first = [[curve_of(row)[0] for row in c.of(task.name)] for c in baselines]
         found[task.name] = dict(zip(RUNGS, ladder(first, hardest).tolist(), strict=True))
     return found
 
@@ -53,9 +55,10 @@ def compare(
     """How ours does against theirs, pooled over tasks, as JSON types.
 
     `score` is the clipped speed-up to the hardest target, in which a miss counts as a factor of 4;
-    `ladder` what was measured, rung by rung, and `speedup` its rung of 90 %: half of the runs that
-    set the hardest target miss it, so there little is known. `speedup_seconds` is the same in
-    seconds, where `step_us` (task -> optimizer -> microseconds of a step) knows both of them.
+    `even` of its `pairs` count as 1, for neither got there while both ran. `ladder` is what was
+    measured, rung by rung, and `speedup` its rung of 90 %: half of the runs that set the hardest
+    target miss it, so there little is known. `speedup_seconds` is the same in seconds, where
+    `step_us` (task -> optimizer -> microseconds of a step) knows both of them.
     """
     names = [task.name for task in tasks]
     pair = [side.losses(names) for side in (ours, theirs)]
@@ -70,12 +73,13 @@ def compare(
             timed = (a * unit[:, None], b * other[:, None], a_limit * unit, b_limit * other)
             in_seconds = {"speedup_seconds": speedup_json(*timed)}
         # The last rung is the target itself.
-        score = speedup(a, b, b_limit)
+        neither = np.isinf(b) & (a > b_limit[:, None])
+        score = interval(speedup(a, b, b_limit)) | {"pairs": a.size, "even": int(neither.sum())}
     return {
         "valid_ratio": interval(geometric_ratio(*pair)),
         "test_ratio": interval(geometric_ratio(*tests)),
         "improvement": interval(probability_of_improvement(*pair)),
-        "score": interval(score),
+        "score": score,
         "speedup": speedups["90"],
         "ladder": speedups,
         **in_seconds,
@@ -87,7 +91,8 @@ def speedup_json(
 ) -> dict[str, Any]:
     """A censored speed-up as JSON types: `mid` is a bound where `bound` is ">" or "<".
 
-    `mid` is None where it lies between two bounds, or nothing is known; `text`: for people.
+    `mid` is None where it lies between two bounds, or nothing is known; `text`: for people. Of
+    `pairs` of runs, in `both_missed` neither reached the target and in `missed` one did not.
     """
     found = censored_speedup(ours, theirs, ours_limit, theirs_limit)
     low, high = found.least > 0, np.isfinite(found.most)
@@ -99,6 +104,16 @@ def speedup_json(
         "mid": number(found.least if low else found.most) if known else None,
         "bound": bound,
         "text": found.text,
+        **_misses(np.isfinite(ours), np.isfinite(theirs)),
+    }
+
+
+def _misses(ours: np.ndarray, theirs: np.ndarray) -> dict[str, int]:
+    """Pairs of runs by which of them hit."""
+    return {
+        "pairs": ours.size,
+        "missed": int((ours ^ theirs).sum()),
+        "both_missed": int((~ours & ~theirs).sum()),
     }
 
 

@@ -26,6 +26,11 @@ def frozen_setting() -> Hyper:
     return Hyper(**json.loads(FILE.read_text())["hyper"])
 
 
+def frozen_trials() -> int:
+    """How many settings it was chosen from."""
+    return json.loads(FILE.read_text())["settings"]
+
+
 def choose_setting(
     folder: str | os.PathLike, *, console: rich.console.Console | None = None
 ) -> Hyper:

@@ -115,16 +115,12 @@ def _costs(subject: Subject, extent: str) -> dict[str, Any]:
         batch_sizes=batch_sizes,
         seconds=seconds,
     )
-    flat = [
-        {
-            "network": row.network,
-            "parameters": row.parameters,
-            "batch": row.batch_size,
-            "device": row.device,
-            "optimizer": name,
-            **cost._asdict(),
-        }
-        for row in rows
-        for name, cost in row.costs.items()
-    ]
-    return {"rows": flat, "device": rows[0].device}
+    by_device: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        facts = {"network": row.network, "parameters": row.parameters, "batch": row.batch_size}
+        by_device.setdefault(row.device, []).extend(
+            {**facts, "optimizer": name, **cost._asdict()} for name, cost in row.costs.items()
+        )
+    (device, found), *others = by_device.items()
+    elsewhere = [{"device": name, "rows": more} for name, more in others]
+    return {"device": device, "rows": found, "elsewhere": elsewhere}

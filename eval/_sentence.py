@@ -3,9 +3,11 @@
 from typing import Any
 
 from ._compared import verdict
+from ._failures import diverged_runs
 
 RIVALS = ("lion", "adabelief", "muon")
 UNSEEN = "new network, new data"
+TARGET = "90 % target"
 
 
 def sentence(report: dict[str, Any]) -> str:
@@ -19,8 +21,8 @@ def sentence(report: dict[str, Any]) -> str:
     found = pooled["against"][headline]
     parts = [
         f"{name}, {tuned}, against AdamW tuned for each task is {_counts(counts, count)}: final "
-        f"validation loss {_interval(found['valid_ratio'])} times AdamW's, target reached "
-        f"{_interval(found['score'])} times as fast (a miss counts as 4 times)"
+        f"validation loss {_interval(found['valid_ratio'])} times AdamW's, "
+        f"{speed(found['speedup'])}"
     ]
     others = [
         f"{_label(optimizers[other]['label'])} {_interval(pooled['against'][other]['valid_ratio'])}"
@@ -38,6 +40,20 @@ def sentence(report: dict[str, Any]) -> str:
         parts.append(cost)
     parts.append(_failing(report))
     return f"{'; '.join(parts)} (95 % intervals over {report['seeds']} fresh seeds)."
+
+
+def speed(found: dict[str, Any]) -> str:
+    """How fast the target was reached, as far as runs tell: no number is made up for a miss."""
+    both, pairs = found["both_missed"], found["pairs"]
+    if found["least"] is None and found["most"] is None:
+        one = f", in {found['missed']} one did" if found["missed"] else ""
+        return f"unknown how fast: in {both} of {pairs} pairs of runs both missed the {TARGET}{one}"
+    amount = found["text"].replace("x", "")
+    amount = amount.replace(">", "more than ").replace("<", "less than ")
+    low = "…" if found["bound"] == "<" else _number(found["low"])
+    high = "…" if found["bound"] == ">" else _number(found["high"])
+    misses = f" (both missed it in {both} of {pairs} pairs of runs)" if both else ""
+    return f"{TARGET} reached {amount} [{low}, {high}] times as fast{misses}"
 
 
 def _counts(counts: dict[str, int], tasks: int) -> str:
@@ -62,17 +78,20 @@ def _cost(report: dict[str, Any]) -> str:
 
 
 def _failing(report: dict[str, Any]) -> str:
-    """Where runs diverged, and else the worst task if it is worse than the headline there."""
-    diverged = [t["name"] for t in report["tasks"] if t["results"]["learned"]["diverged"]]
-    if diverged:
-        return f"runs diverged on {', '.join(diverged)}"
+    """How many runs diverged, and the worst task if it is worse than the headline there."""
+    stages = diverged_runs(report)
+    lost, runs = (sum(counts) for counts in zip(*stages.values(), strict=True))
+    text = f"none of its {runs:,} runs diverged"
+    if lost:
+        where = [f"{n} {stage}" for stage, (n, _) in stages.items() if n]
+        text = f"{lost:,} of its {runs:,} runs diverged: {', '.join(where)}"
     ratios = {
         task["name"]: task["against"][report["headline"]]["valid_ratio"] for task in report["tasks"]
     }
     worst = max(ratios, key=lambda name: ratios[name]["mid"])
     if verdict(ratios[worst]) == "worse":
-        return f"no run diverged, the worst task is {worst} with {_interval(ratios[worst])}"
-    return "no run diverged, and it is on no task worse than AdamW"
+        return f"{text}; its worst task is {worst} with {_interval(ratios[worst])}"
+    return f"{text}; on no task was it found to be worse than AdamW"
 
 
 def _label(label: str) -> str:
@@ -80,4 +99,10 @@ def _label(label: str) -> str:
 
 
 def _interval(found: dict[str, float]) -> str:
-    return f"{found['mid']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
+    return f"{_number(found['mid'])} [{_number(found['low'])}, {_number(found['high'])}]"
+
+
+def _number(x: float | None) -> str:
+    if x is None:
+        return "…"
+    return f"{x:.2f}" if x >= 0.095 else f"{x:.2g}"

@@ -16,6 +16,9 @@ RESAMPLES = 10_000
 DIVERGED = 1_000.0
 """The loss ratio that a diverged run counts as."""
 
+SMALLEST = float(np.finfo(np.float32).tiny)
+"""The smallest normal float32: what a loss of 0 counts as where a logarithm is taken."""
+
 
 class Interval(NamedTuple):
     """A point estimate and its 95 % bootstrap interval."""
@@ -66,13 +69,14 @@ def geometric_ratio(ours: ArrayLike, theirs: ArrayLike) -> Interval:
     exp(mean over tasks and seeds of log(ours / theirs)).
 
     Args:
-      ours, theirs: positive losses (tasks, seeds), paired by seed. One that is not finite (a
-        diverged run) counts as a factor of 1,000 against its side, and as 1 if both are.
+      ours, theirs: losses (tasks, seeds), paired by seed; below SMALLEST they count as that. One
+        that is not finite (a diverged run) counts as a factor of 1,000 against its side, and as 1
+        if both are.
 
     Raises:
-      ValueError: shapes differ, or a loss is zero or negative.
+      ValueError: shapes differ, or a loss is negative.
     """
-    ours, theirs = pair(ours, theirs, "losses")
+    ours, theirs = (above_zero(x, "losses") for x in pair(ours, theirs))
     lost, won = np.isinf(ours), np.isinf(theirs)
     ratio = np.log(np.where(lost, 1.0, ours)) - np.log(np.where(won, 1.0, theirs))
     ratio = np.where(lost | won, np.log(DIVERGED) * (lost.astype(float) - won), ratio)
@@ -153,6 +157,20 @@ def or_inf(x: ArrayLike) -> np.ndarray:
     """As floats, infinite where not finite: a diverged run, or a miss."""
     x = np.asarray(x, float)
     return np.where(np.isfinite(x), x, np.inf)
+
+
+def above_zero(x: ArrayLike, what: str) -> np.ndarray:
+    """As they are, but at least SMALLEST.
+
+    Raises:
+      ValueError: one is negative; `what` they are is for the message.
+    """
+    x = np.asarray(x, float)
+    if (x < 0).any():
+        raise ValueError(
+            f"{what} must not be negative, as their logarithm is taken, got {x.min():g}"
+        )
+    return np.maximum(x, SMALLEST)
 
 
 def pair(ours: ArrayLike, theirs: ArrayLike, positive: str = "") -> tuple[np.ndarray, np.ndarray]:

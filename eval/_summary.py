@@ -11,6 +11,8 @@ from tasks._describe import parameter_count
 from ._archive import curve_of
 from ._baselines import ADAMW
 from ._compared import RUNGS, compare, interval, number, targets, times, verdict
+from ._failures import failures
+from ._frozen import frozen_trials
 from ._profiles import area, gated, oracle, profile, time_ratios
 from ._results import Contestant, Results
 from ._sentence import sentence
@@ -28,14 +30,16 @@ LEAKAGE = {
     (True, False): "seen network, new data",
     (False, False): "new network, new data",
 }
+UNKNOWN = "unknown"
 
 
 def leakage(card: dict[str, Any], task: EvalTask) -> str:
-    """What meta-training saw of a task, from the provenance card."""
-    seen = card.get("trained_on", {})
-    network = task.network in seen.get("networks", [])
-    data = any(name in seen.get("datasets", []) for name in task.datasets)
-    return LEAKAGE[network, data]
+    """What meta-training saw of a task, from the provenance card; UNKNOWN if it does not say."""
+    seen = card.get("trained_on") or {}
+    if not {"networks", "datasets"} <= seen.keys():
+        return UNKNOWN
+    data = any(name in seen["datasets"] for name in task.datasets)
+    return LEAKAGE[task.network in seen["networks"], data]
 
 
 def summarise(results: Results) -> dict[str, Any]:
@@ -59,7 +63,7 @@ def summarise(results: Results) -> dict[str, Any]:
         "tune_seeds": len(TUNE_SEEDS),
         "headline": HEADLINE,
         "subject": results.subject,
-        "optimizers": {c.name: _optimizer(c) for c in results.contestants},
+        "optimizers": {c.name: _optimizer(c, results.subject) for c in results.contestants},
         "tasks": [
             {
                 "name": task.name,
@@ -94,7 +98,7 @@ def summarise(results: Results) -> dict[str, Any]:
         "misinformed": _misinformed(results),
         **_profile(results, found),
         "break_even": _break_even(results),
-        "failures": _failures(results),
+        "failures": failures(results, HEADLINE),
         **results.extra,
     }
     report["verdict"] = {c.name: _counts(report["tasks"], c.name) for c in others}
@@ -102,9 +106,14 @@ def summarise(results: Results) -> dict[str, Any]:
     return report
 
 
-def _optimizer(c: Contestant) -> dict[str, Any]:
+def _optimizer(c: Contestant, subject: dict[str, Any]) -> dict[str, Any]:
+    """`trials`: settings tried a task; of the frozen setting those it was chosen from, once."""
     tried = [choice.trials for choice in c.tuned.values()]
     trials = round(float(np.mean(tried)), 1) if tried else 0
+    if c.role == "learned":
+        trials = subject.get("trials", 0)
+    if c.role == "frozen":
+        trials = frozen_trials()
     return {"label": c.label, "role": c.role, "horizon_free": c.horizon_free, "trials": trials}
 
 
@@ -268,16 +277,3 @@ def _break_even(results: Results) -> dict[str, float | None] | None:
     )
     spared = number(break_even(steps, float(tuning)))
     return {"meta_steps": steps, "tuning_steps_per_task": round(float(tuning)), "tasks": spared}
-
-
-def _failures(results: Results) -> list[dict[str, Any]]:
-    """Every run of fresh seeds whose loss at the horizon is not finite."""
-    runs = [("report", row) for c in results.contestants for row in c.rows]
-    runs += [("misinformed", row) for rows in results.misinformed.values() for row in rows]
-    runs += [("variant", row) for rows in results.variant_rows.values() for row in rows]
-    facts = ("task", "optimizer", "lr", "weight_decay", "cosine", "extra", "seed", "told")
-    return [
-        {"stage": stage, **{name: row[name] for name in facts if name in row}}
-        for stage, row in runs
-        if row["valid_loss"] is None
-    ]

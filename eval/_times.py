@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._stats import Interval, bootstrap, interquartile_mean, or_inf, pair
+from ._stats import Interval, above_zero, bootstrap, interquartile_mean, or_inf, pair
 
 SPEEDUP_CLIP = 2.0
 """Scores are clipped to this many doublings: a speed-up of 4 counts as much as one of 40."""
@@ -35,14 +35,15 @@ def ladder(first: ArrayLike, hardest: float) -> np.ndarray:
     """Targets L0^(1 - q) hardest^q for q in SHARES, hardest last: (4,).
 
     They lie at the shares q of the way, in log loss, from L0 down to the hardest. L0 is the median
-    of the losses at the first evaluation that are finite, over all optimizers and seeds.
+    of the losses at the first evaluation that are finite, over all baselines and seeds. A loss
+    below the smallest normal float32, 0 say, counts as that, but as the hardest target stays.
 
     Args:
-      first: (optimizers, seeds) validation loss at the first evaluation.
+      first: (baselines, seeds) validation loss at the first evaluation.
       hardest: see `target`; if it is not finite, none of the ladder is.
 
     Raises:
-      ValueError: a loss is zero or negative.
+      ValueError: a loss is negative.
 
     >>> ladder([[1.0, 1.0]], 1e-4).round(6).tolist()
     [0.01, 0.001, 0.000251, 0.0001]
@@ -51,13 +52,9 @@ def ladder(first: ArrayLike, hardest: float) -> np.ndarray:
     first = first[np.isfinite(first)]
     if not (first.size and np.isfinite(hardest)):
         return np.full(len(SHARES), np.inf)
-    start = float(np.median(first))
-    if min(start, hardest) <= 0:
-        raise ValueError(
-            f"losses must be above zero for targets on a log scale, got {min(start, hardest):g}"
-        )
+    start, best = np.log(above_zero([np.median(first), hardest], "losses"))
     shares = np.array(SHARES)
-    found = np.exp((1 - shares) * np.log(start) + shares * np.log(hardest))
+    found = np.exp((1 - shares) * start + shares * best)
     # Exactly, lest rounding make a run miss the target that it set.
     return np.where(shares == 1, hardest, found)
 

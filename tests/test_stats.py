@@ -266,8 +266,16 @@ def test_shapes_that_differ_are_refused(function, ours, theirs):
         function(np.ones(ours), np.ones(theirs))
 
 
+def test_a_loss_of_zero_counts_as_the_smallest_float32():
+    smallest = float(np.finfo(np.float32).tiny)
+    assert geometric_ratio(full(0), full(1)).mid == pytest.approx(smallest, rel=1e-9)
+    assert geometric_ratio(full(2), full(0)).mid == pytest.approx(2 / smallest, rel=1e-9)
+    assert geometric_ratio(full(0), full(0)).mid == 1.0
+    assert geometric_ratio(full(NAN), full(0)).mid == pytest.approx(1000)
+
+
 def test_what_has_no_logarithm_is_refused():
-    with pytest.raises(ValueError, match=r"losses must be above zero.* got -2"):
+    with pytest.raises(ValueError, match=r"losses must not be negative.* got -2"):
         geometric_ratio([[1.0, -2.0]], [[1.0, 1.0]])
     with pytest.raises(ValueError, match=r"steps to target must be above zero.* got 0"):
         speedup([[1.0, 2.0]], [[0.0, 1.0]])

@@ -9,10 +9,14 @@ import reports
 
 import eval._stats
 from eval import BASELINES, Hyper, Tuned
-from eval._compared import verdict
+from eval._compared import speedup_json, targets, verdict
+from eval._failures import diverged_runs
+from eval._frozen import FILE
 from eval._results import Contestant, Results
 from eval._run import eval_steps
+from eval._sentence import speed
 from eval._summary import ALL, leakage, summarise
+from eval.report import compare_reports
 from tasks import EvalTask, FamilySpec
 from tasks.families import MLP, Conv
 
@@ -108,6 +112,22 @@ def test_speed_ups_in_seconds_weigh_steps_by_what_they_cost():
     assert made["tasks"][0]["results"]["lion"]["step_us"] is None
 
 
+def test_what_is_judged_moves_no_target():
+    """Nor does a rival: two reports that share their baselines have targets in common."""
+    fast, slow = report(), report(learned=50.0)
+    assert [t["targets"] for t in fast["tasks"]] == [t["targets"] for t in slow["tasks"]]
+    alone = [contestant(b.name, 2.0 if b.name == "adamw" else 4.0) for b in BASELINES]
+    rival = contestant("rival:x", 1e-3, "rival")
+    assert targets(TASKS, [*alone, rival]) == targets(TASKS, alone)
+    first = eval_steps(100)[0]
+    # Of eight baselines seven start at 4.
+    start, hardest = 4 / first, 2 / 100
+    assert targets(TASKS, alone)["a"]["50"] == pytest.approx((start * hardest) ** 0.5)
+    both = compare_reports(fast, slow | {"subject": SUBJECT | {"name": "other"}})
+    assert both["names"] == ["made-up", "other"]
+    assert both["all"]["valid_ratio"]["mid"] == pytest.approx(1 / 50)
+
+
 def shape(found):
     """Paths of all that is in a report, whatever its tasks and optimizers are called."""
     names = {*found["optimizers"], *(task["name"] for task in found["tasks"]), "oracle"}
@@ -169,18 +189,90 @@ def test_what_is_reached_after_the_horizon_is_no_final_loss():
 
 
 def test_the_sentence_is_made_of_the_intervals():
-    sentence = report()["sentence"]
+    made = report()
+    sentence = made["sentence"]
     assert "made-up, untuned, against AdamW tuned for each task is better on 3 of 3" in sentence
     assert "final validation loss 0.50 [0.50, 0.50] times AdamW's" in sentence
-    assert "target reached 1.82 [1.82, 1.82] times as fast" in sentence
+    # To (4 / 1)^0.1 (2 / 100)^0.9 from 1 / t and from 2 / t.
+    speedup = made["groups"][0]["against"]["adamw"]["speedup"]
+    assert 1.5 < speedup["mid"] < 2.5
+    text = "{mid:.2f} [{low:.2f}, {high:.2f}]".format(**speedup)
+    assert f"90 % target reached {text} times as fast;" in sentence
     assert "muon label 0.25 [0.25, 0.25]" in sentence
     assert "on the 1 task with new network and data 0.50" in sentence
-    assert "no run diverged, and it is on no task worse than AdamW" in sentence
+    assert "none of its 30 runs diverged; on no task was it found to be worse than" in sentence
     worse = report(4.0)["sentence"]
     assert "worse on 3 of 3 tasks: final validation loss 2.00 [2.00, 2.00]" in worse
-    assert "the worst task is a with 2.00" in worse
+    assert "its worst task is a with 2.00" in worse
     assert "undecided on 3 of 3" in report(2.0)["sentence"]
-    assert "runs diverged on a" in report(diverged=[("a", 103)])["sentence"]
+    assert "1 of its 30 runs diverged: 1 reported;" in report(diverged=[("a", 103)])["sentence"]
+
+
+def test_the_sentence_names_no_speed_that_was_not_measured():
+    """Both miss; the score, which counts that as even, is there and says how often it did."""
+    made = report(learned=20.0, adamw=20.0)
+    found = made["groups"][0]["against"]["adamw"]
+    assert found["score"] == {"mid": 1.0, "low": 1.0, "high": 1.0, "pairs": 30, "even": 30}
+    assert (
+        "unknown how fast: in 30 of 30 pairs of runs both missed the 90 % target;"
+        in (made["sentence"])
+    )
+    assert "times as fast" not in made["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "text"),
+    [
+        (40.0, 60.0, "90 % target reached 1.50 [1.50, 1.50] times as fast"),
+        (40.0, np.inf, "90 % target reached more than 2.50 [2.50, …] times as fast"),
+        (np.inf, 90.0, "90 % target reached less than 0.60 […, 0.60] times as fast"),
+        (np.inf, np.inf, "unknown how fast: in 10 of 10 pairs of runs both missed the 90 % target"),
+    ],
+)
+def test_how_fast_in_words(ours, theirs, text):
+    a, b = np.full((1, 10), ours), np.full((1, 10), theirs)
+    assert speed(speedup_json(a, b, np.array([150.0]), np.array([100.0]))) == text
+
+
+def test_two_misses_among_hits_are_told_beside_the_speed():
+    a, b = np.full((1, 10), 40.0), np.full((1, 10), 60.0)
+    a[0, :2] = b[0, :2] = np.inf
+    found = speedup_json(a, b, np.array([150.0]), np.array([100.0]))
+    assert (found["pairs"], found["missed"], found["both_missed"]) == (10, 0, 2)
+    assert speed(found).endswith(" times as fast (both missed it in 2 of 10 pairs of runs)")
+
+
+def test_runs_of_every_stage_count_as_diverged_and_are_failures():
+    names = ["learned", *(b.name for b in BASELINES), "adamw_frozen"]
+    variant = {name: list(rows(name, 1.0, [VARIANT])) for name in names}
+    variant["learned"] = list(rows("learned", 1.0, [VARIANT], [("a~width", 104)]))
+    wrong = {2.0: list(rows("learned", 1.0, diverged=[("b", s) for s in SEEDS]))}
+    cell = {
+        "axis": "init", "value": 10.0, "task": "grid~init", "told": 1.0, "seeds": 10,
+        "diverged": 3, "diverged_retuned": 0, "diverged_transferred": 2, "lr_transferred": 0.01,
+    }  # fmt: skip
+    parts = {"variants": (VARIANT,), "variant_rows": variant, "misinformed": wrong}
+    made = report(**parts, extra={"grid": [cell]})
+    assert diverged_runs(made) == {
+        "reported": (0, 30), "on variants": (1, 10), "told a wrong number of steps": (10, 30),
+        "in the grid": (3, 10),
+    }  # fmt: skip
+    assert "14 of its 80 runs diverged: 1 on variants, 10 told a wrong number" in made["sentence"]
+    stages = [f["stage"] for f in made["failures"]]
+    assert stages == ["misinformed"] * 10 + ["variant"] + ["grid"] * 2
+    assert [f["runs"] for f in made["failures"][-2:]] == [3, 2]
+    assert made["failures"][-1]["optimizer"] == "adamw"
+    # Rows, where they were kept, say more than counts.
+    kept = [row | {"task": "grid~init"} for row in rows("adamw", 1.0, diverged=[("a", 105)])]
+    found = report(extra={"grid": [cell]}, grid_rows=kept)["failures"]
+    assert [(f["stage"], f["task"], f["seed"]) for f in found] == [("grid", "grid~init", 105)]
+
+
+def test_settings_tried_are_those_of_each_optimizer():
+    found = {name: o["trials"] for name, o in report()["optimizers"].items()}
+    assert found["adamw"] == 7
+    assert found["learned"] == 0
+    assert found["adamw_frozen"] == json.loads(FILE.read_text())["settings"] == 35
 
 
 @pytest.mark.parametrize(
@@ -194,6 +286,13 @@ def test_the_sentence_is_made_of_the_intervals():
 )
 def test_verdicts_need_an_interval_that_excludes_one(interval, word):
     assert verdict({"low": interval[0], "high": interval[1]}) == word
+
+
+def test_losses_of_zero_do_not_stop_a_report():
+    made = report(learned=0.0, adamw=0.0)
+    assert made["tasks"][0]["against"]["adamw"]["valid_ratio"]["mid"] == 1.0
+    assert made["verdict"]["lion"]["better"] == 3
+    assert made["tasks"][0]["targets"]["best"] == 0.0
 
 
 def test_a_diverged_run_counts_is_listed_and_is_a_miss():
@@ -265,7 +364,15 @@ def test_leakage_labels():
         "seen network, seen data", "seen network, new data",
         "new network, seen data", "new network, new data",
     ]  # fmt: skip
-    assert leakage({}, TASKS[0]) == "new network, new data"
+
+
+@pytest.mark.parametrize("card", [{}, {"trained_on": {}}, {"trained_on": {"networks": ["mlp"]}}])
+def test_what_a_card_does_not_tell_is_unknown_and_not_unseen(card, monkeypatch):
+    assert leakage(card, TASKS[0]) == "unknown"
+    monkeypatch.setitem(SUBJECT, "card", card)
+    made = report()
+    assert [g["label"] for g in made["groups"]] == [ALL, "unknown"]
+    assert "with new network and data" not in made["sentence"]
 
 
 def test_equal_runs_give_equal_json():

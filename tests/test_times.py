@@ -45,8 +45,17 @@ def test_ladder_is_even_in_log_loss():
         assert ladder(first, hardest)[-1] == hardest  # to the last bit: its setter hits it
     assert np.isinf(ladder(first, INF)).all()
     assert np.isinf(ladder([[NAN]], 1.0)).all()
-    with pytest.raises(ValueError, match=r"above zero .* got -0.1"):
+    with pytest.raises(ValueError, match=r"must not be negative.* got -0.1"):
         ladder(first, -0.1)
+
+
+def test_a_loss_of_zero_is_a_target_to_be_hit_and_counts_as_the_smallest_float32_on_the_way():
+    found = ladder([[1.0]], 0.0)
+    smallest = float(np.finfo(np.float32).tiny)
+    np.testing.assert_allclose(found[:3], smallest ** np.array(SHARES[:3]), rtol=1e-9)
+    assert found[3] == 0
+    np.testing.assert_array_equal(steps_to_target(np.array([1, 9]), np.array([1.0, 0.0]), 0.0), 9)
+    assert np.isfinite(ladder([[0.0]], 0.0)).all()
 
 
 def test_steps_to_target():

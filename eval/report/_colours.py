@@ -24,15 +24,21 @@ COLOURS = {
 _OTHERS = ("#CC79A7", "#009E73", "#E69F00", "#56B4E9")
 _OTHER_DASHES = ((6.0, 1.5, 1.2, 1.5), (1.2, 1.4), (3.0, 1.4, 3.0, 3.0))
 _OTHER_MARKERS = ("s", "^", "D", "v", "P")
-_DASHES = {"adamw_frozen": (4.0, 2.0), "schedule_free": (5.0, 1.3, 1.3, 1.3)}
+# Who cannot tell red from green sees these by their dashes.
+_DASHES = {
+    "adamw_frozen": (4.0, 2.0),
+    "schedule_free": (5.0, 1.3, 1.3, 1.3),
+    "adam_default": (1.4, 1.2),
+}
 
 LEAKAGE_COLOURS = {
-    "seen network, seen data": "#8C8C8C",
-    "seen network, new data": "#B87A00",
-    "new network, seen data": "#009E73",
-    "new network, new data": "#0072B2",
+    "seen network, seen data": "#A593D6",
+    "seen network, new data": "#8A63C0",
+    "new network, seen data": "#6C3AA0",
+    "new network, new data": "#401070",
+    "unknown": "#8B6B4A",
 }
-"""The less meta-training saw of a task, the stronger the colour."""
+"""The less meta-training saw of a task, the darker; no optimizer has any of these colours."""
 
 
 class Style(NamedTuple):

@@ -29,7 +29,8 @@ def forest(
     """Estimates with intervals, one row each, and their numbers at the right.
 
     Args:
-      scale: "ratio" (log, 1 is even), "speed" (log, 1/4 to 4, may be censored) or "share".
+      scale: "ratio" (log, 1 is even), "speed" (log, 1/4 to 4, may be censored), "score" (the
+        same, clipped) or "share".
     """
     left, right = 156, 114 if scale != "share" else 98
     figure, axes = board(
@@ -46,8 +47,9 @@ def forest(
     else:
         axes.set_xscale("log")
         axes.set_xlim(low, high)
-        ticks = [0.25, 0.5, 1, 2, 4] if scale == "speed" else _ratio_ticks(low, high)
-        axes.set_xticks(ticks, [f"{t:g}x" if scale == "speed" else f"{t:g}" for t in ticks])
+        fast = scale in ("speed", "score")
+        ticks = [0.25, 0.5, 1, 2, 4] if fast else _ratio_ticks(low, high)
+        axes.set_xticks(ticks, [f"{t:g}x" if fast else f"{t:g}" for t in ticks])
         axes.minorticks_off()
     rule(axes, "x", 0.5 if scale == "share" else 1.0, "#7b8590")
     axes.grid(True, axis="x")
@@ -76,7 +78,7 @@ def _share(found: Interval) -> str:
 def _limits(rows: Sequence[Row], scale: str) -> tuple[float, float]:
     if scale == "share":
         return 0.0, 1.0
-    if scale == "speed":
+    if scale in ("speed", "score"):
         return 0.23, 4.35
     ends = [
         r.found[side]
@@ -183,7 +185,7 @@ def headline(report: Report) -> dict[str, str]:
 
 
 def baselines(report: Report) -> dict[str, str]:
-    """F5: pooled speed-up and probability of improvement over each baseline."""
+    """F5: pooled speed-up, score and probability of improvement over each baseline."""
     pooled = dict(report["groups"][0]["against"])
     oracle = (report.get("oracle") or {}).get("against")
     if oracle:
@@ -202,6 +204,11 @@ def baselines(report: Report) -> dict[str, str]:
         made["speed"] = forest(
             found, "f5speed", "pooled speed-up over each baseline",
             axis="times as fast, all tasks   (right is better)", scale="speed",
+        )  # fmt: skip
+    if found := rows("score"):
+        made["score"] = forest(
+            found, "f5score", "pooled score against each baseline",
+            axis="score, all tasks   (right is better)", scale="score",
         )  # fmt: skip
     if found := rows("improvement"):
         made["improvement"] = forest(

@@ -65,12 +65,13 @@ def mid(found: Interval | None) -> str:
 
 
 def span(found: Interval | None) -> str:
-    """The interval, "…" at an open end.
+    """The interval, "…" at an open end; nothing if nothing at all is known.
 
     >>> span({"mid": 1.0, "low": 0.9, "high": None})
     '[0.90, …]'
     """
-    if not found or not (known(found["low"]) or known(found["high"])):
+    sides = ("low", "least", "mid", "most", "high")
+    if not found or not any(known(found.get(side)) for side in sides):
         return ""
     ends = [times(found[side]) if known(found[side]) else "…" for side in ("low", "high")]
     bound = found.get("bound")
@@ -89,6 +90,16 @@ def ratio(found: Interval | None) -> str:
 def faster(found: Interval | None) -> str:
     """A speed-up; one that the runs only bound says so: never a number alone."""
     return found["text"] if found else "unknown"
+
+
+def misses(found: Interval | None) -> str:
+    """In how many pairs of runs neither reached the target; nothing if in none.
+
+    >>> misses({"both_missed": 3, "pairs": 10})
+    'both missed in 3 of 10 pairs'
+    """
+    both = found.get("both_missed") if found else None
+    return f"both missed in {both} of {found['pairs']} pairs" if found and both else ""
 
 
 def percent(x: Any, digits: int = 0) -> str:

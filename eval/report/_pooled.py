@@ -80,13 +80,14 @@ def heat(report: Report, field: str) -> str | None:
     for cell in cells:
         rows.setdefault((_base(cell), str(cell["axis"])), []).append(cell)
     most = max(len(found) for found in rows.values())
-    wide, high, left = 62, 38, 96
+    words = [text for base, axis in rows for text in ([axis] if len(bases) == 1 else [base, axis])]
+    wide, high, left = 62, 38, max(96, 7 * max(map(len, words)))
     figure, axes = board(
         left + wide * max(most, 5) + 6, high * len(rows) + 8, left=left, right=6, top=4, bottom=4
     )
     for y, ((base, axis), found) in enumerate(rows.items()):
         text = axis if len(bases) == 1 else f"{base}\n{axis}"
-        axes.text(-0.08, y + 0.5, text, ha="right", va="center", fontsize=10.5)
+        axes.text(-0.12, y + 0.5, text, ha="right", va="center", fontsize=10.5)
         for x, cell in enumerate(found):
             _cell(axes, x, y, cell, field)
     axes.set_xlim(0, max(most, 5))
@@ -125,9 +126,15 @@ def _cell(axes: Axes, x: int, y: int, cell: Report, field: str) -> None:
         fontsize=11 if shade is not None else 9, weight="bold",
     )  # fmt: skip
     axes.text(
-        x + 0.5, y + 0.25, str(cell["value"])[:11], ha="center", va="center", fontsize=8.5,
+        x + 0.5, y + 0.25, _value(cell["value"]), ha="center", va="center", fontsize=8.5,
         color="#ffffff" if dark and not bad else SOFT, bbox=box,
     )  # fmt: skip
+
+
+def _value(value: Any) -> str:
+    """What was changed to what, in the width of a cell."""
+    text = f"{value:g}" if isinstance(value, float) else str(value).replace("_", "-")
+    return text if len(text) <= 11 else text[:10] + "…"
 
 
 def overhead(report: Report, field: str) -> str | None:

@@ -1,69 +1,22 @@
-"""Tables of the page: T1 headline, T2 settings, T3 cost, T4 provenance, T5 failures."""
+"""Tables of results: T1 headline, all tasks pooled, task by task, every loss, variants."""
 
-import math
-from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ._colours import LEAKAGE_COLOURS, style_of
+from ._cells import estimate, named, speed, table, tag
+from ._colours import LEAKAGE_COLOURS
 from ._format import (
     MISSING,
-    duration,
     escape,
-    faster,
     known,
-    label,
     loss,
     number,
     percent,
-    plain,
     ratio,
-    short,
-    size,
-    span,
     times,
     verdict,
 )
 
 Report = dict[str, Any]
-
-
-def swatch(name: str) -> str:
-    """A piece of the optimizer's line, as in the figures."""
-    style = style_of(name)
-    dash = f' stroke-dasharray="{" ".join(f"{2 * d:g}" for d in style.dash)}"' if style.dash else ""
-    dot = f'<circle cx="12" cy="5" r="3.2" fill="{style.colour}"/>' if style.marker else ""
-    return (
-        f'<svg class="key" viewBox="0 0 24 10" aria-hidden="true"><path d="M1 5H23" '
-        f'stroke="{style.colour}" stroke-width="3"{dash}/>{dot}</svg>'
-    )
-
-
-def named(report: Report, name: str) -> str:
-    """Swatch and name."""
-    return f'<span class="opt">{swatch(name)}{escape(label(report, name))}</span>'
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text: Sequence[int] = ()) -> str:
-    """Rows of cells that are HTML; the first column and those in `text` are left-aligned."""
-    left, last = {0, *text}, None
-    body = ""
-
-    def cells(kind: str, row: Sequence[str]) -> str:
-        return "".join(
-            f'<{kind} class="text">{cell}</{kind}>' if i in left else f"<{kind}>{cell}</{kind}>"
-            for i, cell in enumerate(row)
-        )
-
-    for row in rows:  # what the first column repeats is said once
-        same = bool(row[0]) and row[0] == last
-        again = "" if same else row[0]
-        mark = ' class="again"' if same else ""
-        body += f"<tr{mark}>{cells('td', [again, *row[1:]])}</tr>"
-        last = row[0]
-    return (
-        f'<div class="scroll" tabindex="0"><table><thead><tr>{cells("th", head)}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
 
 
 def tracks(report: Report) -> list[tuple[str, list[str]]]:
@@ -146,14 +99,34 @@ def pooled(report: Report) -> str:
         found = group["against"].get(report["headline"])
         if found:
             where = f"{escape(group['label'])} ({len(group['tasks'])})"
-            rows.append([where, named(report, report["headline"]), *_compared(found)])
+            rows.append([where, named(report, report["headline"]), *_whole(found)])
     whole = report["groups"][0]
     for name, found in whole["against"].items():
         if name != report["headline"]:
-            rows.append([escape(whole["label"]), named(report, name), *_compared(found)])
+            who = named(report, name)
+            rows.append([escape(whole["label"]), who, *_whole(found)])
     if oracle := (report.get("oracle") or {}).get("against"):
-        rows.append([escape(whole["label"]), named(report, "oracle"), *_compared(oracle)])
-    return table(["tasks", "against", *_COMPARED], rows, text=[1])
+        who = named(report, "oracle")
+        rows.append([escape(whole["label"]), who, *_whole(oracle)])
+    return table(["tasks", "against", *_COMPARED, *_SCORE], rows, text=[1], stacked=True)
+
+
+_SCORE = ["both missed the 90 % target", "score", "counted as even"]
+
+
+def _whole(found: Report) -> list[str]:
+    """With the pairs of runs that both missed, the score, and the pairs that it counts as even."""
+    speedup, score = found.get("speedup") or {}, found.get("score") or {}
+    return [
+        *_compared(found, why=False),
+        _of(speedup.get("both_missed"), speedup.get("pairs")),
+        estimate(ratio(score)) if score else MISSING,
+        _of(score.get("even"), score.get("pairs")),
+    ]
+
+
+def _of(count: int | None, pairs: int | None) -> str:
+    return MISSING if count is None else f"{count} <small>of {pairs}</small>"
 
 
 _COMPARED = [
@@ -165,35 +138,19 @@ _COMPARED = [
 ]
 
 
-def _compared(found: Report) -> list[str]:
+def _compared(found: Report, why: bool = True) -> list[str]:
     valid = found.get("valid_ratio")
     improvement = found.get("improvement")
     return [
         tag(verdict(valid)),
-        _pair(ratio(valid)),
-        _pair(ratio(found.get("test_ratio"))),
-        speed(found.get("speedup")),
+        estimate(ratio(valid)),
+        estimate(ratio(found.get("test_ratio"))),
+        speed(found.get("speedup"), why),
         f"{percent(improvement['mid'])} <small>[{percent(improvement['low'])}, "
         f"{percent(improvement['high'])}]</small>"
         if improvement
         else MISSING,
     ]
-
-
-def tag(word: str) -> str:
-    """A pill: better, worse or undecided."""
-    return f'<span class="tag {word}">{word}</span>'
-
-
-def speed(found: Report | None) -> str:
-    """A speed-up with its interval."""
-    interval = span(found)
-    return f"{escape(faster(found))} <small>{interval}</small>" if interval else faster(found)
-
-
-def _pair(text: str) -> str:
-    value, _, interval = text.partition(" ")
-    return f"{value} <small>{interval}</small>" if interval else value
 
 
 def against(report: Report) -> str:
@@ -214,7 +171,8 @@ def against(report: Report) -> str:
         for task in report["tasks"]
         for name, found in task["against"].items()
     ]
-    return table(["task", "against", *_COMPARED, *rungs.values()], rows, text=[1])
+    head = ["task", "against", *_COMPARED, *rungs.values()]
+    return table(head, rows, text=[1], stacked=True)
 
 
 def losses(report: Report) -> str:
@@ -237,76 +195,6 @@ def losses(report: Report) -> str:
     return table(head, rows, text=[1])
 
 
-def settings(report: Report) -> str:
-    """T2: what was chosen, how hard it was looked for, and how it held on fresh seeds."""
-    rows = []
-    for task in report["tasks"]:
-        for name, r in task["results"].items():
-            hyper, tried = r.get("hyper") or {}, r.get("trials", 0)
-            ours = name == "learned" and not tried
-            cosine = "warm-up, cosine" if hyper.get("cosine") else "constant"
-            rows.append([
-                escape(task["name"]), named(report, name),
-                MISSING if ours else number(hyper.get("lr")),
-                MISSING if ours else number(hyper.get("wd")),
-                "its own" if ours else cosine, escape(plain(hyper.get("extra"))),
-                str(tried), str(r.get("extensions", 0)), _edge(r), _gap(r),
-            ])  # fmt: skip
-    head = [
-        "task", "optimizer", "learning rate", "weight decay", "schedule", "extra",
-        "settings tried", "grid extended", "to the grid's edge", "fresh over tuning loss",
-    ]  # fmt: skip
-    return table(head, rows, text=[1])
-
-
-def _edge(r: Report) -> str:
-    """Distance of the chosen learning rate to the nearest end of those tried."""
-    tried = sorted(lr for lr, _ in r.get("sensitivity") or [])
-    lr = (r.get("hyper") or {}).get("lr")
-    if len(tried) < 2 or not known(lr):
-        return "<b>at the edge</b>" if r.get("at_edge") else MISSING
-    factor = min(lr / tried[0], tried[-1] / lr)
-    if r.get("at_edge") or factor < 1.001:
-        return "<b>at the edge</b>"
-    return f"factor {10 ** round(math.log10(factor), 2):.3g}"
-
-
-def _gap(r: Report) -> str:
-    tuned, fresh = r.get("tune_loss"), r.get("valid_loss")
-    if not (known(tuned) and known(fresh)) or tuned <= 0:
-        return MISSING
-    return f"{100 * (fresh / tuned - 1):+.1f} %"
-
-
-def cost(report: Report) -> str:
-    """T3: time and memory of a step."""
-    rows = report["cost"]["rows"]
-    adam = {(r["network"], r["batch"]): r for r in rows if r["optimizer"] == "adam"}
-    body = []
-    for r in rows:
-        base = adam.get((r["network"], r["batch"]), {})
-
-        def over(field: str, r: Report = r, base: Report = base) -> str:
-            ok = known(r.get(field)) and known(base.get(field)) and base[field] > 0
-            return times(r[field] / base[field]) if ok else MISSING
-
-        who = "Adam (optax)" if r["optimizer"] == "adam" else label(report, r["optimizer"])
-        body.append([
-            f"{short(r['parameters'])}", str(r["batch"]),
-            f'<span class="opt">{swatch(r["optimizer"])}{escape(who)}</span>',
-            f"{number(r['step'], 4)} µs <small>± {number(r.get('spread'), 2)}</small>",
-            over("step"), f"{number(r.get('update'), 4)} µs", over("update"),
-            percent(r.get("share")), times(r.get("state")), size(r.get("temporary")),
-            duration(r.get("compile")),
-        ])  # fmt: skip
-    head = [
-        "parameters", "batch", "optimizer", "training step, ± interquartile range", "over Adam's",
-        "update alone", "over Adam's", "update's share", "state over parameters",
-        "temporary memory", "compilation",
-    ]  # fmt: skip
-    return table(head, body, text=[2])
-
-
 def variants(report: Report) -> str:
     """The held-out variants that gate a task."""
     names = [n for n in report["optimizers"] if any(n in v["results"] for v in report["variants"])]
@@ -323,42 +211,3 @@ def variants(report: Report) -> str:
             cells.append(cell)
         rows.append([escape(v["name"]), *cells])
     return table(["variant", *(named(report, n) for n in names)], rows)
-
-
-def failures(report: Report) -> str:
-    """T5: every run that ended with a loss that is not finite."""
-    rows = [
-        [
-            escape(plain(f.get("stage"))), escape(f["task"]), named(report, f["optimizer"]),
-            number(f["lr"]), number(f["weight_decay"]),
-            str(f.get("seed", MISSING)),
-            f"{f['told']:g} T" if known(f.get("told")) else MISSING,
-        ]
-        for f in report["failures"]
-    ]  # fmt: skip
-    head = ["stage", "task", "optimizer", "learning rate", "weight decay", "seed", "told"]
-    return table(head, rows, text=[1, 2])
-
-
-def provenance(report: Report) -> str:
-    """T4: where the optimizer and the numbers come from."""
-    subject = report["subject"]
-    facts: dict[str, Any] = {
-        "evaluated": f"{subject.get('name')} ({subject.get('kind', 'artifact')})",
-        "identity": subject.get("identity"),
-    }
-    facts |= {key.replace("_", " "): value for key, value in (subject.get("card") or {}).items()}
-    facts |= {
-        "suite": f"{report['suite']}, hash {report.get('suite_hash') or MISSING}",
-        "tier": report.get("tier"), "device": report.get("device"), "JAX": report.get("jax"),
-        "code": report.get("code"), "date": report.get("date"),
-        "seeds": f"{report['seeds']} to report, {report.get('tune_seeds', MISSING)} others to tune",
-        "duration of the evaluation": duration(report.get("seconds")),
-    }  # fmt: skip
-    if merged := report.get("merged"):
-        facts["runs"] = (
-            f"{short(merged['runs'])}, of which {short(merged['shipped'])} shipped; "
-            f"{merged['conflicts']} differ between machines"
-        )
-    rows = [[escape(k), escape(plain(v))] for k, v in facts.items() if v not in (None, "", [], {})]
-    return table(["fact", "value"], rows, text=[1])

@@ -1,0 +1,200 @@
+"""What the page prints in its tables and notes, value by value."""
+
+import html
+import re
+
+import pytest
+from reports import bare, make
+
+from eval.report import to_html, to_markdown
+from eval.report._colours import LEAKAGE_COLOURS
+from eval.report._facts import cost, failures, settings
+from eval.report._format import span
+from eval.report._parts import in_seconds, meta_training, reproduce
+from eval.report._tables import pooled
+
+
+@pytest.fixture(scope="module")
+def full():
+    return make(2, ("adamw", "lion", "adamw_frozen"), ())
+
+
+@pytest.fixture(scope="module")
+def page(full):
+    return to_html(full)
+
+
+def cells(table):
+    """Rows of a table, each a list of texts; what a cell repeats of the one above is empty."""
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", table, re.S)
+    plain = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.S) for row in rows]
+    return [[html.unescape(re.sub(r"<[^>]*>", "", x)).strip() for x in row] for row in plain]
+
+
+def column(table, name, key):
+    """Column `name` of the rows whose second cell begins with `key`."""
+    head, *rows = cells(table)
+    return [row[head.index(name)] for row in rows if row[1].startswith(key)]
+
+
+# --- T2 ----------------------------------------------------------------------------------------
+
+
+def test_distance_to_the_edge_is_that_of_the_result():
+    """In half decades, within the rates tried with the chosen schedule."""
+    made = make(1, ("adamw", "lion"), ())
+    made["tasks"][0]["results"]["adamw"]["edge"] = 3
+    made["tasks"][0]["results"]["learned"]["edge"] = None
+    table = settings(made)
+    assert column(table, "to the grid's edge", "AdamW") == ["factor 31.6"]
+    assert column(table, "to the grid's edge", "Lion") == ["at the edge"]
+    assert column(table, "to the grid's edge", "quickstart") == ["–"]
+
+
+def test_how_the_choice_held_on_fresh_seeds():
+    made = make(1, ("adamw",), ())
+    made["tasks"][0]["results"]["adamw"] |= {"valid_loss": 0.53, "tune_loss": 0.5}
+    made["tasks"][0]["results"]["learned"] |= {"valid_loss": 0.5, "tune_loss": None}
+    table = settings(made)
+    assert column(table, "fresh over tuning loss", "AdamW") == ["+6.0 %"]
+    assert column(table, "fresh over tuning loss", "quickstart") == ["–"]
+
+
+def test_settings_tried_are_those_of_each_row(full):
+    table = settings(full)
+    assert column(table, "settings tried", "AdamW, tuned") == ["26", "26"]
+    assert column(table, "settings tried", "AdamW, one") == ["35 once, on other tasks"] * 2
+    assert column(table, "settings tried", "quickstart") == ["0", "0"]
+    tuned = make(1, ("adamw",), ())
+    tuned["optimizers"]["learned"]["trials"] = 12
+    assert column(settings(tuned), "settings tried", "quickstart") == ["12"]
+
+
+# --- T3, T4, T5 --------------------------------------------------------------------------------
+
+
+def test_cost_of_a_step_over_adams(full):
+    head, first, second, *_ = cells(cost(full))
+    ours, adam = dict(zip(head, first, strict=True)), dict(zip(head, second, strict=True))
+    assert ours["optimizer"] == "quickstart, untuned"
+    # 10 ** 2 * 1.5 us, and 1.3 of it; the update 10 and 2.2 of it.
+    assert adam["training step, ± interquartile range"] == "150 µs ± 5"
+    assert ours["training step, ± interquartile range"] == "195 µs ± 5"
+    assert ours["update alone"] == "22 µs"
+    assert first[head.index("over Adam's")] == "1.30"
+    assert first[head.index("update alone") + 1] == "2.20"
+    assert (ours["state over parameters"], adam["state over parameters"]) == ("4.00", "2.00")
+    assert ours["temporary memory"] == "78.1 KiB"
+    assert ours["compilation"] == "1.5 s"
+    assert ours["steps timed"] == "500"
+
+
+def test_provenance_says_where_everything_comes_from(page):
+    part = re.findall(r'<details id="provenance">.*?</details>', page, re.S)[0]
+    found = dict(cells(part)[1:])
+    assert found["evaluated"] == "quickstart (artifact)"
+    assert found["identity"] == "ab" * 32
+    assert found["meta training hours"] == "1.25"
+    assert found["trained on"] == "networks: mlp; datasets: digits, wine"
+    assert found["suite"] == "META_TEST_V1, hash 0123456789abcdef"
+    assert found["seeds"] == "10 to report, 3 others to tune"
+    assert found["code"] == "6806aaa"
+    assert found["JAX"] == "0.10.2"
+    assert found["duration of the evaluation"] == "2 min 47 s"
+    assert found["runs"].startswith("1,234, of which 1,200 shipped; 0 differ")
+    assert "3,200,000 training steps" in part
+    assert "78,000 a task" in part
+    assert "after <b>41 tasks</b>" in part
+
+
+def test_failures_known_by_their_number_alone_are_told_by_it():
+    made = bare()
+    made["failures"] = [
+        {"stage": "grid", "task": "grid~gain-10", "optimizer": "learned", "lr": 1.0, "runs": 7},
+        {"stage": "report", "task": "a", "optimizer": "adamw", "lr": 0.1, "weight_decay": 0.5,
+         "seed": 103},
+    ]  # fmt: skip
+    found = cells(failures(made))
+    assert found[1] == ["grid", "grid~gain-10", "quickstart, untuned", "1", "–", "7 of them", "–"]
+    assert found[2] == ["report", "a", "AdamW, tuned", "0.1", "0.5", "103", "–"]
+    assert "Failures (8)" in to_html(made)
+
+
+# --- pooled ------------------------------------------------------------------------------------
+
+
+def test_the_score_says_how_many_pairs_it_counts_as_even(full, page):
+    table = pooled(full)
+    score = full["groups"][0]["against"]["adamw"]["score"]
+    text = f"{score['mid']:.2f} [{score['low']:.2f}, {score['high']:.2f}]"
+    assert column(table, "score", "AdamW, tuned")[0] == text
+    assert column(table, "counted as even", "AdamW, tuned")[0] == "2 of 20"
+    assert column(table, "both missed the 90 % target", "AdamW, tuned")[0] == "0 of 10"
+    assert 'aria-label="pooled score against each baseline"' in page
+    assert text in to_markdown(full)
+
+
+def test_two_misses_are_no_number_anywhere():
+    made = bare()
+    nothing = dict.fromkeys(("mid", "low", "high", "least", "most"))
+    nothing |= {"bound": "", "text": "unknown", "pairs": 10, "missed": 0, "both_missed": 10}
+    for found in (made["tasks"][0], made["groups"][0], made["groups"][1]):
+        found["against"]["adamw"]["speedup"] = nothing
+    page = to_html(made)
+    assert "unknown how fast: both missed in 10 of 10 pairs" in page
+    assert 'unknown <small class="why">both missed in 10 of 10 pairs</small>' in page
+    assert "unknown (both missed in 10 of 10 pairs)" in to_markdown(made)
+
+
+def test_intervals_that_are_open_at_both_ends():
+    assert span({"mid": 0.58, "low": None, "high": None}) == "[…, …]"
+    assert span({"mid": 0.58, "low": None, "high": None, "bound": ">"}) == "[…, …]"
+    assert span({"mid": None, "low": None, "high": None, "least": None, "most": None}) == ""
+
+
+# --- notes and order ---------------------------------------------------------------------------
+
+
+def test_the_verdict_comes_first_then_losses_then_intervals_then_all_that_unfolds(page):
+    marks = [
+        '<p class="verdict">', '<table class="headline">',
+        'aria-label="speed-up over AdamW, task by task"', "<details",
+    ]  # fmt: skip
+    places = [page.index(mark) for mark in marks]
+    assert places == sorted(places)
+
+
+def test_nothing_claims_that_test_was_read_once(page):
+    assert "The test split is never read by anything that chooses." in page
+    assert "read once" not in page
+
+
+def test_who_was_timed_is_said_where_not_all_were(full):
+    assert "were timed" not in in_seconds(full)
+    made = make(1, ("adamw", "lion"), ())
+    made["tasks"][0]["results"]["lion"]["step_us"] = None
+    assert in_seconds(made).startswith("Only quickstart and AdamW were timed. To the 90 % target")
+
+
+def test_a_curve_that_an_artifact_did_not_keep(full):
+    assert "<svg" in meta_training(full)
+    assert "not kept by this artifact" in meta_training(full | {"meta_training": {}})
+    assert meta_training(bare()) == ""  # a function was not meta-trained
+
+
+def test_what_nobody_knows_to_be_new_has_a_colour_of_its_own():
+    made = bare()
+    made["tasks"][0]["leakage"] = made["groups"][1]["label"] = "unknown"
+    page = to_html(made)
+    assert f'<i style="background:{LEAKAGE_COLOURS["unknown"]}"></i>unknown' in page
+    assert "Unknown: nothing says what this optimizer was trained on." in page
+
+
+def test_the_command_is_the_one_that_was_given():
+    made = bare(arguments=["--optimizer", "a.b:c", "--suite", "X Y", "--quick", "--out", "r"])
+    assert reproduce(made) == "python -m eval --optimizer a.b:c --suite 'X Y' --quick --out r"
+    del made["arguments"]
+    made["subject"]["identity"] = "a.b:c"
+    made["smoke"] = True
+    told = "python -m eval --optimizer a.b:c --suite META_TEST_V1 --tier cpu --smoke --out OUT"
+    assert reproduce(made) == told
