@@ -114,7 +114,7 @@ def some_losses(seed):
     ("optimizer", "scale"), [(RNNMLP(), 0.1), (RNNMLP(), 30.0), (RNNMLP(**SMALL), 1e-3)]
 )
 def test_agrees_with_float64_reference_over_20_steps(optimizer, scale):
-    """Each step within 1e-5 of the largest; at scale 30 most gradients are clipped.
+    """Each step within 1e-5 of the tensor's largest; at scale 30 most gradients are clipped.
 
     Both from the same parameters: where one crosses zero, its logarithm has few digits.
     """
@@ -125,10 +125,9 @@ def test_agrees_with_float64_reference_over_20_steps(optimizer, scale):
     path = [x.before for x in found]
     wanted = reference(theta, path, grads, trains, valids)
     for steps, want in zip([x.step for x in found], wanted, strict=True):
-        bound = 1e-5 * max(np.abs(x).max() for x in want.values())
-        assert bound > 1e-7
         for name in SHAPES:
-            np.testing.assert_allclose(steps[name], want[name], rtol=1e-5, atol=bound)
+            bound = 1e-5 * np.abs(want[name]).max()
+            np.testing.assert_allclose(steps[name], want[name], rtol=0, atol=bound)
 
 
 def test_a_network_of_biases_gives_the_step_of_the_formula():
