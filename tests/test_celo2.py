@@ -179,6 +179,23 @@ def test_vectors_and_embeddings_take_adam_at_20_times_the_rate():
     }  # fmt: skip
 
 
+@jax.numpy_dtype_promotion("standard")  # optax's own code multiplies floats by integers
+def test_partition_of_the_users_own_equals_the_built_in():
+    """Matrices by Celo2, the rest by optax's Adam: what a user who wants another rule writes."""
+    shapes = {"b": (7,), "w": (4, 3), "v": (5, 3)}
+    params, grads = tree(0, shapes=shapes), [tree(i, shapes=shapes) for i in range(1, 4)]
+    optimizer = Celo2(learning_rate=0.01)
+    tx = optimizer.transform(trained_theta(), num_steps=10)
+    schedule = optimizer.schedule({}, num_steps=10)
+    adamw = optax.adamw(lambda t: 20 * schedule(t), 0.9, 0.95, weight_decay=0.0)
+    rules = {"celo2": tx, "adam": optax.chain(adamw, optax.scale(-1.0))}
+    split = optax.partition(rules, {"b": "adam", "w": "celo2", "v": "celo2"})
+    got, want = (descend(x, params, grads)[-1] for x in (split, tx))
+    for name in shapes:
+        moved = np.abs(want[name] - params[name]).max()
+        np.testing.assert_allclose(got[name], want[name], rtol=0, atol=1e-5 * moved)
+
+
 def test_labels_of_the_user():
     """What a leaf keeps says which rule it takes."""
     shapes = {"a": (4, 3), "b": (5, 3), "c": (3,)}
