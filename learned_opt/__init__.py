@@ -22,6 +22,7 @@ from .optimizers import Celo2 as Celo2
 from .optimizers import CeloAdam as CeloAdam
 from .optimizers import HyperAdam as HyperAdam
 from .optimizers import Hypernet as Hypernet
+from .optimizers import MomentumMLP as MomentumMLP
 from .optimizers import NNAdam as NNAdam
 from .optimizers import Nominal as Nominal
 from .optimizers import NominalState as NominalState

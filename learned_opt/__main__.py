@@ -88,6 +88,7 @@ def _list() -> None:
         for fact in FACTS:
             if fact in artifact.card:
                 print("\n".join(_wrapped(" " * len(head), f"{fact}: {artifact.card[fact]}")))
+    print("\naround any: learned_opt.scale_by_mup, learned_opt.with_fallback")
     print(f"\nto import: python -m learned_opt import {{{','.join(PUBLISHED)}}} PATH --out FILE")
 
 

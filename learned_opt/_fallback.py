@@ -93,6 +93,13 @@ def with_fallback(
       more at most, even if the fallback loses the races: from one race to the next without a new
       lowest smoothed loss, and the lead is the fallback's.
 
+    Measured (`tests/races.py`: quadratics of condition 1, 30 and 1,000, Rosenbrock, logistic
+    regression; 600 steps, windows of 10): with each of ten bad optimizers, which ascend,
+    explode, freeze, crawl, diverge late or give noise or NaN, the final loss is at most that of
+    the fallback alone with as many steps less as the bound above and one longest reign allow, and
+    at most 1.6 times its own final loss (20 times for the quadratic of condition 1, which falls
+    by a constant factor a step to the end).
+
     A race sees one window ahead: an optimizer that does well for a window at a time and badly in
     the long run keeps the lead. With noise, take windows long enough that the loss averaged over
     a quarter of one shows the difference. Schedules inside follow the steps that are kept.

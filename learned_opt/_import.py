@@ -24,36 +24,49 @@ NDARRAY, SCALAR = 1, 3
 
 
 class _Published(NamedTuple):
-    """Whose weights they are, whether the file is one flat vector, and who made it."""
+    """Whose weights they are, whether the file is one flat vector, who made it, and what to know.
 
-    optimizer: Any
+    `configurations`: of the optimizer, one of which has meta-parameters of the file's sizes.
+    """
+
+    configurations: tuple[Any, ...]
     flat: bool
     source: str
+    use: str
+
+
+FAULTS = "As published, with the faults of the published code: its weights were found under them."
 
 
 PUBLISHED = {
     "celo": _Published(
-        Celo,
+        (Celo(as_published=True),),
         False,
         "Moudgil, Knyazev, Lajoie, Belilovsky 2025, Celo: Training Versatile Learned Optimizers on "
         "a Compute Diet",
+        FAULTS,
     ),
     "celo-adam": _Published(
-        CeloAdam,
+        (CeloAdam(as_published=True),),
         False,
         "Moudgil, Knyazev, Lajoie, Belilovsky 2025, Celo: Training Versatile Learned Optimizers on "
         "a Compute Diet",
+        FAULTS,
     ),
     "celo2": _Published(
-        Celo2,
+        (Celo2(as_published=True),),
         False,
         "Moudgil, Knyazev, Belilovsky 2026, Celo2: Towards Learned Optimization Free Lunch",
+        FAULTS,
     ),
     "open": _Published(
-        OPEN,
+        (OPEN(stochastic=True), OPEN.published(stochastic=True)),
         True,
         "Goldie, Lu, Jackson, Whiteson, Foerster 2024, Can Learned Optimization Make Reinforcement "
         "Learning Less Difficult?",
+        "As published, with noise on the parameters of the actor: pass update the keyword actor, "
+        'such as actor={"actor": 1.0, "critic": 0.0}, else the critic has noise too. Without any: '
+        "dataclasses.replace(artifact.optimizer, stochastic=False).",
     ),
 }
 """What can be imported, by kind."""
@@ -67,7 +80,8 @@ def import_published(kind: str, path: str | os.PathLike) -> Artifact:
       path: the authors' file: flax msgpack, `.npz` or `.npy`, told apart by their first bytes.
         Names of arrays are paths, their parts joined by "/" or "."; of "open" it is one vector.
 
-    Returns an artifact whose card says where the weights are from, and the sha256 of the file.
+    Returns an artifact as it was published: with `as_published`, or for "open" with `stochastic`.
+    Its card says where the weights are from, what to know of them, and the sha256 of the file.
 
     Raises:
       ArtifactError: unknown kind; the file cannot be read, is damaged or of another layout; or it
@@ -110,9 +124,8 @@ def import_published(kind: str, path: str | os.PathLike) -> Artifact:
         raise ArtifactError(
             f"{path} holds numbers that are not finite: it is damaged; fetch it again"
         )
-    cls = published.optimizer
     try:
-        theta = cls.from_published(weights)
+        theta = published.configurations[0].from_published(weights)
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
             f"{path} does not have the layout of {kind} ({_line(error)}): "
@@ -125,19 +138,20 @@ def import_published(kind: str, path: str | os.PathLike) -> Artifact:
         "file": Path(path).name,
         "sha256": hashlib.sha256(data).hexdigest(),
         "note": "The authors' weights, converted from their file; not redistributed here.",
+        "use": published.use,
     }
-    return Artifact(_fitting(cls, theta), theta, card)
+    return Artifact(_fitting(published.configurations, theta), theta, card)
 
 
-def _fitting(cls: Any, theta: Theta) -> LearnedOptimizer:
-    """The optimizer at the size of `theta`: as it is by default, or as it was published."""
+def _fitting(configurations: tuple[Any, ...], theta: Theta) -> LearnedOptimizer:
+    """The first whose meta-parameters have the sizes of `theta`."""
     shapes = jax.tree.map(jnp.shape, theta)
-    configurations = [cls(), *([cls.published()] if hasattr(cls, "published") else [])]
     for optimizer in configurations:
         like = jax.eval_shape(optimizer.init, jax.random.key(0))
         if jax.tree.map(jnp.shape, like) == shapes:
             return optimizer
-    raise ArtifactError(f"no {cls.name} has meta-parameters of these shapes: upgrade learned-opt")
+    name = configurations[0].name
+    raise ArtifactError(f"no {name} has meta-parameters of these shapes: upgrade learned-opt")
 
 
 def _read(data: bytes) -> np.ndarray | dict[str, np.ndarray]:

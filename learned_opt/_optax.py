@@ -46,7 +46,8 @@ def learned(
     Args:
       artifact_or_name: an `Artifact`, a name from `available()`, or a path.
       num_steps: updates the whole run will make, a positive integer (may be traced). The step
-        size follows t / num_steps and is zero from there on.
+        size of `Nominal`, `HyperAdam` and `Celo2` follows t / num_steps and is zero from there
+        on; the others see the time as an input, or have no horizon, and go on.
       learning_rate: multiplies the whole step; 1 is what was meta-trained.
       weight_decay: decay on top of what the optimizer learned to apply itself.
       mask: tree of booleans, or a function of params that gives one: where to decay.

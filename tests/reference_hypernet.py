@@ -11,7 +11,7 @@ def float64(tree):
     return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
 
 
-def loss_features(losses, num_steps):
+def loss_features(losses, num_steps, published=False):
     """The nine features after each of `losses`; None is a loss not given."""
     decays = np.exp(-1 / np.logspace(1, np.log10(num_steps), 10))
     means, minima, seen, rows = np.zeros(10), np.full(10, np.inf), 0, []
@@ -20,7 +20,8 @@ def loss_features(losses, num_steps):
             rows.append(np.zeros(9))
             continue
         if seen > 0:
-            loss = min(loss, 2 * abs(np.max(means / (1 - decays ** (seen + 1)))))
+            held = 1 - decays ** (seen + 1 if published else seen)
+            loss = min(loss, 2 * abs(np.max(means / held)))
         seen += 1
         means = decays * means + (1 - decays) * loss
         c = means / (1 - decays**seen)
@@ -96,9 +97,14 @@ def mlp(net, averages, g, p):
     return x[..., 0], x[..., 1]
 
 
-def tensor_features(p, averages, floor):
+def scale_of(p, published):
+    rms = np.sqrt(np.mean(p**2) + 1e-9)
+    return rms if published else max(0.01, rms)
+
+
+def tensor_features(p, averages, published):
     """What Hypernet's LSTM sees of a tensor after time and loss, (12,)."""
-    size = max(1e-9, floor**2, np.mean(p**2))
+    size = max(1e-9 if published else 1e-4, np.mean(p**2))
 
     def squashed(x):
         return 0.5 * np.clip(np.log(1e-8 + abs(10 * x)), -5, 5)
@@ -110,20 +116,20 @@ def tensor_features(p, averages, floor):
     return np.array(
         [squashed(v.mean() / np.sqrt(size)), *rank]
         + [squashed(np.mean((x - x.mean()) ** 2) / size) for x in m]
-        + [squashed(np.mean((v - x.mean()) ** 2) / size) for x in m]
+        + [squashed(np.mean((v - (x if published else v).mean()) ** 2) / size) for x in m]
     )
 
 
-def hypernet(theta, params, grads, losses, num_steps, floor):
-    """Parameters after each step; `floor` 0 as published."""
+def hypernet(theta, params, grads, losses, num_steps, published=False):
+    """Parameters after each step."""
     theta, p = float64(theta), float64(params)
     averages = {k: Averages(x.shape) for k, x in p.items()}
     names = sorted(p)
     hidden, cell = (np.tile(theta["lstm"][k], (len(p), 1)) for k in ("hidden", "cell"))
-    features, path = loss_features(losses, num_steps), []
+    features, path = loss_features(losses, num_steps, published), []
     for t, grad in enumerate(grads):
         common = [*np.tanh(10 * (t / num_steps - TIMES)), *features[t]]
-        rows = [np.r_[common, tensor_features(p[k], averages[k], floor)] for k in names]
+        rows = [np.r_[common, tensor_features(p[k], averages[k], published)] for k in names]
         hidden, cell = lstm(theta["lstm"], rows, hidden, cell)
         for j, name in enumerate(names):
             c = hidden[j] @ theta["mixture"]["w"] + theta["mixture"]["b"]
@@ -134,41 +140,42 @@ def hypernet(theta, params, grads, losses, num_steps, floor):
             }
             g = np.clip(np.asarray(grad[name], np.float64), -1000, 1000)
             d, mu = mlp(net, averages[name], g, p[name])
-            scale = max(floor, np.sqrt(np.mean(p[name] ** 2) + 1e-9))
-            p[name] = p[name] - 0.001 * a * d * np.exp(0.001 * mu) * scale
+            step = 0.001 * a * d * np.exp(0.001 * mu)
+            p[name] = p[name] - step * scale_of(p[name], published)
         path.append(dict(p))
     return path
 
 
-def step_sizes(net, losses, num_steps):
+def step_sizes(net, losses, num_steps, published=False):
     """Celo's eta at each step."""
     hidden, cell, etas = net["hidden"][None], net["cell"][None], []
-    for t, features in enumerate(loss_features(losses, num_steps)):
+    for t, features in enumerate(loss_features(losses, num_steps, published)):
         x = np.r_[np.tanh(10 * (t / num_steps - TIMES)), features]
         hidden, cell = lstm(net, [x], hidden, cell)
         etas.append(0.1 * np.exp(hidden[0] @ net["step_size"]["w"] + net["step_size"]["b"])[0])
     return etas
 
 
-def celo(theta, params, grads, losses, num_steps):
+def celo(theta, params, grads, losses, num_steps, published=False):
     """Parameters after each step."""
     theta, p = float64(theta), float64(params)
     averages, path = {k: Averages(x.shape) for k, x in p.items()}, []
-    for eta, grad in zip(step_sizes(theta["scheduler"], losses, num_steps), grads, strict=True):
+    etas = step_sizes(theta["scheduler"], losses, num_steps, published)
+    for eta, grad in zip(etas, grads, strict=True):
         for name in p:
             g = np.clip(np.asarray(grad[name], np.float64), -1000, 1000)
             d, mu = mlp(theta["mlp"], averages[name], g, p[name])
-            scale = np.sqrt(np.mean(p[name] ** 2) + 1e-9)
-            p[name] = p[name] - 0.001 * eta * d * np.exp(0.001 * mu) * scale
+            step = 0.001 * eta * d * np.exp(0.001 * mu)
+            p[name] = p[name] - step * scale_of(p[name], published)
         path.append(dict(p))
     return path
 
 
-def celo_adam(theta, params, grads, losses, num_steps):
+def celo_adam(theta, params, grads, losses, num_steps, published=False):
     """Parameters after each step."""
     theta, p = float64(theta), float64(params)
     m, v, path = dict.fromkeys(p, 0.0), dict.fromkeys(p, 0.0), []
-    etas = step_sizes(theta["scheduler"], losses, num_steps)
+    etas = step_sizes(theta["scheduler"], losses, num_steps, published)
     for t, (eta, grad) in enumerate(zip(etas, grads, strict=True), 1):
         for name in p:
             g = np.clip(np.asarray(grad[name], np.float64), -1000, 1000)

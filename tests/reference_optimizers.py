@@ -4,11 +4,32 @@ import jax
 import numpy as np
 
 TAUS = np.array([1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5])
+MOMENTA = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 DECAYS = np.array([0.9, 0.99, 0.999])
 
 
 def time_features(t):
     return np.tanh(t / TAUS - 1)
+
+
+def momentum_mlp(theta, params, grads):
+    """Parameters after each step of the small predecessor, at its default scales."""
+    net = jax.tree.map(lambda x: np.asarray(x, np.float64), theta["net"])
+    p, decays = {k: np.asarray(x, np.float64) for k, x in params.items()}, np.array(MOMENTA)
+    m, path, layers = dict.fromkeys(p, 0.0), [], len(net) // 2
+    for t, grad in enumerate(grads):
+        for name in p:
+            g = np.asarray(grad[name], np.float64)[..., None]
+            m[name] = decays * m[name] + (1 - decays) * g
+            h = np.concatenate([g, p[name][..., None], m[name]], -1)
+            h = h / np.sqrt(1e-5 + np.mean(h**2, axis=tuple(range(h.ndim - 1))))
+            h = np.concatenate([h, np.broadcast_to(time_features(t), (*h.shape[:-1], 11))], -1)
+            for i in range(1, layers):
+                h = np.maximum(0, h @ net[f"w{i}"] + net[f"b{i}"])
+            out = h @ net[f"w{layers}"] + net[f"b{layers}"]
+            p[name] = p[name] - 0.001 * out[..., 0] * np.exp(0.001 * out[..., 1])
+        path.append(dict(p))
+    return path
 
 
 def per_param_mlp(theta, params, grads, bits=np.float64):

@@ -27,13 +27,19 @@ from learned_opt.parts._pack import PACK_BELOW
 
 SMALL = {Hypernet: {"lstm": 12, "bank": 4}}
 # No size twice, so that an axis of a state tells whose it is. Two are too large to be packed with
-# others, "u" is narrow, "t" a stack of matrices.
-SHAPES = {"w": (192, 160), "v": (128, 176), "u": (48, 14), "t": (2, 24, 40), "b": (96,), "s": ()}
+# others, "u" is narrow, "t" a stack of matrices. "b" and "c" are twins, which may be stacked.
+SHAPES = {
+    "w": (192, 160), "v": (128, 176), "u": (48, 14), "t": (2, 24, 40), "b": (96,), "c": (96,),
+    "s": (),
+}  # fmt: skip
 SPECS = {
-    1: {"w": P("x"), "v": P(None, "x"), "u": P("x"), "t": P(None, None, "x"), "b": P("x")},
+    1: {
+        "w": P("x"), "v": P(None, "x"), "u": P("x"), "t": P(None, None, "x"), "b": P("x"),
+        "c": P("x"),
+    },
     2: {
         "w": P("x", "y"), "v": P(None, ("x", "y")), "u": P("x"), "t": P(None, "x", "y"),
-        "b": P(("x", "y")),
+        "b": P(("x", "y")), "c": P(("x", "y")),
     },
 }  # fmt: skip
 STEPS = 2

@@ -25,34 +25,48 @@ def trained_theta(optimizer):
     return theta
 
 
+@pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("num_steps", [12, 300, 100_000])
-def test_loss_features(num_steps):
+def test_loss_features(num_steps, published):
     """Error under 1e-5 where a float32 loss can tell c_i from min_i."""
     values = [*losses(18), np.nan, 2.0, -1.0]
 
     def step(state, value):
-        return _loss.loss_features(state, value, jnp.float32(num_steps), True)[::-1]
+        return _loss.loss_features(state, value, jnp.float32(num_steps), True, published)[::-1]
 
     _, got = jax.lax.scan(step, _loss.init_loss(), jnp.asarray(values, jnp.float32))
     exact = [float(x) if np.isfinite(x) else None for x in values]
-    want = loss_features(exact, num_steps)
+    want = loss_features(exact, num_steps, published)
     assert len(np.unique(want[2:].round(3))) > 10
     np.testing.assert_array_equal(got[:2], 0)
     np.testing.assert_array_equal(got[18], 0)
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
+def test_a_loss_is_capped_at_twice_the_mean_of_those_before():
+    """After one loss of 1 that mean is 1; by the published correction, of two steps, a half."""
+    for published, cap in ((False, 2.0), (True, 1.0)):
+        state = _loss.init_loss()
+        for value in (1.0, 50.0):
+            _, state = _loss.loss_features(state, value, jnp.float32(1e5), True, published)
+        decays = np.exp(-1 / np.logspace(1, 5, 10))
+        want = (1 - decays) * (decays + cap)
+        np.testing.assert_allclose(state.means, want, rtol=0.06 if published else 1e-4)
+
+
 @both
-def test_agrees_with_float64_reference_over_20_steps(cls):
+@pytest.mark.parametrize("published", [False, True])
+def test_agrees_with_float64_reference_over_20_steps(cls, published):
     """Relative error under 1e-5 of the parameters and of the way they went."""
-    optimizer = cls(lstm=6)
+    optimizer = cls(lstm=6, as_published=published)
     theta, values = trained_theta(optimizer), np.asarray(losses(STEPS), np.float64)
     tx = optimizer.transform(theta, num_steps=HORIZON)
+    shapes = {k: WITH_ZEROS[k] for k in ("matrix", "zeros")} if published else WITH_ZEROS
     for scale in (1e-4, 1e3):
-        grads = [tree(i + 1, scale, WITH_ZEROS) for i in range(STEPS)]
-        got = descend(tx, start(), grads, value=losses(STEPS))[-1]
-        want = REFERENCES[cls](theta, start(), grads, values, HORIZON)[-1]
-        for name, p in start().items():
+        grads = [tree(i + 1, scale, shapes) for i in range(STEPS)]
+        got = descend(tx, start(shapes), grads, value=losses(STEPS))[-1]
+        want = REFERENCES[cls](theta, start(shapes), grads, values, HORIZON, published)[-1]
+        for name, p in start(shapes).items():
             moved = np.linalg.norm(want[name] - np.asarray(p, np.float64))
             error = np.linalg.norm(np.asarray(got[name], np.float64) - want[name])
             assert moved > 0.01 * np.linalg.norm(want[name])
@@ -127,16 +141,18 @@ def test_celo_adam_at_initialisation_is_adam():
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5), after, p)
 
 
-def test_every_tensor_has_the_same_step_size_times_its_own_rms():
-    """An MLP of biases: d = 2, mu = 3."""
-    optimizer = Celo(lstm=4)
+@pytest.mark.parametrize(("published", "scale"), [(False, 0.01), (True, 1e-9**0.5)])
+def test_every_tensor_has_the_same_step_size_times_its_own_rms(published, scale):
+    """An MLP of biases: d = 2, mu = 3. A tensor of zeros has the `scale` given."""
+    optimizer = Celo(lstm=4, as_published=published)
     theta = trained_theta(optimizer)
     theta["mlp"] = jax.tree.map(jnp.zeros_like, theta["mlp"])
     theta["mlp"]["b3"] = jnp.array([2.0, 3.0, 7.0])
-    shapes = {k: WITH_ZEROS[k] for k in ("narrow", "scalar", "tensor", "vector")}
+    shapes = {k: WITH_ZEROS[k] for k in ("narrow", "scalar", "tensor", "vector", "zeros")}
     p, grads = start(shapes), [tree(1, shapes=shapes)]
     after = descend(optimizer.transform(theta, num_steps=10), p, grads)[0]
-    units = {k: np.mean(p[k] - after[k]) / np.sqrt(np.mean(p[k] ** 2) + 1e-9) for k in p}
+    sizes = {k: np.sqrt(np.mean(p[k] ** 2)) for k in p} | {"zeros": scale}
+    units = {k: np.mean(p[k] - after[k]) / sizes[k] for k in p}
     eta = step_sizes(float64(theta["scheduler"]), [None], 10)[0]
     assert abs(eta - 1) > 0.01
     for unit in units.values():

@@ -12,6 +12,7 @@ from steps import check_finite, descend
 
 from learned_opt import Celo2
 from learned_opt.parts._per_param import TensorState
+from learned_opt.parts._stacks import is_across
 
 SHAPES = {
     "scalar": (), "vector": (7,), "wide": (5, 6), "tensor": (2, 6, 5), "conv": (2, 3, 2, 4),
@@ -41,14 +42,17 @@ def normal(x, axes):
 
 
 def reference_direction(net, g, p, memory, orthogonalise):
-    """Of one matrix, vector or scalar: its direction, and (m, v, R, C) after this gradient."""
+    """Of one tensor: its direction, and (m, v, R, C) after this gradient.
+
+    g^2 is averaged over its two largest axes; all else is of the last two.
+    """
     m, v, row, col = memory
     g, p = np.clip(g, -1000, 1000)[..., None], p[..., None]
-    axes, square = tuple(range(g.ndim - 1)), g**2 + 1e-30
+    axes, square = tuple(range(g.ndim - 1))[-2:], g**2 + 1e-30
     m, v = DECAYS * m + (1 - DECAYS) * g, 0.95 * v + 0.05 * g**2
     groups = [g, np.clip(g, -0.1, 0.1), p, m, v, m / np.sqrt(v + 1e-8), 1 / np.sqrt(v + 1e-8)]
-    if g.ndim == 3:
-        largest, second = (0, 1) if g.shape[0] > g.shape[1] else (1, 0)
+    if g.ndim > 2:
+        second, largest = np.argsort(g.shape[:-1], kind="stable")[-2:]
         row = DECAYS * row + (1 - DECAYS) * np.mean(square, largest, keepdims=True)
         col = DECAYS * col + (1 - DECAYS) * np.mean(square, second, keepdims=True)
         factor = rs(row / (np.mean(row, second, keepdims=True) + 1e-9)) * rs(col)
@@ -62,14 +66,15 @@ def reference_direction(net, g, p, memory, orthogonalise):
     h = np.maximum(0, features @ net["w1"][: features.shape[-1]] + net["b1"])
     h = np.maximum(0, h @ net["w2"] + net["b2"])
     d = (h @ net["w3"] + net["b3"])[..., 0]
-    if orthogonalise and d.ndim == 2:
-        x = d.T if d.shape[0] > d.shape[1] else d
-        x = x / (np.linalg.norm(x) + 1e-8)
-        for _ in range(5):
-            gram = x @ x.T
-            x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-        d = x.T if d.shape[0] > d.shape[1] else x
-    return normal(d, tuple(range(d.ndim))), (m, v, row, col)
+    if orthogonalise and d.ndim > 1:
+        d = np.array(d)
+        for at in np.ndindex(d.shape[:-2]):
+            x = d[at] / (np.linalg.norm(d[at]) + 1e-8)
+            for _ in range(5):
+                gram = x @ x.T
+                x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+            d[at] = x
+    return normal(d, axes), (m, v, row, col)
 
 
 def reference(optimizer, theta, params, grads, learned):
@@ -87,7 +92,7 @@ def reference(optimizer, theta, params, grads, learned):
                 hat = m / (1 - 0.9 ** (t + 1)), v / (1 - 0.95 ** (t + 1))
                 p[name] = p[name] - optimizer.adam_ratio * a * hat[0] / (np.sqrt(hat[1]) + 1e-8)
                 continue
-            for at in np.ndindex(g.shape[:-2]):
+            for at in [()] if optimizer.as_published else np.ndindex(g.shape[:-2]):
                 d, memory[name, at] = reference_direction(
                     net, g[at], p[name][at], memory.get((name, at), (0.0,) * 4),
                     optimizer.orthogonalise,
@@ -98,11 +103,16 @@ def reference(optimizer, theta, params, grads, learned):
 
 @pytest.mark.parametrize(
     ("optimizer", "labels"),
-    [(Celo2(5, 0.1, False), everywhere), (Celo2(8, 0.1, adam_ratio=3.0), None)],
+    [
+        (Celo2(5, 0.1, False), everywhere),
+        (Celo2(8, 0.1, adam_ratio=3.0), None),
+        (Celo2(4, 0.1, as_published=True), None),
+    ],
 )
 def test_agrees_with_float64_reference_over_20_steps(optimizer, labels):
     """Error under 1e-5 of the way the parameters went; gradients that are clipped, and small."""
     theta, params = steps.moved_theta(optimizer), tree(0)
+    assert [k for k in SHAPES if is_across(SHAPES[k])] == ["conv"]
     lists = [[tree(i + 1, scale) for i in range(STEPS)] for scale in (1e-4, 2e3)]
     learned = set(SHAPES) - ({"scalar", "vector"} if labels is None else set())
     tx = optimizer.transform(theta, num_steps=T, labels=labels)
@@ -167,6 +177,23 @@ def test_vectors_and_embeddings_take_adam_at_20_times_the_rate():
     assert dict(zip(sorted(shapes), kept, strict=True)) == {
         "b": False, "s": False, "token_Embedding": True, "w": False,
     }  # fmt: skip
+
+
+@jax.numpy_dtype_promotion("standard")  # optax's own code multiplies floats by integers
+def test_partition_of_the_users_own_equals_the_built_in():
+    """Matrices by Celo2, the rest by optax's Adam: what a user who wants another rule writes."""
+    shapes = {"b": (7,), "w": (4, 3), "v": (5, 3)}
+    params, grads = tree(0, shapes=shapes), [tree(i, shapes=shapes) for i in range(1, 4)]
+    optimizer = Celo2(learning_rate=0.01)
+    tx = optimizer.transform(trained_theta(), num_steps=10)
+    schedule = optimizer.schedule({}, num_steps=10)
+    adamw = optax.adamw(lambda t: 20 * schedule(t), 0.9, 0.95, weight_decay=0.0)
+    rules = {"celo2": tx, "adam": optax.chain(adamw, optax.scale(-1.0))}
+    split = optax.partition(rules, {"b": "adam", "w": "celo2", "v": "celo2"})
+    got, want = (descend(x, params, grads)[-1] for x in (split, tx))
+    for name in shapes:
+        moved = np.abs(want[name] - params[name]).max()
+        np.testing.assert_allclose(got[name], want[name], rtol=0, atol=1e-5 * moved)
 
 
 def test_labels_of_the_user():

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 
+from benchmarks.step_time import Goals
 from eval import _cost
 from eval._cost import NETWORKS, ROUNDS, STEPS, WARM_UP, measure_costs, measure_step
 from tasks import load_suite
@@ -205,3 +206,14 @@ def test_temporary_bytes_are_the_compilers():
     largest = 4 * 64 * 32
     assert row.costs["sgd"].update_temporary < largest <= row.costs["sorting"].update_temporary
     assert row.costs["sgd"].temporary < row.costs["sorting"].temporary
+
+
+def test_goals_stand_beside_what_was_reached():
+    goals = Goals(step=1.5, update=5.0)
+    assert goals.verdict(1.52, 4.04) == (
+        "update 4.04x (goal 5: met), step 1.52x (goal 1.5: missed by 0.02)"
+    )
+    assert goals.verdict(1.504, 5.3) == (
+        "update 5.30x (goal 5: missed by 0.30), step 1.50x (goal 1.5: met)"
+    )
+    assert Goals(step=1.1).verdict(1.2, 9.0) == "step 1.20x (goal 1.1: missed by 0.10)"

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from sharded import SMALL
 
 import learned_opt
+from learned_opt import OPTIMIZERS
 
 STEPS, BATCH, WIDTH, CLASSES = 200, 64, 32, 10
 
@@ -79,8 +81,9 @@ def with_equinox():
     return params, lambda params, x: jax.vmap(eqx.combine(params, static))(x)
 
 
-def train(params, apply):
-    tx = learned_opt.learned("quickstart", num_steps=STEPS)
+def train(params, apply, artifact="quickstart"):
+    """Losses, the loss afterwards, and the parameters then."""
+    tx = learned_opt.learned(artifact, num_steps=STEPS)
     images, labels = data()
 
     @jax.jit
@@ -99,15 +102,42 @@ def train(params, apply):
 
     (params, state), losses = run(params)
     assert int(state[0].skipped) == 0
-    return np.asarray(losses), float(entropy(apply(params, images), labels))
+    return np.asarray(losses), float(entropy(apply(params, images), labels)), params
 
 
-@pytest.mark.parametrize("build", [with_haiku, with_nnx, with_equinox])
+def same_kind(got, params):
+    """The same tree, shapes and dtypes; all finite, and moved."""
+    assert jax.tree.structure(got) == jax.tree.structure(params)
+    for x, p in zip(jax.tree.leaves(got), jax.tree.leaves(params), strict=True):
+        assert (x.shape, x.dtype) == (p.shape, p.dtype)
+        assert np.isfinite(x).all()
+        assert (x != p).any()
+
+
+every_framework = pytest.mark.parametrize("build", [with_haiku, with_nnx, with_equinox])
+
+
+@every_framework
 def test_200_steps(build):
     """From chance (log 10) to a tenth of it."""
-    losses, after = train(*build())
+    params, apply = build()
+    losses, after, got = train(params, apply)
+    same_kind(got, params)
     assert abs(losses[0] - np.log(10)) < 1.0
     assert after < 0.1 * np.log(10)
+
+
+@pytest.mark.slow
+@every_framework
+@pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.name)
+def test_200_steps_of_every_optimizer(cls, build):
+    """At the untrained theta, which need not descend, but moves every tensor and skips nothing."""
+    optimizer = cls(**SMALL.get(cls, {}))
+    artifact = learned_opt.Artifact(optimizer, optimizer.init(jax.random.key(0)), {"name": "test"})
+    params, apply = build()
+    losses, after, got = train(params, apply, artifact)
+    same_kind(got, params)
+    assert np.isfinite([*losses, after]).all()
 
 
 def test_haiku_and_nnx_hold_the_same_network_and_train_alike():

@@ -17,18 +17,18 @@ def trained_theta(optimizer):
     """With a larger step."""
     theta = moved_theta(optimizer)
     theta["mixture"] = jax.tree.map(lambda x: 0.1 * x, theta["mixture"])
-    theta["step_size"] = jax.tree.map(lambda x: 20 * x, theta["step_size"])
+    theta["step_size"] = jax.tree.map(lambda x: 60 * x, theta["step_size"])
     return theta
 
 
 @pytest.mark.parametrize(
-    ("as_published", "floor", "names"),
+    ("as_published", "names"),
     [
-        (False, 0.01, ("conv", "narrow", "scalar", "tensor", "vector")),
-        (True, 0.0, ("matrix", "zeros")),
+        (False, ("conv", "narrow", "scalar", "tensor", "vector")),
+        (True, ("matrix", "zeros")),
     ],
 )
-def test_agrees_with_float64_reference_over_20_steps(as_published, floor, names):
+def test_agrees_with_float64_reference_over_20_steps(as_published, names):
     """Relative error under 1e-5 of the parameters and of the way they went."""
     optimizer = Hypernet(**SMALL, as_published=as_published)
     theta, values = trained_theta(optimizer), np.asarray(losses(STEPS), np.float64)
@@ -37,11 +37,11 @@ def test_agrees_with_float64_reference_over_20_steps(as_published, floor, names)
     for scale in (1e-4, 1e3):
         grads = [tree(i + 1, scale, shapes) for i in range(STEPS)]
         got = descend(tx, p, grads, value=losses(STEPS))[-1]
-        want = hypernet(theta, p, grads, values, HORIZON, floor)[-1]
+        want = hypernet(theta, p, grads, values, HORIZON, as_published)[-1]
         for name, first in p.items():
             moved = np.linalg.norm(want[name] - np.asarray(first, np.float64))
             error = np.linalg.norm(np.asarray(got[name], np.float64) - want[name])
-            assert moved > 0.1 * np.linalg.norm(want[name])
+            assert moved > 0.03 * np.linalg.norm(want[name])
             assert error < 1e-5 * min(moved, np.linalg.norm(want[name]))
 
 

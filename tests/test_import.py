@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import learned_opt
-from learned_opt import ArtifactError, Celo2, _artifact, import_published
+from learned_opt import OPEN, ArtifactError, Celo2, _artifact, import_published
 
 GROUPS = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
 
@@ -76,7 +76,7 @@ def test_all_containers_give_the_same_numbers(path, tmp_path):
     want = Celo2.from_published(FLAT)
     for file in (path, tmp_path / "slashes.npz", tmp_path / "dots.npz", str(path)):
         artifact = import_published("celo2", file)
-        assert artifact.optimizer == Celo2()
+        assert artifact.optimizer == Celo2(as_published=True)
         close(artifact.theta, want)
 
 
@@ -112,17 +112,27 @@ def test_what_was_imported_is_an_artifact(path, tmp_path, monkeypatch):
 def test_every_used_number_of_celo_arrives(kind, shapes, count, tmp_path):
     tree = filled(shapes)
     (tmp_path / "theta").write_bytes(flax_bytes(tree))
-    theta = import_published(kind, tmp_path / "theta").theta
+    artifact = import_published(kind, tmp_path / "theta")
+    assert artifact.optimizer.as_published
+    assert "faults of the published code" in artifact.card["use"]
+    theta = artifact.theta
     found = np.concatenate([np.ravel(x) for x in jax.tree.leaves(theta)])
     wanted = np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
     assert found.size == np.unique(found).size == count
     assert np.isin(found, wanted).all()
 
 
-def test_every_number_of_open_arrives(tmp_path):
-    vector = np.random.default_rng(0).normal(size=3571).astype(np.float32)
+@pytest.mark.parametrize(
+    ("size", "optimizer"),
+    [(1211, OPEN(stochastic=True)), (3571, OPEN.published(stochastic=True))],
+)
+def test_every_number_of_open_arrives_and_its_noise_stays(size, optimizer, tmp_path):
+    vector = np.random.default_rng(0).normal(size=size).astype(np.float32)
     np.save(tmp_path / "open.npy", vector)
-    theta = import_published("open", tmp_path / "open.npy").theta
+    artifact = import_published("open", tmp_path / "open.npy")
+    assert artifact.optimizer == optimizer
+    assert "noise on the parameters of the actor" in artifact.card["use"]
+    theta = artifact.theta
     found = np.concatenate([np.ravel(x) for x in jax.tree.leaves(theta)])
     np.testing.assert_array_equal(np.sort(found), np.sort(vector))
 

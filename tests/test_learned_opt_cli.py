@@ -63,6 +63,7 @@ def test_list_cites_every_source(run):
     assert 'Metz et al. 2022, "VeLO".' in text
     assert '2022, "Practical tradeoffs between memory, compute, and performance in' in text
     assert "source: not given" not in text
+    assert "around any: learned_opt.scale_by_mup, learned_opt.with_fallback" in text
 
 
 def test_list_is_made_of_the_classes(run, monkeypatch):

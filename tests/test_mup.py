@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from learned_opt import Nominal, scale_by_mup
+from learned_opt import Celo, Nominal, PerParamMLP, scale_by_mup
 
 
 def factors(base, shapes, **options):
@@ -250,6 +250,40 @@ def test_coordinate_check(optimizer, relative, widths, growth):
     if growth is not None:
         hidden = changes(optimizer, widths)[0]
         assert hidden[-1] > growth * hidden[0]
+
+
+def celo():
+    """Passes on m / sqrt(v): at a random theta updates are incoherent, and grow with no width."""
+    optimizer = Celo()
+    theta = jax.tree.map(jnp.zeros_like, optimizer.init(jax.random.key(0)))
+    signs = jnp.array([1.0, -1.0])
+    net = theta["mlp"]
+    theta["mlp"] = net | {
+        "w1": net["w1"].at[7, :2].set(signs),
+        "w2": jnp.eye(4),
+        "w3": net["w3"].at[:2, 0].set(signs),
+    }
+    theta["scheduler"]["step_size"]["b"] = jnp.log(jnp.array([10.0]))
+    return optax.chain(optimizer.transform(theta, num_steps=100), optax.scale(-50.0))
+
+
+def per_param_mlp():
+    optimizer = PerParamMLP(step_multiplier=0.01)
+    theta = optimizer.init(jax.random.key(0))
+    return optax.chain(optimizer.transform(theta, num_steps=100), optax.scale(-1.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("build", "relative", "growth"), [(per_param_mlp, False, 3.5), (celo, True, 1.4)]
+)
+def test_coordinate_check_of_published_rules(build, relative, growth):
+    """Changes stay within a factor of 1.5; unscaled, the hidden ones grow."""
+    tx = optax.chain(build(), scale_by_mup(base_shapes(), relative=relative))
+    for change in changes(tx, (64, 256)):
+        assert change.max() < 1.5 * change.min()
+    hidden = changes(build(), (64, 256))[0]
+    assert hidden[1] > growth * hidden[0]
 
 
 @jax.numpy_dtype_promotion("standard")  # the same

@@ -163,7 +163,7 @@ def reference(config, theta, params, grads, total):
 @pytest.mark.parametrize("factored", [False, True])
 @pytest.mark.parametrize("pack_below", [0, 10**9])
 def test_agrees_with_float64_reference_over_20_steps(monkeypatch, pack_below, factored):
-    """Relative error of the whole displacement under 1e-5, tensors packed or not."""
+    """Relative error under 1e-5 of the parameters, 2e-5 of the way they went; packed or not."""
     monkeypatch.setattr(_pack, "PACK_BELOW", pack_below)
     optimizer = Nominal(learning_rate=1e-2, factored=factored)
     theta = trained_theta(optimizer)
@@ -174,7 +174,7 @@ def test_agrees_with_float64_reference_over_20_steps(monkeypatch, pack_below, fa
         moved = want[name] - np.asarray(params[name], np.float64)
         error = np.asarray(got[name], np.float64) - want[name]
         assert np.linalg.norm(error) < 1e-5 * np.linalg.norm(want[name])
-        assert np.linalg.norm(error) < 1e-4 * np.linalg.norm(moved)
+        assert np.linalg.norm(error) < 2e-5 * np.linalg.norm(moved)
 
 
 def test_bfloat16_momenta_agree_with_a_reference_that_rounds_them():

@@ -35,7 +35,7 @@ def test_the_first_state_is_sharded(cls, mesh):
 @every
 def test_on_two_devices(cls, mesh):
     assert mesh.size == 2
-    ((error, misplaced),) = sharded.compare(cls, [mesh], ("w", "b"))
+    ((error, misplaced),) = sharded.compare(cls, [mesh], ("w", "b", "c"))
     assert misplaced == []
     assert error < 1e-5
 

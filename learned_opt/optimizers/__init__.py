@@ -5,6 +5,7 @@ from ._celo import CeloAdam as CeloAdam
 from ._celo2 import Celo2 as Celo2
 from ._hyper_adam import HyperAdam as HyperAdam
 from ._hypernet import Hypernet as Hypernet
+from ._momentum_mlp import MomentumMLP as MomentumMLP
 from ._nn_adam import NNAdam as NNAdam
 from ._nominal import Nominal as Nominal
 from ._nominal import NominalState as NominalState
@@ -16,6 +17,7 @@ OPTIMIZERS: tuple[type, ...] = (
     Nominal,
     HyperAdam,
     NNAdam,
+    MomentumMLP,
     PerParamMLP,
     RNNMLP,
     Hypernet,

@@ -30,7 +30,7 @@ from ..parts._loss import (
 )
 from ..parts._lstm import LSTMState, check_sizes, init_lstm, init_lstm_net, linear, run_lstm, select
 from ..parts._per_param import TensorState
-from ..parts._published import FEATURES, clip_gradient, init_mlp, published_decays
+from ..parts._published import FEATURES, clip_gradient, init_mlp, published_decays, tensor_scale
 
 STEP, MAGNITUDE = 0.001, 0.001
 ETA = 0.1
@@ -86,6 +86,7 @@ class _Scheduled(abc.ABC):
     """What the two share: everything but the step of a tensor."""
 
     lstm: int = 64
+    as_published: bool = dataclasses.field(default=False, kw_only=True)
 
     def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
         """0.001 at any time, as if eta_t were 1: the true eta_t follows from the losses alone."""
@@ -116,7 +117,9 @@ class _Scheduled(abc.ABC):
             del extra_args
             assert isinstance(state, CeloState)
             net, t = theta["scheduler"], state.steps
-            eta, loss, lstm = _step_size(net, total, t, state.loss, state.lstm, value, accepted)
+            eta, loss, lstm = _step_size(
+                self.as_published, net, total, t, state.loss, state.lstm, value, accepted
+            )
             update_tensor = functools.partial(_update_leaf, self, theta, STEP * eta, t, accepted)
             steps, tensors = self._group(params).update(
                 update_tensor, updates, params, state.tensors
@@ -147,7 +150,7 @@ class Celo(_Scheduled):
 
     With the 30 features of `Hypernet` for every element, at step t of T::
 
-        d, mu = MLP(features);   p <- p - 0.001 eta_t d exp(0.001 mu) sqrt(mean p^2 + 1e-9)
+        d, mu = MLP(features);   p <- p - 0.001 eta_t d exp(0.001 mu) max(0.01, rms p)
         h_t = LSTM(own(x_t) + relu(pool(x_t)));   eta_t = 0.1 exp(linear(h_t))
 
     x_t: tanh(10 (t/T - s)) for nine s and nine features of the loss, the same for all tensors, so
@@ -165,6 +168,10 @@ class Celo(_Scheduled):
       lstm: width of the LSTM.
       hidden: width of the MLP's hidden layers.
       momenta: dtype of the first two momenta, see `PerParamFeatures`.
+      as_published: with the two faults of the published code, under which its weights were found.
+        Steps are scaled by sqrt(mean p^2 + 1e-9): a tensor that starts at zero then has scale
+        3e-5 and hardly moves, which the floor of 0.01 cures. And the cap of the loss, see
+        `loss_features`.
 
     Example:
       >>> import jax, learned_opt
@@ -189,10 +196,11 @@ class Celo(_Scheduled):
 
     @classmethod
     def from_published(cls, arrays: Mapping[str, np.ndarray]) -> Theta:
-        """`theta` of `Celo()` from the 37,089 published numbers, keys as "rnn_params/linear/w".
+        """`theta` of `Celo(as_published=True)` from the 37,089 published numbers.
 
-        1,281 of them never reach a step and are left out: `rnn_params/linear`, whose output is
-        overwritten, and `rnn_params/rnn_to_controls`, whose one output a softmax makes 1.
+        Their keys are such as "rnn_params/linear/w". 1,281 of them never reach a step and are left
+        out: `rnn_params/linear`, whose output is overwritten, and `rnn_params/rnn_to_controls`,
+        whose one output a softmax makes 1.
 
         Raises:
           ValueError: an array is missing, unknown, misshapen or not finite.
@@ -224,7 +232,7 @@ class Celo(_Scheduled):
 
         def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
             direction, magnitude, _ = outputs
-            scale = size * jnp.sqrt(jnp.mean(p * p) + 1e-9)
+            scale = size * tensor_scale(p, self.as_published)
             return scale * direction * jnp.exp(MAGNITUDE * magnitude)
 
         return FEATURES.step(net, net["b1"], decays, accepted, clip_gradient(grad), p, old, combine)
@@ -243,6 +251,7 @@ class CeloAdam(_Scheduled):
 
     Args:
       lstm: width of the LSTM.
+      as_published: with the published cap of the loss, see `loss_features`.
 
     Example:
       >>> import jax, learned_opt
@@ -261,7 +270,7 @@ class CeloAdam(_Scheduled):
 
     @classmethod
     def from_published(cls, arrays: Mapping[str, np.ndarray]) -> Theta:
-        """`theta` of `CeloAdam()` from the 36,865 published numbers, keys as in `Celo`'s.
+        """`theta` of `CeloAdam(as_published=True)` from the 36,865 numbers, keys as in `Celo`'s.
 
         1,216 of them never reach a step and are left out: `rnn_params/linear`, whose output is
         overwritten.
@@ -305,12 +314,19 @@ def _init_scheduler(key: jax.Array, lstm: int) -> Theta:
     return {**init_lstm_net(key, NUM_INPUTS, lstm), "step_size": head}
 
 
-@functools.partial(jax.jit, inline=True)
+@functools.partial(jax.jit, static_argnums=0, inline=True)
 def _step_size(
-    net: Theta, total: Any, steps: Any, loss: LossState, lstm: LSTMState, value: Any, accepted: Any
+    as_published: bool,
+    net: Theta,
+    total: Any,
+    steps: Any,
+    loss: LossState,
+    lstm: LSTMState,
+    value: Any,
+    accepted: Any,
 ) -> tuple[jax.Array, LossState, LSTMState]:
     """eta, and the states after."""
-    features, after = loss_features(loss, value, total, accepted)
+    features, after = loss_features(loss, value, total, accepted, as_published)
     x = jnp.concatenate([time_features(steps, total), features])
     new = run_lstm(net, x[None], lstm)
     eta = ETA * jnp.exp(linear(net["step_size"], new.hidden)[0, 0])

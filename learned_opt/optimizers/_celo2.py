@@ -25,6 +25,7 @@ from ..parts._leaves import Groups, group_leaves
 from ..parts._lstm import check_sizes
 from ..parts._per_param import Decays, PerParamFeatures, TensorState
 from ..parts._published import OUTPUTS, clip_gradient, init_mlp
+from ..parts._stacks import is_across, step_across
 
 LEARNED, ADAM = "celo2", "adam"
 """The two labels."""
@@ -69,8 +70,7 @@ class Celo2:
     gradient clipped to +-1000; the network is 30-8-8-3 with ReLU, and only its first output is
     used. Newton-Schulz: X = d / (|d| + 1e-8), then five times X <- a X + (b A + c A A) X with
     A = X X^T and (a, b, c) = (3.4445, -4.7750, 2.0315). A tensor of rank above 2 is a stack of
-    matrices, its last two axes, each updated as if it were alone. (The published code agrees where
-    these are the two largest axes, as mostly in convolutions; else it averages g^2 over those.)
+    matrices, its last two axes, each updated as if it were alone.
 
     Scalars, vectors and embeddings take Adam (.9, .95) at `adam_ratio` a(t). Which leaf takes what
     can be said with `labels`, see `transform`.
@@ -88,6 +88,9 @@ class Celo2:
       embeddings: regular expression; a tensor is an embedding if it is found in its path, such as
         "decoder/embedding/w". "" for none.
       momenta: dtype of the first two momenta of matrices, see `PerParamFeatures`.
+      as_published: take R and C of a tensor of rank above 2 over its two largest axes, as the
+        published code does, under which its weights were found. That mixes the matrices of a
+        stack where these are not the last two axes, as rarely in convolutions; else it is equal.
 
     Raises:
       ValueError: an argument is out of range.
@@ -111,6 +114,7 @@ class Celo2:
     adam_ratio: float = 20.0
     embeddings: str = "(?i)embed"
     momenta: str = "float32"
+    as_published: bool = False
 
     def __post_init__(self):
         check_sizes(hidden=self.hidden)
@@ -215,7 +219,7 @@ class Celo2:
         def init(params: optax.Params) -> Celo2State:
             rules = self._rules(labels, params)
             leaves = zip(rules, jax.tree.leaves(params), strict=True)
-            tensors = [_init_tensor(rule, p, self.momenta) for rule, p in leaves]
+            tensors = [_init_tensor(self, rule, p) for rule, p in leaves]
             tensors = tuple(_group(rules, params).stack(tensors))
             return Celo2State(jnp.zeros((), jnp.int32), tensors)
 
@@ -270,10 +274,12 @@ def _group(rules: list[str], params: Any) -> Groups:
     return group_leaves(params, [None if rule == ADAM else rule for rule in rules])
 
 
-def _init_tensor(rule: str, p: Any, dtype: str) -> TensorState | Moments:
+def _init_tensor(optimizer: Celo2, rule: str, p: Any) -> TensorState | Moments:
     if rule == ADAM:
         return init_moments(p)
-    return FEATURES.init(p, stacked=max(0, jnp.ndim(p) - 2), dtype=dtype)
+    across = optimizer.as_published and is_across(jnp.shape(p))
+    stacked = 0 if across else max(0, jnp.ndim(p) - 2)
+    return FEATURES.init(p, stacked=stacked, dtype=optimizer.momenta)
 
 
 # Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.
@@ -306,12 +312,16 @@ def _update_tensor(
             direction = untyped(_newton_schulz, direction)
         return size * direction * rsqrt(NORM_EPS + jnp.mean(direction * direction))
 
+    grad = clip_gradient(grad)
+    if optimizer.as_published and is_across(grad.shape):
+        return step_across(FEATURES, net, decays, accepted, grad, p, old, combine)
+
     def step(g: jax.Array, p: jax.Array, old: TensorState) -> tuple[jax.Array, TensorState]:
         return FEATURES.step(net, net["b1"], decays, accepted, g, p, old, combine)
 
     for _ in range(grad.ndim - 2):
         step = jax.vmap(step)
-    return step(clip_gradient(grad), p, old)
+    return step(grad, p, old)
 
 
 def _newton_schulz(x: jax.Array) -> jax.Array:

@@ -26,14 +26,19 @@ from ..parts._loss import (
 )
 from ..parts._lstm import LSTMState, check_sizes, init_lstm, init_lstm_net, linear, run_lstm, select
 from ..parts._per_param import TensorState
-from ..parts._published import FEATURES, clip_gradient, init_mlp, published_decays
+from ..parts._published import (
+    FEATURES,
+    FLOOR,
+    clip_gradient,
+    init_mlp,
+    published_decays,
+    tensor_scale,
+)
 
 BANK_SCALE = 100.0
 STEP, MAGNITUDE = 0.001, 0.001
 NUM_RANKS = 5
 NUM_INPUTS = len(TIMES) + NUM_LOSS_FEATURES + NUM_RANKS + 7
-FLOOR = 0.01
-"""Least scale of a tensor: that of weights with 10,000 inputs, 1 / sqrt(fan-in)."""
 
 
 class HypernetState(NamedTuple):
@@ -66,7 +71,7 @@ class Hypernet:
     x_j: tanh(10 (t/T - s)) for nine s; nine features of the loss; then, of the averages before
     this gradient and with r = max(0.01, rms p) and q(x) = 0.5 clip(log(1e-8 + |10 x|), -5, 5),
     q(mean v / r); one-hot of the number of axes longer than 1, of 0 to 4; q(mean (m_k - mean
-    m_k)^2 / r^2) and, as published, q(mean (v - mean m_k)^2 / r^2), k = 1, 2, 3.
+    m_k)^2 / r^2), k = 1, 2, 3; and three times q(mean (v - mean v)^2 / r^2).
 
     The training loss comes as optax's keyword `value`. Without it, or where it is not finite, its
     features are zero, as they are for the first two losses.
@@ -78,9 +83,11 @@ class Hypernet:
       lstm: width of the LSTM.
       bank: number of MLPs in the bank.
       hidden: width of their hidden layers.
-      as_published: scale steps by sqrt(mean p^2 + 1e-9) and features by r =
-        sqrt(max(mean p^2, 1e-9)). A tensor that starts at zero then has scale 3e-5 and hardly
-        moves, which the floor of 0.01 cures.
+      as_published: with the three faults of the published code. Steps are scaled by
+        sqrt(mean p^2 + 1e-9) and features by r = sqrt(max(mean p^2, 1e-9)): a tensor that starts
+        at zero then has scale 3e-5 and hardly moves, which the floor of 0.01 cures. The last
+        three inputs are q(mean (v - mean m_k)^2 / r^2). And the cap of the loss, see
+        `loss_features`.
       momenta: dtype of the first two momenta, see `PerParamFeatures`.
 
     Example:
@@ -150,7 +157,7 @@ class Hypernet:
             assert isinstance(state, HypernetState)
             if not state.tensors:
                 return updates, state
-            features, loss = loss_features(state.loss, value, total, accepted)
+            features, loss = loss_features(state.loss, value, total, accepted, self.as_published)
             common = jnp.concatenate([time_features(state.steps, total), features])
             groups = group_leaves(params)
             leaves = [p.astype(jnp.float32) for p in jax.tree.leaves(params)]
@@ -179,8 +186,10 @@ def _inputs(optimizer: Hypernet, common: jax.Array, p: jax.Array, old: TensorSta
     means = jnp.stack([jnp.mean(x) for x in averages])
     centred = [x - mean for x, mean in zip(averages, means, strict=True)]
     variances = jnp.stack([jnp.mean(x * x) for x in centred])
-    # mean (v - mean m)^2 = var v + (mean v - mean m)^2.
-    crossed = variances[3] + (means[3] - means[:3]) ** 2
+    of_second = jnp.broadcast_to(variances[3], 3)
+    if optimizer.as_published:
+        # mean (v - mean m)^2 = var v + (mean v - mean m)^2.
+        of_second += (means[3] - means[:3]) ** 2
     rank = np.arange(NUM_RANKS) == sum(n > 1 for n in p.shape)
     return jnp.concatenate(
         [
@@ -188,7 +197,7 @@ def _inputs(optimizer: Hypernet, common: jax.Array, p: jax.Array, old: TensorSta
             _squashed(means[3:] / jnp.sqrt(size)),
             jnp.asarray(rank, jnp.float32),
             _squashed(variances[:3] / size),
-            _squashed(crossed / size),
+            _squashed(of_second / size),
         ]
     )
 
@@ -217,11 +226,10 @@ def _update_tensor(
     own: tuple[Theta, jax.Array],
 ) -> tuple[jax.Array, TensorState]:
     net, scale = own
-    least = 0.0 if optimizer.as_published else FLOOR**2
 
     def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
         direction, magnitude, _ = outputs
-        size = jnp.sqrt(jnp.maximum(least, jnp.mean(p * p) + 1e-9))
+        size = tensor_scale(p, optimizer.as_published)
         return STEP * scale * size * direction * jnp.exp(MAGNITUDE * magnitude)
 
     return FEATURES.step(

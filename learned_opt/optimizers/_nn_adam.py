@@ -92,7 +92,9 @@ class NNAdam:
     """
 
     name: ClassVar[str] = "nn_adam"
-    use: ClassVar[str] = "Hyper-parameters that move during a run, at the cost of Adam."
+    use: ClassVar[str] = (
+        "Hyper-parameters that move during a run, at some three times Adam's update."
+    )
     hidden: int = 32
     output_scale: float = 0.01
     learning_rate: float = 1e-4

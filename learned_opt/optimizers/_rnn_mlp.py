@@ -80,7 +80,7 @@ class RNNMLP:
       log(|p| + 1e-8); log(elements).
     - loss features: (l - M) / sqrt(S + 1e-8) in +-5, with l the train loss or the mean of the
       validation losses (decay .95), M and S bias-corrected EMAs of decay .9 of the train loss and
-      of (M' - loss)^2, where M' is M before its correction.
+      of (M - loss)^2.
 
     `update` takes two losses by keyword, scalars: `value`, the train loss of this step, and
     `valid_value`, a validation loss, in the steps that have one. Either may be left out or not
@@ -89,10 +89,11 @@ class RNNMLP:
     validation loss. There is no horizon: `num_steps` may be left out and changes nothing.
 
     The sizes, features and constants are those of the authors' implementation (Google's
-    learned_optimization, `rnn_mlp_lopt`). Chosen here: the zero features above (there a missing
-    train loss is an error, and before a first validation loss that loss counts as 0); validation
-    losses do not advance the time; of a tensor of more than four dimensions, the fourth and later
-    count as one; lists of features are in the order given here.
+    learned_optimization, `rnn_mlp_lopt`). Chosen here: M is corrected in S too (there S is of
+    deviations from the uncorrected mean, which for early losses is near zero); the zero features
+    above (there a missing train loss is an error, and before a first validation loss that loss
+    counts as 0); validation losses do not advance the time; of a tensor of more than four
+    dimensions, the fourth and later count as one; lists of features are in the order given here.
 
     Args:
       hidden: width of the element network's hidden layers.
@@ -105,7 +106,7 @@ class RNNMLP:
       magnitude: scale of its logarithm's output.
 
     Raises:
-      ValueError: a size is not a positive integer.
+      ValueError: a size is not a positive integer; at `update`, a loss that is not a scalar.
 
     Example:
       >>> import jax, jax.numpy as jnp, learned_opt
@@ -203,7 +204,7 @@ class RNNMLP:
             grads, treedef = jax.tree.flatten(updates)
             if not grads:
                 return updates, state
-            values = [jnp.asarray(jnp.nan if x is None else x) for x in (value, valid_value)]
+            values = [_loss("value", value), _loss("valid_value", valid_value)]
             found, new = _update(
                 self, theta, values, accepted, grads, jax.tree.leaves(params), state
             )
@@ -211,6 +212,16 @@ class RNNMLP:
 
         guarded = optax.GradientTransformationExtraArgs(init, update)
         return skip_nonfinite(guarded, keeps_state=True)
+
+
+def _loss(name: str, given: Any) -> jax.Array:
+    """A scalar, NaN for None; ValueError that calls it `name` where it is not a scalar."""
+    if given is not None and jnp.ndim(given) != 0:
+        raise ValueError(
+            f"{name} must be a loss, a scalar, got an array of shape {jnp.shape(given)}; "
+            "pass its mean"
+        )
+    return jnp.asarray(jnp.nan if given is None else given).astype(jnp.float32)
 
 
 # Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.
@@ -225,7 +236,7 @@ def _update(
     old: RNNMLPState,
 ) -> tuple[list[jax.Array], RNNMLPState]:
     t = old.steps.astype(jnp.float32)
-    losses, loss_features = see_losses(old.losses, *(x.astype(jnp.float32) for x in values))
+    losses, loss_features = see_losses(old.losses, *values)
     clip, gs = _clip(old.clip, t + 1, [g.astype(jnp.float32) for g in grads])
     ps = [p.astype(jnp.float32) for p in params]
     tensors = [

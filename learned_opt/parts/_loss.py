@@ -36,7 +36,7 @@ def init_loss() -> LossState:
 
 
 def loss_features(
-    state: LossState, value: Any, num_steps: jax.Array, accepted: Any
+    state: LossState, value: Any, num_steps: jax.Array, accepted: Any, as_published: bool = False
 ) -> tuple[jax.Array, LossState]:
     """Where the loss stands between its averages over longer and longer times, (9,), in [-1, 1].
 
@@ -46,8 +46,7 @@ def loss_features(
         f_i = clip((c_i - min_i) / max(1e-8, c_{i+1} - min_i) - 1, -1, 1),   i = 1, ..., 9
 
     zero for the first two losses. Before it enters the means a loss is capped at twice the
-    largest of them; for that cap alone they are corrected for one step more than they hold, as in
-    the published code, under which the published weights were found.
+    largest of the c_i before it.
 
     Args:
       state: from the losses before this one.
@@ -55,6 +54,9 @@ def loss_features(
         state stays as it was.
       num_steps: length of the run, float32 scalar.
       accepted: boolean scalar; where it is False the state stays as it was.
+      as_published: correct the means of the cap for one step more than they hold, an error of the
+        published code, under which the published weights were found: the cap is then lower, at
+        first by half.
 
     Returns the features and the new state; ValueError if `value` is not a scalar.
     """
@@ -71,9 +73,11 @@ def loss_features(
     part = np.arange(NUM_MEANS, dtype=np.float32) / (NUM_MEANS - 1)
     rates = jnp.exp(-(1 - part) * math.log(10) - part * jnp.log(num_steps))
     # Not 1 - decay^t: in float32 that loses all digits where tau is long.
-    correction = -jnp.expm1(-(state.seen.astype(jnp.float32) + 1) * rates)
+    seen = state.seen.astype(jnp.float32)
+    correction = -jnp.expm1(-(seen + 1) * rates)
     first = state.seen == 0
-    cap = 2 * jnp.abs(jnp.max(state.means / correction))
+    held = correction if as_published else -jnp.expm1(-jnp.maximum(seen, 1.0) * rates)
+    cap = 2 * jnp.abs(jnp.max(state.means / held))
     loss = jnp.where(first, loss, jnp.minimum(loss, cap))
     means = state.means - jnp.expm1(-rates) * (loss - state.means)
     c = means / correction

@@ -28,7 +28,7 @@ class TensorState(NamedTuple):
 
     `momenta`: three EMAs of g, the first two float32 or bfloat16, and `second`: EMA of g^2, of the
     tensor's shape (that of its transpose over the last two axes where the last is narrow, see
-    `_wide`); `rows`, `cols`: three EMAs of g^2 averaged over its largest and its second largest
+    `wide`); `rows`, `cols`: three EMAs of g^2 averaged over its largest and its second largest
     axis, on a leading axis of 3. Below rank 2 `rows` holds three EMAs of g^2 itself and `cols` a
     zero of shape ().
     """
@@ -85,7 +85,7 @@ class PerParamFeatures:
         would lose changes by less than a five-hundredth.
         """
         # Every array a buffer of its own, so that a training step may donate the state.
-        m1, m2, m3, second = (_wide(zeros_for(p)) for _ in range(4))
+        m1, m2, m3, second = (wide(zeros_for(p)) for _ in range(4))
         momenta = m1.astype(dtype), m2.astype(dtype), m3
         axes = factored_axes(second.shape[stacked:])
         if axes is None:
@@ -121,12 +121,12 @@ class PerParamFeatures:
 
         Returns the step, of `grad`'s shape and dtype, and the state after.
         """
-        g, p = (_wide(x.astype(jnp.float32)) for x in (grad, p))
-        new = _accumulate(decays, old, g)
+        g, p = (wide(x.astype(jnp.float32)) for x in (grad, p))
+        new = accumulate(decays, old, g)
         new = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), new, old)
         first = self._first_layer(net["w1"][: self.count], bias, g, p, new)
         step = combine(_other_layers(net, first), p)
-        return _wide(step, grad.shape).astype(grad.dtype), new
+        return wide(step, grad.shape).astype(grad.dtype), new
 
     def _first_layer(
         self, w: jax.Array, bias: jax.Array, g: jax.Array, p: jax.Array, acc: TensorState
@@ -183,7 +183,7 @@ class PerParamFeatures:
         return _sums(start, jnp.concatenate([w[:low], w[high:]]), features)
 
 
-def _wide(x: jax.Array, shape: tuple[int, ...] | None = None) -> jax.Array:
+def wide(x: jax.Array, shape: tuple[int, ...] | None = None) -> jax.Array:
     """Narrow matrices on their side, (32, 10) as (10, 32): loops over short rows are slow."""
     shape = x.shape if shape is None else shape
     if len(shape) >= 2 and shape[-1] < 16 and shape[-2] > shape[-1]:
@@ -191,7 +191,8 @@ def _wide(x: jax.Array, shape: tuple[int, ...] | None = None) -> jax.Array:
     return x
 
 
-def _accumulate(decays: Decays, old: TensorState, g: jax.Array) -> TensorState:
+def accumulate(decays: Decays, old: TensorState, g: jax.Array) -> TensorState:
+    """The averages after a gradient, float32, in the layout of the state."""
     axes = factored_axes(g.shape)
     m1, m2, m3 = (
         _ema(b, m.astype(jnp.float32), g).astype(m.dtype)

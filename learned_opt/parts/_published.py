@@ -4,6 +4,8 @@ Metz et al. 2022, "VeLO: Training Versatile Learned Optimizers by Scaling Up"; M
 "Celo: Training Versatile Learned Optimizers on a Compute Diet".
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -18,6 +20,10 @@ FEATURES = PerParamFeatures(velo=True, momentum_eps=1e-36)
 """Below rank 2 the last are m_k / sqrt(R_k): what is added only keeps a zero from dividing."""
 
 
+FLOOR = 0.01
+"""Least scale of a tensor: that of weights with 10,000 inputs, 1 / sqrt(fan-in)."""
+
+
 def init_mlp(key: jax.Array, hidden: int, *stack: int) -> Theta:
     """A 30-`hidden`-`hidden`-`OUTPUTS` network `w1`, `b1`, ..., or a stack of them."""
     widths = FEATURES.count, hidden, hidden, OUTPUTS
@@ -27,6 +33,12 @@ def init_mlp(key: jax.Array, hidden: int, *stack: int) -> Theta:
 def published_decays() -> Decays:
     """0.9, 0.99 and 0.999 for momenta and factors, 0.999 for the second moment."""
     return Decays(*(jnp.asarray(x, jnp.float32) for x in DECAYS))
+
+
+def tensor_scale(p: Any, as_published: bool) -> jax.Array:
+    """max(0.01, rms p), to which steps are relative; as published sqrt(mean p^2 + 1e-9)."""
+    least = 0.0 if as_published else FLOOR**2
+    return jnp.sqrt(jnp.maximum(least, jnp.mean(p * p) + 1e-9))
 
 
 def clip_gradient(g: jax.Array) -> jax.Array:

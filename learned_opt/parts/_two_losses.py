@@ -38,16 +38,19 @@ def see_losses(
     """The averages after these losses, and the two features, (2,), in [-5, 5].
 
     (l - M) / sqrt(S + 1e-8), with l the train loss or the mean of the validation losses, M and S
-    the train loss's mean and mean square deviation, each by an EMA corrected for its start. A loss
+    the train loss's mean and mean square deviation (of each loss from the M that holds it), each
+    by an EMA corrected for its start. A loss
     that is not finite leaves its averages as they were; a feature is zero without the train loss
     of this step, that of validation also before the first validation loss.
     """
     has_train, has_valid = jnp.isfinite(train), jnp.isfinite(valid)
     train, valid = jnp.where(has_train, train, 0.0), jnp.where(has_valid, valid, 0.0)
-    mean = TRAIN_DECAY * old.train_mean + (1 - TRAIN_DECAY) * train
+    before, after = (gathered(TRAIN_DECAY, old.train_count + i) for i in (0, 1))
+    # loss - M, exactly zero for the first loss: the root below would make rounding a feature.
+    deviation = TRAIN_DECAY * before / after * (train - old.train_mean / jnp.maximum(before, 0.05))
     new = LossAverages(
-        mean,
-        TRAIN_DECAY * old.train_square + (1 - TRAIN_DECAY) * (mean - train) ** 2,
+        TRAIN_DECAY * old.train_mean + (1 - TRAIN_DECAY) * train,
+        TRAIN_DECAY * old.train_square + (1 - TRAIN_DECAY) * deviation**2,
         old.train_count + 1,
         VALID_DECAY * old.valid_mean + (1 - VALID_DECAY) * valid,
         old.valid_count + 1,
@@ -56,7 +59,7 @@ def see_losses(
     new = jax.tree.map(jnp.where, has, new, old)
     correction = gathered(TRAIN_DECAY, jnp.maximum(new.train_count, 1.0))
     seen = new.valid_mean / gathered(VALID_DECAY, jnp.maximum(new.valid_count, 1.0))
-    deviations = jnp.stack([train, seen]) - new.train_mean / correction
+    deviations = jnp.stack([deviation, seen - new.train_mean / correction])
     features = deviations * rsqrt(new.train_square / correction + 1e-8)
     known = jnp.stack([has_train, has_train & (new.valid_count > 0)])
     return new, jnp.where(known, jnp.clip(features, -LARGEST, LARGEST), 0.0)

@@ -1,0 +1,86 @@
+"""What every optimizer in OPTIMIZERS must do, with a theta that is not the initial one."""
+
+import functools
+import importlib
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sharded import SMALL
+from steps import SHAPES, moved_theta, tree
+
+import learned_opt
+from learned_opt import OPTIMIZERS
+
+STEPS = 20
+
+REFERENCES = {
+    "nominal": "test_nominal",
+    "hyper_adam": "test_hyper_adam",
+    "nn_adam": "test_nn_adam",
+    "momentum_mlp": "test_momentum_mlp",
+    "per_param_mlp": "test_per_param_mlp",
+    "rnn_mlp": "test_rnn_mlp",
+    "hypernet": "test_hypernet",
+    "celo": "test_celo",
+    "celo_adam": "test_celo",
+    "celo2": "test_celo2",
+    "open": "test_open",
+}
+"""Where an optimizer is compared with its formulas in float64."""
+
+
+@pytest.fixture(params=OPTIMIZERS, ids=lambda cls: cls.name)
+def optimizer(request):
+    return request.param(**SMALL.get(request.param, {}))
+
+
+@pytest.fixture
+def artifact(optimizer):
+    return learned_opt.Artifact(optimizer, moved_theta(optimizer, 0.1), {"name": "test"})
+
+
+def test_every_optimizer_has_a_reference_in_float64():
+    assert REFERENCES.keys() == {cls.name for cls in OPTIMIZERS}
+    for cls in OPTIMIZERS:
+        module = importlib.import_module(REFERENCES[cls.name])
+        assert hasattr(module, "test_agrees_with_float64_reference_over_20_steps")
+        assert getattr(module, cls.__name__) is cls
+        assert "float64" in inspect.getsource(module)
+
+
+def test_bfloat16_steps_are_within_a_rounding_of_float32_ones(optimizer):
+    """Within 2^-8 of the tensor's largest step, at the same parameters, for 20 steps."""
+    tx = optimizer.transform(moved_theta(optimizer, 0.1), num_steps=STEPS + 1)
+
+    def cast(x, dtype):
+        return jax.tree.map(lambda x: x.astype(dtype), x)
+
+    # What is compared is rounding, not the speed of the code: less of an effort for the compiler.
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def both(grads, states, params):
+        got, state = tx.update(grads, states[0], params)
+        want, wide = tx.update(cast(grads, jnp.float32), states[1], cast(params, jnp.float32))
+        # Of the size of a parameter, so that these move.
+        after = jax.tree.map(lambda p, u: p - (u / (1e-30 + jnp.abs(u).max()) / 8), params, got)
+        return cast(got, jnp.float32), want, (state, wide), after
+
+    params = cast(tree(0), jnp.bfloat16)
+    states = tx.init(params), tx.init(cast(params, jnp.float32))
+    for i in range(STEPS):
+        got, want, states, params = both(cast(tree(i + 1, 0.1), jnp.bfloat16), states, params)
+        for name in SHAPES:
+            largest = float(jnp.abs(want[name]).max())
+            assert float(jnp.abs(got[name] - want[name]).max()) <= (2**-8 + 1e-5) * largest + 1e-30
+
+
+def test_an_artifact_comes_back_as_it_was(artifact, tmp_path):
+    artifact.save(tmp_path / "it.safetensors")
+    again = learned_opt.load(tmp_path / "it.safetensors")
+    assert again.optimizer == artifact.optimizer
+    assert again.card == artifact.card
+    assert again.sha256 == artifact.sha256
+    assert jax.tree.structure(again.theta) == jax.tree.structure(artifact.theta)
+    jax.tree.map(np.testing.assert_array_equal, again.theta, artifact.theta)
