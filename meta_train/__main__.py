@@ -37,6 +37,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", metavar="DIR", help="output folder (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="continue a run")
     parser.add_argument(
+        "--export",
+        action="store_true",
+        help="only write the best theta so far of the unfinished run in --out, to DIR/exports/",
+    )
+    parser.add_argument(
         "--accept-new-code",
         action="store_true",
         help="resume although the checkpoint was made by other code",
@@ -67,10 +72,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     from checkpoints import CheckpointError, FolderError
 
     from ._config import Config, load_config
-    from ._loop import DivergedError, StoppedError, meta_train, shell_command
+    from ._loop import (
+        DivergedError,
+        StoppedError,
+        export_unfinished,
+        meta_train,
+        shell_command,
+    )
     from ._parse import ConfigError, load_table
 
     try:
+        if args.export:
+            export_unfinished(
+                args.out or newest_unfinished(Path("runs")), command=shell_command(argv)
+            )
+            return 0
         if not args.resume and not args.config:
             raise ConfigError("a configuration is needed, or --resume to continue a run")
         config: Config

@@ -11,12 +11,13 @@ from typing import Any
 import jax
 import rich.console
 
-from checkpoints import FolderError, Store, claim_folder
+from checkpoints import CheckpointError, FolderError, Store, claim_folder
 from learned_opt import Artifact
 
 from ._card import card_markdown, code_identity, make_card
 from ._config import Config
 from ._log import Log, validation_curve
+from ._parse import load_table
 from ._processes import agree, leader_does, leads, stop_on_signals
 from ._programs import Programs
 from ._progress import Progress
@@ -109,6 +110,28 @@ def meta_train(
             "outer.learning_rate or estimator.sigma, or more pairs, may help"
         )
     return artifact
+
+
+def export_unfinished(out: str | os.PathLike, *, command: str) -> Artifact:
+    """Export the best theta so far of the run in `out` to `out`/exports/NAME.safetensors.
+
+    The run can still be resumed.
+
+    Raises:
+      ConfigError: `out` holds no run. CheckpointError: it has saved nothing yet.
+    """
+    folder = Path(out)
+    config = Config.from_dict(load_table(folder / "config.toml"))
+    setup = config.build()
+    store = Store(folder / "checkpoints", keep=config.save.keep, best=config.save.best)
+    start = Programs(*setup, config.run.chunk).start
+    restored = store.restore(start, {"config": config.to_dict()})
+    store.close()
+    if not restored:
+        raise CheckpointError(f"{folder} has no checkpoint yet, so there is nothing to export")
+    _, state, saved = restored
+    console = rich.console.Console()
+    return _export(config, folder, state, saved["seconds"], command, console, "exports")
 
 
 class _Loop:
@@ -219,13 +242,15 @@ def _export(
     seconds: float,
     command: str | None,
     console: rich.console.Console,
+    inside: str = "",
 ) -> Artifact:
     command = command or f"meta_train.meta_train(Config(...), {str(folder)!r})"
     curve = validation_curve(folder) if leads() else {}
     card = make_card(config, state, seconds=seconds, command=command, curve=curve)
     artifact = Artifact(config.optimizer, jax.device_get(state.best_theta), card)
     if leads():
-        path = folder / f"{config.run.name}.safetensors"
+        path = folder / inside / f"{config.run.name}.safetensors"
+        path.parent.mkdir(exist_ok=True)
         artifact.save(path)
         path.with_suffix(".md").write_text(card_markdown(artifact))
         console.print(

@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -17,6 +18,7 @@ import learned_opt
 import meta_train
 from checkpoints import CheckpointError, Store
 from meta_train import Config, _loop
+from meta_train.__main__ import main
 from meta_train._log import Log, validation_curve
 
 
@@ -198,6 +200,17 @@ def test_the_card_counts_what_the_artifact_it_started_from_has_seen_and_cost(tin
     assert card["start"]["budget"] == before["budget"]
     text = (tmp_path / "second" / "tiny.md").read_text()
     assert f"| started from | tiny, `{first.sha256[:12]}`" in text
+
+
+def test_the_best_theta_so_far_can_be_exported(tiny, tmp_path, capsys):
+    whole = tiny().theta
+    (tmp_path / "run" / "tiny.safetensors").unlink()
+    assert main(["--export", "--out", str(tmp_path / "run")]) == 0
+    found = learned_opt.load(tmp_path / "run" / "exports" / "tiny.safetensors")
+    jax.tree.map(np.testing.assert_array_equal, found.theta, whole)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert main(["--export", "--out", str(tmp_path / "run")]) == 2
+    assert "no checkpoint yet, so there is nothing to export" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_other_code_is_refused_unless_accepted(tiny, tmp_path, monkeypatch):
