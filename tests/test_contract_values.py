@@ -7,13 +7,17 @@ import inspect
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from sharded import SMALL
 from steps import SHAPES, moved_theta, tree
 
 import learned_opt
 from learned_opt import OPTIMIZERS
+from learned_opt.parts._pack import PACK_BELOW
 
+LOSS_READERS = {"rnn_mlp", "hypernet", "celo", "celo_adam"}
+LARGE = {**SHAPES, "large": (130, 128)}
 STEPS = 20
 
 REFERENCES = {
@@ -74,6 +78,57 @@ def test_bfloat16_steps_are_within_a_rounding_of_float32_ones(optimizer):
         for name in SHAPES:
             largest = float(jnp.abs(want[name]).max())
             assert float(jnp.abs(got[name] - want[name]).max()) <= (2**-8 + 1e-5) * largest + 1e-30
+
+
+def steps_of(tx, values):
+    """Three steps for gradients of ranks 0 to 4, with a loss each or without."""
+    params = tree(0, shapes=LARGE)
+    state, found = tx.init(params), []
+    for i in range(3):
+        extra = {} if values is None else {"value": values[i]}
+        steps, state = tx.update(tree(i + 1, 0.1, LARGE), state, params, **extra)
+        params = optax.apply_updates(params, steps)
+        found.append(steps)
+    return found
+
+
+def alike(a, b):
+    """To 1e-5 of the tensor's largest step."""
+    for one, other in zip(a, b, strict=True):
+        for x, y in zip(*map(jax.tree.leaves, (one, other)), strict=True):
+            np.testing.assert_allclose(x, y, rtol=0, atol=1e-5 * float(jnp.abs(y).max()))
+
+
+def differ(a, b):
+    return any((x != y).any() for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+
+
+@pytest.mark.slow
+@jax.numpy_dtype_promotion("standard")  # optax's own code divides floats by integers
+def test_wrapped_equals_unwrapped_with_and_without_the_loss(artifact):
+    """And the loss matters to those that read it, and to no other."""
+    assert PACK_BELOW < 130 * 128
+    tx = learned_opt.learned(artifact, num_steps=100)
+    falling, rising = jnp.array([3.0, 2.0, 1.0]), jnp.array([1.0, 2.0, 3.0])
+
+    def injected(learning_rate):
+        return learned_opt.learned(artifact, num_steps=100, learning_rate=learning_rate)
+
+    wrapped = [
+        optax.masked(tx, True),
+        optax.partition({"one": tx}, "one"),
+        optax.apply_if_finite(tx, 3),
+        optax.inject_hyperparams(injected)(learning_rate=1.0),
+        optax.MultiSteps(tx, 1),
+    ]
+    plain = {}
+    for name, values in (("none", None), ("falling", falling), ("rising", rising)):
+        plain[name] = steps_of(tx, values)
+        for other in wrapped if name != "rising" else ():
+            alike(steps_of(other, values), plain[name])
+    reads = artifact.optimizer.name in LOSS_READERS
+    assert differ(plain["none"][-1], plain["falling"][-1]) == reads
+    assert differ(plain["rising"][-1], plain["falling"][-1]) == reads
 
 
 def test_an_artifact_comes_back_as_it_was(artifact, tmp_path):
