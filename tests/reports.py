@@ -252,7 +252,7 @@ def make(
                       "seed": 100 + s, "told": 1.0} for i, n in diverged if i < tasks
                      for s in (7, 3, 1, 5)],
         "merged": {"runs": 1234, "shipped": 1200, "conflicts": 0},
-        "arguments": ["celo", "--suite", "META_TEST_V1"],
+        "arguments": ["quickstart", "--suite", "META_TEST_V1"],
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from sharded import SMALL
 
 import learned_opt
 from learned_opt import OPTIMIZERS
@@ -19,7 +20,7 @@ GRADS = jax.tree.map(lambda p: 0.1 * p + 0.01, PARAMS)
 
 @pytest.fixture(params=OPTIMIZERS, ids=lambda cls: cls.name)
 def optimizer(request):
-    return request.param()
+    return request.param(**SMALL.get(request.param, {}))
 
 
 @pytest.fixture

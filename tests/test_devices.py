@@ -64,6 +64,7 @@ def test_any_number_of_devices(alone, config, tmp_path, devices):
     equal_to_rounding(alone, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_two_processes(alone, config, tmp_path):
     """Of two devices each; only the first one speaks and writes."""
     first, second = (finish(p) for p in pair(config, "--out", tmp_path / "run", devices=2))

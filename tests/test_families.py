@@ -117,6 +117,7 @@ def test_fifty_draws_compile_once_and_differ(row):
     jax.tree.map(np.testing.assert_array_equal, results[49], again)
 
 
+@pytest.mark.slow
 @every
 def test_vmap_over_tasks_equals_a_loop(row):
     family, keys = row.spec.build(), jax.random.split(jax.random.key(0), 3)

@@ -140,6 +140,7 @@ def test_200_steps_of_every_optimizer(cls, build):
     assert np.isfinite([*losses, after]).all()
 
 
+@pytest.mark.slow
 def test_haiku_and_nnx_hold_the_same_network_and_train_alike():
     """Equinox keeps its matrices on their side: the optimizer sees their fans swapped."""
     one, other = (train(*build())[0] for build in (with_haiku, with_nnx))

@@ -74,7 +74,7 @@ def test_settings_tried_are_those_of_each_row(full):
 
 
 def test_cost_of_a_step_over_adams(full):
-    head, first, second, *_ = cells(cost(full))
+    head, first, second, *_ = cells(cost(full, full["cost"]["rows"]))
     ours, adam = dict(zip(head, first, strict=True)), dict(zip(head, second, strict=True))
     assert ours["optimizer"] == "quickstart, untuned"
     # 10 ** 2 * 1.5 us, and 1.3 of it; the update 10 and 2.2 of it.
@@ -87,6 +87,15 @@ def test_cost_of_a_step_over_adams(full):
     assert ours["temporary memory"] == "78.1 KiB"
     assert ours["compilation"] == "1.5 s"
     assert ours["steps timed"] == "500"
+
+
+def test_costs_of_every_device_have_a_table_of_their_own(full):
+    slow = [row | {"step": 7 * row["step"]} for row in full["cost"]["rows"]]
+    other = {"device": "cpu (riscv)", "rows": slow}
+    made = full | {"cost": full["cost"] | {"elsewhere": [other]}}
+    part = re.findall(r'<details id="cost">.*?</details>', to_html(made), re.S)[0]
+    assert [part.count(f"Measured on {x}.") for x in ("2 x cpu (x86_64)", "cpu (riscv)")] == [1, 1]
+    assert (part.count("195 µs"), len(re.findall("1,?365 µs", part))) == (1, 1)
 
 
 def test_provenance_says_where_everything_comes_from(page):
@@ -191,8 +200,8 @@ def test_what_nobody_knows_to_be_new_has_a_colour_of_its_own():
 
 
 def test_the_command_is_the_one_that_was_given():
-    made = bare(arguments=["--optimizer", "a.b:c", "--suite", "X Y", "--quick", "--out", "r"])
-    assert reproduce(made) == "python -m eval --optimizer a.b:c --suite 'X Y' --quick --out r"
+    made = bare(arguments=["--optimizer", "a.b:c", "--suite", "X Y", "--quick"])
+    assert reproduce(made) == "python -m eval --optimizer a.b:c --suite 'X Y' --quick --out OUT"
     del made["arguments"]
     made["subject"]["identity"] = "a.b:c"
     made["smoke"] = True

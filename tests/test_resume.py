@@ -34,7 +34,9 @@ def uninterrupted(tmp_path_factory, config):
     return out
 
 
-@pytest.mark.parametrize("kill_after_rows", [0, pytest.param(1, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize(
+    "kill_after_rows", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1)), 4]
+)
 def test_sigkill_and_resume_is_bit_identical(uninterrupted, config, tmp_path, kill_after_rows):
     """Killed while compiling, after the row of the untrained theta, and in the middle."""
     out = tmp_path / "run"

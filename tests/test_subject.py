@@ -151,6 +151,7 @@ def test_the_subject_runs_half_as_long_again_and_under_wrong_horizons(standard, 
         assert wrong["valid_loss"] == pytest.approx(right["valid_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_tuned_rival_is_tuned_like_adamw(standard, tmp_path):
     plan = Plan((TASK,), seeds=REPORT_SEEDS[:2], told=())
     rival = artifact(PerParamMLP(), name="theirs")

@@ -144,7 +144,7 @@ def meta_training(report: Report) -> str:
 def reproduce(report: Report) -> str:
     """The command that makes this report: as it was given, where that was kept."""
     if given := report.get("arguments"):
-        return shlex.join(["python", "-m", "eval", *map(str, given)])
+        return shlex.join(["python", "-m", "eval", *map(str, given), "--out", "OUT"])
     subject = report["subject"]
     what = subject["name"]
     if subject.get("kind") != "artifact":
