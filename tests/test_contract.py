@@ -1,5 +1,7 @@
 """What every optimizer in OPTIMIZERS must do to be at home in optax."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,7 +55,7 @@ def near(a, b):
 
 
 def test_value_hash(optimizer):
-    twin = type(optimizer)()
+    twin = dataclasses.replace(optimizer)
     assert twin == optimizer
     assert hash(twin) == hash(optimizer)
     assert twin is not optimizer
