@@ -24,8 +24,8 @@ from ._results import Contestant
 from ._subject import Subject
 from ._trace import trace
 
-SECONDS = 1.0
-"""What a round of timed steps may take: 100 steps of up to 10 ms."""
+SECONDS = 0.5
+"""What a round of timed steps may take: 100 steps of up to 5 ms."""
 
 
 def measure(
