@@ -65,6 +65,12 @@ def check_num_steps(num_steps: Any) -> jax.Array:
     return jnp.asarray(num_steps, jnp.float32)
 
 
+def check_free_num_steps(num_steps: Any) -> None:
+    """For optimizers that do not need `num_steps`: None is fine, else as `check_num_steps`."""
+    if num_steps is not None:
+        check_num_steps(num_steps)
+
+
 def float_dtype(name: str, argument: str) -> Any:
     """The dtype of accumulators called `name`; a ValueError unless float32 or bfloat16."""
     if name not in ("float32", "bfloat16"):

@@ -10,18 +10,16 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.lax import rsqrt
 
-from .._base import Theta, check_num_steps, zeros_for
+from .._base import Theta, check_free_num_steps, zeros_for
 from .._guard import skip_nonfinite
-from ..parts._elements import dense, update_averages
+from ..parts._elements import TIME_SCALES, dense, times_since_start, update_averages
 from ..parts._leaves import group_leaves
 from ..parts._lstm import check_sizes, init_layers
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
-TIME_SCALES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 NUM_ELEMENT, NORM_EPS = 2 + len(DECAYS), 1e-5
 
 
@@ -84,16 +82,14 @@ class MomentumMLP:
 
     def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
         """`step_multiplier`, at any time."""
-        if num_steps is not None:
-            check_num_steps(num_steps)
+        check_free_num_steps(num_steps)
         return lambda count: jnp.asarray(self.step_multiplier)
 
     def transform(
         self, theta: Theta, *, num_steps: Any = None
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is None, a positive integer or traced."""
-        if num_steps is not None:
-            check_num_steps(num_steps)
+        check_free_num_steps(num_steps)
 
         def init(params: optax.Params) -> MomentumMLPState:
             leaves = [zeros_for(p, len(DECAYS)) for p in jax.tree.leaves(params)]
@@ -111,8 +107,7 @@ class MomentumMLP:
         ) -> tuple[optax.Updates, MomentumMLPState]:
             del extra_args
             assert isinstance(state, MomentumMLPState)
-            scales = np.asarray(TIME_SCALES, np.float32)
-            times = jnp.tanh(state.steps.astype(jnp.float32) / scales - 1)
+            times = times_since_start(state.steps)
             net = theta["net"]
             bias = net["b1"] + times @ net["w1"][NUM_ELEMENT:]
             update_tensor = functools.partial(_update_tensor, self, net, bias, accepted)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, check_num_steps, zeros_for
+from .._base import Theta, check_free_num_steps, zeros_for
 from .._guard import skip_nonfinite
 from ..parts._lstm import check_sizes, init_linear, linear, lstm_cell
 from ..parts._per_param import mean_each
@@ -132,16 +132,14 @@ class NNAdam:
 
     def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
         """lr as a run begins, at any time."""
-        if num_steps is not None:
-            check_num_steps(num_steps)
+        check_free_num_steps(num_steps)
         return lambda count: self._hyper(theta["shifts"][None])[0, 0]
 
     def transform(
         self, theta: Theta, *, num_steps: Any = None
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is None, a positive integer or traced."""
-        if num_steps is not None:
-            check_num_steps(num_steps)
+        check_free_num_steps(num_steps)
 
         def init(params: optax.Params) -> NNAdamState:
             # Every array a buffer of its own, so that a training step may donate the state.

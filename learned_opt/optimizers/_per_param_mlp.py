@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, check_num_steps, float_dtype
+from .._base import Theta, check_free_num_steps, float_dtype
 from .._guard import skip_nonfinite
+from ..parts._elements import TIME_SCALES, times_since_start
 from ..parts._leaves import group_leaves
 from ..parts._lstm import init_layers
 from ..parts._per_param import Decays, PerParamFeatures, TensorState
@@ -23,7 +24,6 @@ from ..parts._per_param import Decays, PerParamFeatures, TensorState
 MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
 SECOND_DECAY = 0.999
 FACTORED_DECAYS = (0.9, 0.99, 0.999)
-TIME_SCALES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 FEATURES = PerParamFeatures()
 LOG_GAIN = 10.0
 """Decays are stored as shifts of log(1 - decay) over this."""
@@ -91,16 +91,14 @@ class PerParamMLP:
 
     def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
         """`step_multiplier`, at any time."""
-        if num_steps is not None:
-            check_num_steps(num_steps)
+        check_free_num_steps(num_steps)
         return lambda count: jnp.asarray(self.step_multiplier)
 
     def transform(
         self, theta: Theta, *, num_steps: Any = None
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is None, a positive integer or traced."""
-        if num_steps is not None:
-            check_num_steps(num_steps)
+        check_free_num_steps(num_steps)
         dtype = float_dtype(self.momenta, "momenta")
 
         def init(params: optax.Params) -> PerParamMLPState:
@@ -120,8 +118,7 @@ class PerParamMLP:
         ) -> tuple[optax.Updates, PerParamMLPState]:
             del extra_args
             assert isinstance(state, PerParamMLPState)
-            scales = np.asarray(TIME_SCALES, np.float32)
-            times = jnp.tanh(state.steps.astype(jnp.float32) / scales - 1)
+            times = times_since_start(state.steps)
             net = theta["net"]
             bias = net["b1"] + times @ net["w1"][FEATURES.count :]
             update_tensor = functools.partial(_update_tensor, self, theta, bias, accepted)

@@ -14,10 +14,10 @@ import numpy as np
 import optax
 from jax.lax import rsqrt
 
-from .._base import Theta, check_num_steps
+from .._base import Theta, check_free_num_steps
 from .._guard import skip_nonfinite
 from ..parts._adam import gathered
-from ..parts._elements import dense
+from ..parts._elements import TIME_SCALES, dense
 from ..parts._lstm import check_sizes, init_layers, init_linear, linear, lstm_cell
 from ..parts._statistics import (
     TensorAverages,
@@ -28,7 +28,6 @@ from ..parts._statistics import (
 )
 from ..parts._two_losses import LossAverages, init_losses, see_losses
 
-TIME_SCALES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 CLIP_DECAY, CLIP_RATIO = 0.99, 10.0
 LARGEST = 5.0
 """Bound of the logarithms that the LSTM sees."""
@@ -160,16 +159,14 @@ class RNNMLP:
 
     def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
         """`step_multiplier`, at any time."""
-        if num_steps is not None:
-            check_num_steps(num_steps)
+        check_free_num_steps(num_steps)
         return lambda count: jnp.asarray(self.step_multiplier)
 
     def transform(
         self, theta: Theta, *, num_steps: Any = None
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is None, a positive integer or traced."""
-        if num_steps is not None:
-            check_num_steps(num_steps)
+        check_free_num_steps(num_steps)
 
         def init(params: optax.Params) -> RNNMLPState:
             leaves = jax.tree.leaves(params)
