@@ -98,7 +98,7 @@ def summarise(results: Results) -> dict[str, Any]:
         "misinformed": _misinformed(results),
         **_profile(results, found),
         "break_even": _break_even(results),
-        "failures": failures(results, HEADLINE),
+        "failures": failures(results),
         **results.extra,
     }
     report["verdict"] = {c.name: _counts(report["tasks"], c.name) for c in others}

@@ -128,7 +128,7 @@ tx = learned_opt.learned("{card["name"]}", num_steps=1000)
 | budget | {budget["outer_steps"]} outer steps, {budget["inner_steps"]:,} inner steps, \
 {budget["seconds"]:.0f} s on {budget["device"]} |
 | meta-validation loss | {card["meta_valid_loss"]} at outer step {card["best_step"]}; \
-{card["meta_valid_loss_untrained"]} untrained |
+{card["meta_valid_loss_untrained"]} {"at the start" if "start" in card else "untrained"} |
 | code | {card["code"]}, jax {card["jax"]}, {card["date"]} |
 | sha256 of theta and configuration | `{artifact.sha256}` |
 

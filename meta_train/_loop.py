@@ -128,7 +128,10 @@ def export_unfinished(out: str | os.PathLike, *, command: str) -> Artifact:
     restored = store.restore(start, {"config": config.to_dict()})
     store.close()
     if not restored:
-        raise CheckpointError(f"{folder} has no checkpoint yet, so there is nothing to export")
+        raise CheckpointError(
+            f"{folder} has no checkpoint yet, so there is nothing to export: train longer, or save "
+            "sooner (save.seconds)"
+        )
     _, state, saved = restored
     console = rich.console.Console()
     return _export(config, folder, state, saved["seconds"], command, console, "exports")

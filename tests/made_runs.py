@@ -1,6 +1,7 @@
 """Runs made up at once, for tests of what keeps them; and processes that make them."""
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eval import Hyper, Trial
-from eval._keys import Identity
+from eval import BASELINES, Hyper, Runner, Trial
+from eval._keys import COLUMNS, Identity, baseline_identity, run_key
 from eval._run import POINTS, Curve, eval_steps
 from tasks import EvalTask, FamilySpec
 from tasks.families import MLP
@@ -124,3 +125,26 @@ def main(mode, folder):
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+
+
+def trial_of(row, tasks):
+    """The trial that a row is of."""
+    (task,) = (task for task in tasks if task.name == row["task"])
+    names = {name: COLUMNS.get(name, name) for name in Hyper._fields}
+    hyper = Hyper(**{name: row[column] for name, column in names.items() if column in row})
+    fields = {field.name for field in dataclasses.fields(Trial)} - {"task", "hyper"}
+    return Trial(task, hyper, **{name: row[name] for name in fields & row.keys()})
+
+
+def check(rows, tasks, rtol):
+    """Rows are what their runs give, and are found by their keys."""
+    known = {row.name: row for row in BASELINES}
+    runners = {row.name: Runner(row.transform, row.eval_params) for row in BASELINES}
+    for row in rows:
+        baseline, trial = known[row["optimizer"]], trial_of(row, tasks)
+        assert row["key"] == run_key(baseline_identity(baseline), trial, row["stage"])
+        (curve,) = runners[baseline.name]([trial], report=row["stage"] == "report")
+        np.testing.assert_allclose(curve.final["valid_loss"], row["valid_loss"], rtol=rtol)
+        if row["stage"] == "report":
+            np.testing.assert_array_equal(curve.steps, row["steps"])
+            np.testing.assert_allclose(curve.valid, row["valid_curve"], rtol=rtol)

@@ -202,6 +202,8 @@ def test_the_card_counts_what_the_artifact_it_started_from_has_seen_and_cost(tin
     assert card["start"]["budget"] == before["budget"]
     text = (tmp_path / "second" / "tiny.md").read_text()
     assert f"| started from | tiny, `{first.sha256[:12]}`" in text
+    assert f"{card['meta_valid_loss_untrained']} at the start |" in text
+    assert card["meta_valid_loss_untrained"] != before["meta_valid_loss_untrained"]
 
 
 def test_the_best_theta_so_far_can_be_exported(tiny, tmp_path, capsys):

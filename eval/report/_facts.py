@@ -93,18 +93,13 @@ def cost(report: Report, rows: list[dict[str, Any]]) -> str:
     return table(head, body, text=[2], stacked=True)
 
 
-def failed_runs(report: Report) -> int:
-    """How many runs T5 is about."""
-    return sum(f.get("runs", 1) for f in report.get("failures") or [])
-
-
 def failures(report: Report) -> str:
     """T5: every run that ended with a loss that is not finite."""
     rows = [
         [
             escape(plain(f.get("stage"))), escape(f["task"]), named(report, f["optimizer"]),
             number(f.get("lr")), number(f.get("weight_decay")),
-            f"{f['runs']} of them" if f.get("runs") else str(f.get("seed", MISSING)),
+            str(f.get("seed", MISSING)),
             f"{f['told']:g} T" if known(f.get("told")) else MISSING,
         ]
         for f in report["failures"]

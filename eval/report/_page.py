@@ -120,7 +120,7 @@ def _depth(report: Report) -> str:
         part("learned", "What was learned", _parts.traces(report)),
         part("meta", "Meta-training", _parts.meta_training(report)),
         part("provenance", "Where it comes from", _parts.provenance(report)),
-        part("failures", f"Failures ({_facts.failed_runs(report)})", _facts.failures(report)
+        part("failures", f"Failures ({len(report['failures'])})", _facts.failures(report)
              if report.get("failures")
              else "<p>No run of any optimizer ended with a loss that is not finite.</p>"),
     ]  # fmt: skip

@@ -1,0 +1,129 @@
+"""Jobs of an evaluation side by side: errors, notes, progress, and what is measured beside them."""
+
+import concurrent.futures
+import dataclasses
+import io
+import json
+
+import jax
+import optax
+import pytest
+import rich.console
+from made_runs import RULE, TASK, Recorder, trials
+
+import eval._frozen
+import eval._measured
+import eval._progress
+from eval import BASELINES, Baseline, Hyper, Runner
+from eval._archive import Archive
+from eval._contest import Entry, Job, Plan, baseline_job, run_jobs
+from eval._progress import Progress
+from eval._results import Contestant
+from eval._subject import artifact_subject
+from eval._tune import Tuned
+from learned_opt import Artifact, Nominal
+
+PLAN = Plan((TASK,))
+FAKE = Baseline("fake", "fake", lambda *a: optax.identity(), (1e-3, 1e-1), (0.1, 1.0))
+
+
+def test_planned_runs_are_those_of_an_optimum_in_the_middle():
+    """5 learning rates, 3 of them x 2 decays, 3 seeds each; 10 seeds of the best."""
+    assert baseline_job(FAKE).runs(PLAN) == 3 * (5 + 3 * 2) + 10
+    untuned = next(row for row in BASELINES if row.name == "adam_default")
+    assert baseline_job(untuned).runs(PLAN) == 10
+
+
+def test_an_error_of_one_job_stops_the_others(tmp_path):
+    archive, recorder = Archive(tmp_path / "runs.jsonl"), Recorder()
+    started = concurrent.futures.Future()
+
+    def failing(plan, archive):
+        started.result(timeout=30)
+        raise ArithmeticError("no")
+
+    def long(plan, archive):
+        def runner(some, *, report):
+            started.set_result(None) if not recorder.asked else archive._stopped.wait(30)
+            return recorder(some, report=report)
+
+        five = [dataclasses.replace(TASK, horizon=horizon) for horizon in range(100, 105)]
+        wanted = [trial for task in five for trial in trials(3, task)]
+        rows = archive.run(RULE, runner, wanted, "tune")
+        return Entry(Contestant("long", "long", "baseline", False, {}, rows), [])
+
+    progress = Progress(rich.console.Console(file=io.StringIO()), "Evaluating", 2, 15)
+    jobs = {"long": Job(long, lambda plan: 15), "failing": Job(failing, lambda plan: 0)}
+    with pytest.raises(ArithmeticError):
+        run_jobs(jobs, PLAN, archive, progress)
+    assert len(recorder.asked) <= 2 * 3
+    assert len(Archive(archive.path).rows) == len(recorder.asked)
+
+
+def test_notes_on_the_files_are_shown(tmp_path):
+    path, text = tmp_path / "runs.jsonl", io.StringIO()
+    path.write_text("no\n")
+    archive = Archive(path)
+    run_jobs({}, PLAN, archive, Progress(rich.console.Console(file=text, width=40), "", 0, 0))
+    assert text.getvalue() == f"note: {archive.notes[0]}\n"
+
+
+def test_progress_says_how_far_and_how_long(monkeypatch):
+    now, text = [100.0], io.StringIO()
+    monkeypatch.setattr(eval._progress.time, "monotonic", lambda: now[0])
+    progress = Progress(rich.console.Console(file=text, width=30), "Evaluating", 3, 1000)
+    assert progress.facts() == "0/3 optimizers, 0 of about 1,000 runs"
+    progress.runs(400, 0)  # found on disk: no measure of speed
+    now[0] = 150.0
+    progress.runs(0, 100)
+    assert progress.facts() == "0/3 optimizers, 500 of about 1,000 runs, 4 min left"
+    assert text.getvalue() == ""
+    now[0] = 170.0
+    progress.runs(0, 300)
+    assert progress.facts() == "0/3 optimizers, 800 of about 1,000 runs, 35 s left"
+    assert text.getvalue() == progress.facts() + "\n"
+    progress.runs(0, 400)
+    progress.advance("Adam")
+    assert text.getvalue().splitlines()[1] == "1/3 optimizers, 1,200 of about 1,200 runs, Adam done"
+
+
+def test_the_choice_of_the_frozen_setting_says_how_far_it_is(monkeypatch, tmp_path):
+    text, recorder = io.StringIO(), Recorder()
+    monkeypatch.setattr(eval._frozen, "load_suite", lambda name: [TASK])
+    monkeypatch.setattr(eval._frozen, "FILE", tmp_path / "frozen.json")
+    monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
+    console = rich.console.Console(file=text, width=200)
+    chosen = eval._frozen.choose_setting(tmp_path / "runs", console=console)
+    # The least loss that is made up is that of the least rate.
+    assert chosen.lr == 1e-4
+    assert len(recorder.asked) == 7 * 5 * 3
+    assert text.getvalue().startswith("1/1 optimizers, 105 of 105 runs, AdamW, tuned done\n")
+
+
+def test_measurements_are_made_again_where_what_they_depend_on_differs(monkeypatch):
+    optimizer = Nominal()
+    artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {"name": "mine"})
+    subject = artifact_subject(artifact)
+
+    def headline(lr):
+        tuned = {"tiny": Tuned(Hyper(lr), 1, 0, ())}
+        return Contestant("adamw", "", "baseline", False, tuned, [])
+
+    def key():
+        return eval._measured._key(subject, headline(0.1), "whole")
+
+    first = key()
+    assert json.loads(json.dumps(first)) == first == key()
+    others = [
+        eval._measured._key(subject, headline(0.2), "whole"),
+        eval._measured._key(subject, headline(0.1), "quick"),
+    ]
+    for owner, name, value in (
+        (eval._measured.platform, "node", lambda: "elsewhere"),
+        (eval._measured, "describe_device", lambda: "1 x gpu (H100)"),
+        (eval._measured, "source_hash", lambda *paths: "changed"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, value)
+            others.append(key())
+    assert all(other != first for other in others)

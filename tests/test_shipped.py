@@ -1,0 +1,130 @@
+"""The runs that ship: complete, current, and what running them gives; the grid's among them."""
+
+import io
+
+import jax
+import numpy as np
+import pytest
+import rich.console
+from made_runs import Recorder, check, trial_of
+
+import eval._evaluate
+import eval._ship
+from eval import BASELINES, Hyper, Runner
+from eval._archive import Archive
+from eval._contest import REPORT_SEEDS, Plan, baseline_jobs
+from eval._evaluate import suite_plan
+from eval._grid import GRID, grid
+from eval._keys import baseline_identity, data_fingerprint, run_key
+from eval._pack import FOLDER, unpack
+from eval._ship import pack_baselines
+from eval._subject import artifact_subject
+from learned_opt import Artifact, Nominal
+from tasks import load_suite
+
+SILENT = rich.console.Console(file=io.StringIO(), width=200)
+
+
+def test_the_baselines_side_of_the_grid_ships_too(monkeypatch, tmp_path):
+    """Then an evaluation runs the learned optimizer alone."""
+    base, *others = grid()
+    monkeypatch.setattr(eval._ship, "grid", lambda: (base, *others[:2]))
+    monkeypatch.setattr(eval._evaluate, "grid", lambda: (base, *others[:2]))
+    recorder = Recorder()
+    monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
+    file = pack_baselines(GRID, out=tmp_path / "grid-cpu.npz", console=SILENT)
+    assert {row["optimizer"] for row in unpack(file)} == {"adamw"}
+    made = len(recorder.asked)
+    optimizer = Nominal()
+    subject = artifact_subject(Artifact(optimizer, optimizer.init(jax.random.key(0)), {}))
+    archive = Archive(tmp_path / "runs.jsonl", [file])
+    text = io.StringIO()
+    console = rich.console.Console(file=text, width=200)
+    found, fresh = eval._evaluate._grid(subject, archive, console)
+    assert len(found) == 3
+    assert {row["seed"] for row in fresh} == set(REPORT_SEEDS)
+    assert len({row["key"] for row in fresh}) == len(fresh)
+    assert text.getvalue().startswith("1/1 optimizers, ")
+    assert text.getvalue().endswith(" runs, grid done\n")
+    assert len(recorder.asked) - made == 3 * len(REPORT_SEEDS)
+    assert {row["optimizer"] for row in archive.rows.values()} == {"adamw", subject.identity.name}
+
+
+def test_runs_of_a_cell_that_diverge_are_failures(monkeypatch, tmp_path):
+    """One cell: every run of fresh seeds is handed on, with its losses that are not finite."""
+    monkeypatch.setattr(eval._evaluate, "grid", lambda: grid()[:1])
+    healthy, diverging = Recorder(), Recorder(np.nan)
+
+    def runner(runner, trials, *, report=False):
+        learned = trials[0].hyper == Hyper(1.0)
+        return (diverging if learned else healthy)(trials, report=report)
+
+    monkeypatch.setattr(Runner, "__call__", runner)
+    optimizer = Nominal()
+    subject = artifact_subject(Artifact(optimizer, optimizer.init(jax.random.key(0)), {}))
+    (cell,), rows = eval._evaluate._grid(subject, Archive(tmp_path / "runs.jsonl"), SILENT)
+    bad = [row for row in rows if row["valid_loss"] is None]
+    assert cell["diverged"] == len(bad) == len(REPORT_SEEDS)
+    assert {(row["optimizer"], row["task"]) for row in bad} == {(subject.identity.name, "grid")}
+    assert [row["seed"] for row in bad] == list(REPORT_SEEDS)
+    # AdamW's are retuned and transferred at once in the base: once each.
+    assert len(rows) == 2 * len(REPORT_SEEDS)
+
+
+TEXTS = {"prose": "83ea14f5df5451a8", "prose/24": "5249c88eaeb4a8d8"}
+"""Fingerprints of the data of the shipped runs that depend on the interpreter."""
+
+
+def readable(task):
+    """Whether this interpreter has the data of the shipped runs."""
+    name = task.spec.data
+    return name not in TEXTS or data_fingerprint(name) == TEXTS[name]
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.npz")), ids=lambda path: path.stem)
+def test_the_shipped_runs_are_complete_and_current(monkeypatch, tmp_path, path):
+    """All that an evaluation wants, of everyone but its subject, is found by its key."""
+    suite, tier = path.stem.rsplit("-", 1)
+    asked = []
+
+    def runner(runner, trials, *, report=False):
+        asked.extend(f"{trial.task.name}, seed {trial.seed}" for trial in trials)
+        return Recorder()(trials, report=report)
+
+    monkeypatch.setattr(Runner, "__call__", runner)
+    archive = Archive(tmp_path / "runs.jsonl", [path])
+    if suite == GRID:
+        cells = tuple(cell for cell in grid() if readable(cell.task))
+        monkeypatch.setattr(eval._ship, "grid", lambda: cells)
+        eval._ship._run_grid(archive, SILENT)
+    else:
+        whole = suite_plan(suite, tier)
+        tasks, variants = (tuple(filter(readable, some)) for some in (whole.tasks, whole.variants))
+        names = {task.name for task in tasks}
+        plan = Plan(tasks, tuple(v for v in variants if v.variant_of in names))
+        for job in baseline_jobs(BASELINES).values():
+            job.make(plan, archive)
+    assert not asked, f"{len(asked)} runs are missing; make them: python -m eval baselines"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.npz")), ids=lambda path: path.stem)
+def test_a_sample_of_the_shipped_runs_is_what_running_them_gives(path):
+    """Two short ones, to 5 %: other machines round otherwise, and training amplifies it.
+
+    A row of other data than this machine's, such as texts of another Python, is passed over.
+    """
+    suite, tier = path.stem.rsplit("-", 1)
+    tasks = [cell.task for cell in grid()] if suite == GRID else load_suite(suite, tier)
+    horizon, names = min(task.horizon for task in tasks), {task.name for task in tasks}
+    known = {row.name: baseline_identity(row) for row in BASELINES}
+    some = [
+        row
+        for row in unpack(path)
+        if row["horizon"] == horizon
+        and row["task"] in names
+        and row["valid_loss"] is not None
+        and row["key"] == run_key(known[row["optimizer"]], trial_of(row, tasks), row["stage"])
+    ]
+    assert some
+    check(np.random.default_rng().choice(some, 2, replace=False), tasks, 5e-2)
