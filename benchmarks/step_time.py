@@ -9,7 +9,8 @@ the goal being 1.1 times. Below each of these tables stands who reached the goal
 last two, each once, at the speed at which this machine adds two arrays of the network's size.
 "arithmetic": the operations that XLA counts, at the speed of its matrix products. "least": the
 training step over Adam's if the update took only the longer of these two. With --pallas
-also Nominal by its kernels, which needs a GPU or TPU: on CPU kernels are interpreted.
+also Nominal by its kernels, which needs a GPU or TPU: on CPU kernels are interpreted. With --only
+just the table with the goals, of these optimizers: a GPU compiles the others for minutes.
 """
 
 import argparse
@@ -148,23 +149,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--artifact", default="quickstart", help="name or path")
     parser.add_argument("--pallas", action="store_true", help="also the kernels of Nominal")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these optimizers, one table")
     args = parser.parse_args()
     cpu = jax.default_backend() == "cpu"
     large, goals = (LARGE, Goals(1.5, 5.0)) if cpu else (GPU, Goals(1.1, 3.0))
     quick = [cls.name for cls in OPTIMIZERS if cls.name not in SLOW]
-    learned = learned_opt.learned(args.artifact, num_steps=10_000)
-    artifact = {args.artifact: learned, "optax.adam": optax.adam(1e-3)}
-    every = untrained([*quick, "nominal, lean"])
+    every = untrained(args.only or [*quick, "nominal, lean"])
     if args.pallas:
         with update_path("pallas"):
             every["nominal pallas"] = untrained(["nominal"])["nominal"]
+    device = jax.devices()[:1]
+    if args.only:
+        table(measure_costs(every, large, batch_sizes=(128,), devices=device), every, goals)
+        return
+    learned = learned_opt.learned(args.artifact, num_steps=10_000)
+    artifact = {args.artifact: learned, "optax.adam": optax.adam(1e-3)}
     for optimizers, networks, batch_size, wanted in (
         (artifact, {"10k": NETWORKS["10k"]} | LARGE, 64, None),
         (every, large, 128, goals),
         (untrained(SLOW), large, 128, goals),
         (untrained(CHEAP), large, 1024, Goals(1.1)),
     ):
-        table(measure_costs(optimizers, networks, batch_sizes=(batch_size,)), optimizers, wanted)
+        rows = measure_costs(optimizers, networks, batch_sizes=(batch_size,), devices=device)
+        table(rows, optimizers, wanted)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from tasks import compiler_options, row_spec
+from tasks import compiler_options, core_count, row_spec
 
 from ._trainer import Judge, MetaTrainState, Metrics, Trainer
 from ._unroll import MetaProblem
@@ -73,7 +73,7 @@ class Programs:
     def compile(self, train: bool = True) -> None:
         """Compile all at once: each keeps about one core busy."""
         theta, jobs = self.start.theta, []
-        with concurrent.futures.ThreadPoolExecutor(max(2, jax.local_device_count())) as pool:
+        with concurrent.futures.ThreadPoolExecutor(max(2, core_count())) as pool:
 
             def submit(program: Any, *args: Any) -> Any:
                 return pool.submit(lambda: program.lower(*args).compile())

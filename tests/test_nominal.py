@@ -87,6 +87,7 @@ def reference(config, theta, params, grads, total):
     m = {k: [np.zeros(x.shape)] * 3 for k, x in p.items()}
     v = {k: np.zeros(x.shape) for k, x in p.items()}
     row, col = dict.fromkeys(p, 0.0), dict.fromkeys(p, 0.0)
+    felt = {k: np.zeros(3) for k in p}
     bits = jnp.bfloat16 if config.momenta == "bfloat16" else np.float64
     decays, path = (0.5, 0.9, 0.99), []
 
@@ -102,8 +103,10 @@ def reference(config, theta, params, grads, total):
         a *= min(1.0, (t + 1) / max(1.0, config.warmup * total))
         a *= (1 - s) ** np.exp(theta["log_power"])
         times = np.array([s, np.exp(-10 * s), np.log10(total) - 2.5])
+        common = np.mean([felt[k][:2] for k in p], 0)
         for name in p:
             g, w = np.asarray(grad[name], np.float64), p[name]
+            before = m[name][1]
             m[name] = [
                 (b * x + (1 - b) * g).astype(bits).astype(np.float64)
                 for b, x in zip(decays, m[name], strict=True)
@@ -151,21 +154,35 @@ def reference(config, theta, params, grads, total):
                     4 * np.mean(hats[1] * w) / (rms(hats[1]) * rms(w)), *times,
                 ]
             )  # fmt: skip
+            if config.feedback:
+                # At least as long as a hundredth of the gradient: zero before the first step.
+                length = max(np.linalg.norm(before), 0.01 * np.linalg.norm(g))
+                cosine = np.sum(before * g) / (length * np.linalg.norm(g))
+                fast, slow, shift = felt[name]
+                fast, slow = 0.8 * fast + 0.2 * cosine, 0.98 * slow + 0.02 * cosine
+                stats = np.append(stats, [*(3 * np.array([fast, slow, *common])), shift])
             net = theta["controller"]
             control = np.tanh(stats @ net["w1"] + net["b1"]) @ net["w2"] + stats @ net["skip"]
-            control = np.exp(np.clip(control, -5, 5))
+            control = np.clip(control, -5, 5)
+            if config.feedback:
+                shift = np.clip(shift + control[2] / (t + 10), -5, 5)
+                felt[name] = np.array([fast, slow, shift])
+                control[0] += shift
+            control = np.exp(control)
             decay = config.weight_decay * np.exp(3 * theta["log_decay"])
             p[name] = w - a * (control[0] * mixed + decay * control[1] * w)
         path.append(dict(p))
     return path
 
 
-@pytest.mark.parametrize("factored", [False, True])
-@pytest.mark.parametrize("pack_below", [0, 10**9])
-def test_agrees_with_float64_reference_over_20_steps(monkeypatch, pack_below, factored):
+@pytest.mark.parametrize(
+    ("pack_below", "factored", "feedback"),
+    [(0, False, False), (10**9, False, True), (0, True, True), (10**9, True, False)],
+)
+def test_agrees_with_float64_reference_over_20_steps(monkeypatch, pack_below, factored, feedback):
     """Relative error under 1e-5 of the parameters, 2e-5 of the way they went; packed or not."""
     monkeypatch.setattr(_pack, "PACK_BELOW", pack_below)
-    optimizer = Nominal(learning_rate=1e-2, factored=factored)
+    optimizer = Nominal(learning_rate=1e-2, factored=factored, feedback=feedback)
     theta = trained_theta(optimizer)
     params, grads = tree(0), [tree(i + 1, 0.1) for i in range(STEPS)]
     got = descend(negated(optimizer.transform(theta, num_steps=STEPS)), params, grads)[-1]
@@ -190,6 +207,24 @@ def test_bfloat16_momenta_agree_with_a_reference_that_rounds_them():
         assert np.linalg.norm(error) < 2**-9 * np.linalg.norm(moved)
 
 
+def test_feedback_tells_steps_that_overshoot_from_steps_that_could_be_longer():
+    """On p^2 / 2: far below 1 the gradient keeps its sign, steps of 2 p turn it every time."""
+    optimizer = Nominal(feedback=True)
+    tx = optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=100)
+    found = {}
+    for rate in (0.01, 2.0):
+        p, state = {"w": jnp.ones((4, 3))}, tx.init({"w": jnp.ones((4, 3))})
+        for _ in range(30):
+            _, state = jax.jit(tx.update)(p, state, p)
+            p = jax.tree.map(lambda x, rate=rate: x - rate * x, p)
+        found[rate] = [float(x[0]) for x in state.inner.feedback[0]]
+    # Before the first gradient there is nothing to compare it with.
+    np.testing.assert_allclose(found[0.01][0], 1 - 0.8**29, rtol=1e-4)
+    np.testing.assert_allclose(found[2.0][:2], [-(1 - 0.8**29), -(1 - 0.98**29)], rtol=1e-4)
+    # Untrained, the controller makes nothing of it.
+    assert found[0.01][2] == found[2.0][2] == 0
+
+
 def test_the_lean_variant_keeps_half_the_momenta_and_no_second_moment():
     """Of a matrix: 3 bfloat16 a parameter, a float a row and one a column."""
     params = {"w": jnp.zeros((256, 128))}
@@ -207,7 +242,7 @@ def test_momenta_of_another_dtype_are_refused():
 
 
 def test_flipping_a_coordinate_flips_its_update():
-    optimizer = Nominal()
+    optimizer = Nominal(feedback=True)
     tx = optimizer.transform(trained_theta(optimizer), num_steps=STEPS)
     rng = np.random.default_rng(5)
     signs = {k: jnp.asarray(rng.choice([-1.0, 1.0], s), jnp.float32) for k, s in SHAPES.items()}
@@ -222,7 +257,7 @@ def test_flipping_a_coordinate_flips_its_update():
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
 def test_scale_of_the_loss_does_not_matter(scale):
-    optimizer = Nominal()
+    optimizer = Nominal(feedback=True)
     tx = optimizer.transform(trained_theta(optimizer), num_steps=STEPS)
     params, grads = tree(0), [tree(i + 1) for i in range(5)]
     scaled = [jax.tree.map(lambda g: scale * g, tree) for tree in grads]
@@ -234,7 +269,7 @@ def test_scale_of_the_loss_does_not_matter(scale):
 @pytest.mark.parametrize("size", [0.0, 1e-30, 1e-15])
 def test_a_tensor_without_gradient_stays_finite(size):
     """A unit that is masked out has a gradient of exactly zero from the first step on."""
-    optimizer = Nominal()
+    optimizer = Nominal(feedback=True)
     tx = optimizer.transform(trained_theta(optimizer), num_steps=STEPS)
     params, grads = tree(0), [tree(i + 1, size) for i in range(5)]
     for p in jax.tree.leaves(descend(negated(tx), params, grads)[-1]):
@@ -246,7 +281,7 @@ def test_its_derivative_exists_where_gradients_are_zero():
     params = {"w": jnp.ones((3, 2)), "u": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
     seen = jax.tree.map(jnp.zeros_like, params)
     seen["w"] = seen["w"].at[1].set(jnp.array([0.3, -0.2]))
-    optimizer = Nominal(hidden=2, controller_hidden=2)
+    optimizer = Nominal(hidden=2, controller_hidden=2, feedback=True)
 
     def after(theta):
         tx = optimizer.transform(theta, num_steps=10)

@@ -24,9 +24,11 @@ from . import _nominal_rule
 from ._nominal_rule import (
     NUM_DIRECTIONS,
     NUM_FEATURES,
+    NUM_FEEDBACK,
     NUM_STATISTICS,
     NUM_TIMES,
     Clock,
+    Feedback,
 )
 
 LOG_GAIN = 3.0
@@ -36,10 +38,11 @@ ADAM = 2  # index of m_hat_{0.9} / sqrt(v_hat) among the directions
 
 
 class NominalState(NamedTuple):
-    """`steps`: taken so far (int32 scalar); `accumulators`: one `Accumulators` a pack."""
+    """`steps`: taken so far (int32 scalar); `accumulators`, `feedback`: one a pack."""
 
     steps: jax.Array
     accumulators: tuple[Accumulators, ...]
+    feedback: tuple[Feedback | None, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Nominal:
       momenta: dtype in which the three momenta are stored, "float32" or "bfloat16".
       factored: keep the second moment of matrices as means over rows and over columns. With
         bfloat16 momenta this is the lean variant: 1.5 floats of state a parameter instead of 4.
+      feedback: let the controller see whether the last steps of a tensor overshot, and sum up over
+        the run how much longer or shorter its steps should be: `_nominal_rule.Feedback`.
 
     Example:
       >>> import jax, learned_opt
@@ -84,11 +89,14 @@ class Nominal:
     warmup: float = 0.05
     momenta: str = "float32"
     factored: bool = False
+    feedback: bool = False
 
     def init(self, key: jax.Array) -> Theta:
         """Random first layers, zero last layers: the update is AdamW's."""
         key_gate, key_mix, key_control = jax.random.split(key, 3)
         h, c = self.hidden, self.controller_hidden
+        inputs = NUM_STATISTICS + NUM_FEEDBACK * self.feedback
+        outputs = 2 + self.feedback
         adam = np.zeros(NUM_DIRECTIONS, np.float32)
         adam[ADAM] = 1.0
         return {
@@ -104,10 +112,10 @@ class Nominal:
                 "b3": jnp.asarray(adam),
             },
             "controller": {
-                "w1": _glorot(key_control, NUM_STATISTICS, c),
+                "w1": _glorot(key_control, inputs, c),
                 "b1": jnp.zeros(c),
-                "w2": jnp.zeros((c, 2)),
-                "skip": jnp.zeros((NUM_STATISTICS, 2)),
+                "w2": jnp.zeros((c, outputs)),
+                "skip": jnp.zeros((inputs, outputs)),
             },
         }
 
@@ -128,11 +136,15 @@ class Nominal:
 
         def init(params: optax.Params) -> NominalState:
             leaves = [jnp.asarray(p) for p in jax.tree.leaves(params)]
+            packs = pack_leaves([p.shape for p in leaves])
             accumulators = [
                 init_accumulators(pack, [leaves[i] for i in pack.indices], dtype, self.factored)
-                for pack in pack_leaves([p.shape for p in leaves])
+                for pack in packs
             ]
-            return NominalState(jnp.zeros((), jnp.int32), tuple(accumulators))
+            feedback = tuple(
+                Feedback.zeros(len(pack.shapes)) if self.feedback else None for pack in packs
+            )
+            return NominalState(jnp.zeros((), jnp.int32), tuple(accumulators), feedback)
 
         def update(
             updates: optax.Updates,
@@ -152,17 +164,19 @@ class Nominal:
                 times=jnp.stack([t / total, jnp.exp(-10 * t / total), jnp.log10(total) - 2.5]),
                 step_size=jnp.asarray(step_size(state.steps)),
                 decay=self.weight_decay * jnp.exp(LOG_GAIN * theta["log_decay"]),
+                felt=_nominal_rule.common_feedback(state.feedback),
             )
-            steps, accumulators = list(grads), []
+            steps, accumulators, feedback = list(grads), [], []
             packs = pack_leaves([g.shape for g in grads])
-            for pack, acc in zip(packs, state.accumulators, strict=True):
+            for pack, acc, felt in zip(packs, state.accumulators, state.feedback, strict=True):
                 of_pack = ([tree[i] for i in pack.indices] for tree in (grads, weights))
-                parts, acc = update_pack(pack, theta, clock, *of_pack, acc, accepted)
+                parts, acc, felt = update_pack(pack, theta, clock, *of_pack, acc, felt, accepted)
                 for i, part in zip(pack.indices, parts, strict=True):
                     steps[i] = part
                 accumulators.append(acc)
+                feedback.append(felt)
             return treedef.unflatten(steps), NominalState(
-                state.steps + jnp.where(accepted, 1, 0), tuple(accumulators)
+                state.steps + jnp.where(accepted, 1, 0), tuple(accumulators), tuple(feedback)
             )
 
         guarded = optax.GradientTransformationExtraArgs(init, update)

@@ -31,7 +31,7 @@ from ..parts._accumulators import (
 from ..parts._blocks import PLATFORMS, Blocks, in_a_row
 from ..parts._pack import Pack
 from . import _nominal_rule as rule
-from ._nominal_rule import Clock, Scales
+from ._nominal_rule import Clock, Feedback, Scales
 
 
 def update_pack(
@@ -42,8 +42,9 @@ def update_pack(
     grads: Sequence[jax.Array],
     params: Sequence[jax.Array],
     acc: Accumulators,
+    feedback: Feedback | None,
     accepted: Any,
-) -> tuple[list[jax.Array], Accumulators]:
+) -> tuple[list[jax.Array], Accumulators, Feedback | None]:
     """As `_nominal_rule.update_pack`, by kernels on `platforms` where the pack has any.
 
     Derivatives are those of XLA's path.
@@ -58,7 +59,7 @@ def update_pack(
 
     update.defjvp(lambda primals, tangents: jax.jvp(by_xla, primals, tangents))
     run = update if by_kernels else by_xla
-    return run(theta, clock, grads, params, acc, jnp.asarray(accepted))
+    return run(theta, clock, grads, params, acc, feedback, jnp.asarray(accepted))
 
 
 def has_kernels(platform: str, pack: Pack, acc: Accumulators) -> bool:
@@ -84,27 +85,29 @@ def _update_tensor(
     grads: Sequence[jax.Array],
     params: Sequence[jax.Array],
     acc: Accumulators,
+    feedback: Feedback | None,
     accepted: jax.Array,
-) -> tuple[list[jax.Array], Accumulators]:
+) -> tuple[list[jax.Array], Accumulators, Feedback | None]:
     (g,), (p,), axes = grads, params, factored_axes(pack.shape)
     blocks = Blocks(PLATFORMS[platform], pack.shape)
     # A reshape is no array of its own: a state that is donated is updated in place.
     arrays = [jnp.reshape(x, blocks.shape) for x in jax.tree.leaves((g, p, acc))]
     new, sums, *sums_v = accumulate(blocks, accepted, arrays, axes is not None)
     correction, hats = corrections(clock.t + 1)
-    mean_v, *sums = jnp.sum(sums, (0, 1, 2, 3))[:6] / g.size
+    mean_v, *sums = jnp.sum(sums, (0, 1, 2, 3))[:7] / g.size
     vectors = []
     if axes is None:
         mean_v /= correction
     else:
         *vectors, mean_v = _factors(blocks, pack.shape, sums_v, correction)
     means = jnp.stack([sums[0], sum_squares(g) / g.size, *sums[1:]])
-    scales = rule.tensor_scales(theta, pack, clock, mean_v[None], means[None])
+    scales, felt = rule.tensor_scales(theta, pack, clock, mean_v[None], means[None], feedback)
+    feedback = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), felt, feedback)
     scales = Scales(*(x[0] for x in scales))
     scalars = (correction, clock.step_size, hats, scales, rule.gate_net(theta, clock))
     step = take_step(blocks, scalars, [*arrays[:2], *new], vectors)
     *momenta, second = (x.reshape(pack.shape) for x in new)
-    return [step.reshape(pack.shape)], Accumulators(tuple(momenta), second)
+    return [step.reshape(pack.shape)], Accumulators(tuple(momenta), second), feedback
 
 
 def accumulate(
@@ -112,7 +115,7 @@ def accumulate(
 ) -> tuple[list[jax.Array], *tuple[jax.Array, ...]]:
     """From g, p, the momenta and v the new momenta and v; then sums, as `Blocks.sums` has them.
 
-    The first of v, p^2, the m_k^2 and m_2 p; if `factored` the other two of v.
+    The first of v, p^2, the m_k^2, m_2 p and m_2 g; if `factored` the other two of v.
     """
 
     def body(accepted: jax.Array, *refs: Any) -> None:
@@ -125,7 +128,7 @@ def accumulate(
             blocks.store(ref, momenta[k])
         v = jnp.where(accepted > 0, ema_of_squares(v, g), v)
         blocks.store(outputs[3], v)
-        sums[...] = in_a_row([jnp.sum(x) for x in (v, *rule.products(p, *momenta))])
+        sums[...] = in_a_row([jnp.sum(x) for x in (v, *rule.products(p, g, *momenta))])
         for ref, axis in zip(sums_v, (1, 0), strict=False):
             blocks.store(ref, jnp.sum(v, axis, keepdims=True))
 

@@ -26,6 +26,9 @@ from ..parts._accumulators import (
 from ..parts._pack import Pack
 
 NUM_FEATURES, NUM_TIMES, NUM_STATISTICS, NUM_DIRECTIONS = 8, 3, 12, 6
+NUM_FEEDBACK = 5
+"""Statistics more where there is feedback."""
+FEEDBACK_DECAYS = (0.8, 0.98)
 BOUNDS = (2.0, 2.0, 1.0, 0.5, 0.5, 1.0, 2.0, 2.0)
 """Features are clipped there."""
 
@@ -33,13 +36,42 @@ BOUNDS = (2.0, 2.0, 1.0, 0.5, 0.5, 1.0, 2.0, 2.0)
 class Clock(NamedTuple):
     """What all tensors share at a step: scalars, and `times` of shape (NUM_TIMES,).
 
-    `t`: steps taken before; `times`: what the networks see of it; `step_size`: a; `decay`: w.
+    `t`: steps taken before; `times`: what the networks see of it; `step_size`: a; `decay`: w;
+    `felt`: means over all tensors of what `Feedback` held before, (2,).
     """
 
     t: jax.Array
     times: jax.Array
     step_size: jax.Array
     decay: jax.Array
+    felt: jax.Array
+
+
+class Feedback(NamedTuple):
+    """Whether steps were too long, by tensor of a pack: what is remembered, (tensors,) each.
+
+    `fast`, `slow`: EMAs of the cosine between a gradient and the momentum m_.9 before it, positive
+    where the last steps went down and the next could be longer, negative where they overshot
+    (Baydin et al. 2018, "Online learning rate adaptation with hypergradient descent"); `shift`:
+    what the controller made of it so far, added to c_1.
+    """
+
+    fast: jax.Array
+    slow: jax.Array
+    shift: jax.Array
+
+    @classmethod
+    def zeros(cls, tensors: int) -> "Feedback":
+        """Before the first step."""
+        return cls(*(jnp.zeros(tensors) for _ in range(3)))
+
+
+def common_feedback(feedback: Sequence[Feedback | None]) -> jax.Array:
+    """Means over all tensors of `fast` and `slow`, (2,), from one entry a pack; zero without."""
+    found = [x for x in feedback if x is not None]
+    if not found:
+        return jnp.zeros(2)
+    return jnp.stack([jnp.mean(jnp.concatenate(x)) for x in list(zip(*found, strict=True))[:2]])
 
 
 class Scales(NamedTuple):
@@ -62,9 +94,10 @@ def update_pack(
     grads: Sequence[jax.Array],
     params: Sequence[jax.Array],
     acc: Accumulators,
+    feedback: Feedback | None,
     accepted: jax.Array,
-) -> tuple[list[jax.Array], Accumulators]:
-    """Steps for the tensors of one pack, in the dtypes of `grads`, and the new accumulators.
+) -> tuple[list[jax.Array], Accumulators, Feedback | None]:
+    """Steps for the tensors of one pack, in the dtypes of `grads`, accumulators, and feedback.
 
     Where `accepted` is False these are the old ones, and the steps mean nothing.
     """
@@ -77,46 +110,81 @@ def update_pack(
     momenta = [m.astype(jnp.float32) for m in acc.momenta]
     arrays = [pack.split(x) for x in (p, g, *momenta)]
     means = jnp.stack([_means(*(parts[j] for parts in arrays)) for j in range(len(pack.shapes))])
-    scales = tensor_scales(theta, pack, clock, found.means, means)
+    scales, felt = tensor_scales(theta, pack, clock, found.means, means, feedback)
+    feedback = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), felt, feedback)
     scales = Scales(*(pack.spread(list(x)) for x in scales))
     net = gate_net(theta, clock)
     step = clock.step_size * bracket(
         net, scales, hats, g, p, momenta, found.root, found.inverse, found.factored
     )
     parts = zip(pack.split(step), grads, strict=True)
-    return [part.astype(g.dtype) for part, g in parts], acc
+    return [part.astype(g.dtype) for part, g in parts], acc, feedback
 
 
 def _means(p: jax.Array, g: jax.Array, m1: jax.Array, m2: jax.Array, m3: jax.Array) -> jax.Array:
-    """Means of p^2, g^2, the m_k^2 and m_2 p over one tensor, (6,)."""
+    """Means of p^2, g^2, the m_k^2, m_2 p and m_2 g over one tensor, (7,)."""
     # One loop each: XLA's reduction of several arrays at once is slower on CPU.
-    p_p, *others = (jnp.mean(x) for x in products(p, m1, m2, m3))
+    p_p, *others = (jnp.mean(x) for x in products(p, g, m1, m2, m3))
     return jnp.stack([p_p, sum_squares(g) / max(1, g.size), *others])
 
 
-def products(p: jax.Array, m1: jax.Array, m2: jax.Array, m3: jax.Array) -> Iterator[jax.Array]:
-    """p^2, the m_k^2 and m_2 p, per element."""
+def products(
+    p: jax.Array, g: jax.Array, m1: jax.Array, m2: jax.Array, m3: jax.Array
+) -> Iterator[jax.Array]:
+    """p^2, the m_k^2, m_2 p and m_2 g, per element."""
     yield p * p
     for m in (m1, m2, m3):
         yield m * m
     yield m2 * p
+    yield m2 * g
 
 
 def tensor_scales(
-    theta: Theta, pack: Pack, clock: Clock, means_v: jax.Array, means: jax.Array
-) -> Scales:
-    """`Scales` of shape (tensors,) each, from means of v_hat, (tensors,), and `_means`."""
+    theta: Theta,
+    pack: Pack,
+    clock: Clock,
+    means_v: jax.Array,
+    means: jax.Array,
+    feedback: Feedback | None,
+) -> tuple[Scales, Feedback | None]:
+    """`Scales` of shape (tensors,) each, from means of v_hat, (tensors,), and `_means`.
+
+    And the new feedback: every step moves c_1 by 1 / (t + 10) of the controller's third output, by
+    equal amounts in equal times as a run grows tenfold.
+    """
+    cosine = _cosine_before(means)
     _, hats = corrections(clock.t + 1)
-    means *= jnp.stack([1.0, 1.0, *(s * s for s in hats), hats[1]])[None]
+    means = means[:, :6] * jnp.stack([1.0, 1.0, *(s * s for s in hats), hats[1]])[None]
     means = jnp.concatenate([means_v[:, None], means], 1)
     statistics = _statistics(pack, means, clock.times)
-    control = jnp.exp(_controller(theta["controller"], statistics))
+    shift = jnp.zeros(())
+    if feedback is not None:
+        fast, slow = (
+            b * x + (1 - b) * cosine for b, x in zip(FEEDBACK_DECAYS, feedback[:2], strict=True)
+        )
+        common = (jnp.broadcast_to(x, fast.shape) for x in clock.felt)
+        seen = [*(3 * x for x in (fast, slow, *common)), feedback.shift]
+        statistics = jnp.concatenate([statistics, jnp.stack(seen, 1)], 1)
+    control = _controller(theta["controller"], statistics)
+    if feedback is not None:
+        shift = jnp.clip(feedback.shift + control[:, 2] / (clock.t + 10), -5.0, 5.0)
+        feedback = Feedback(fast, slow, shift)
     return Scales(
         p=rsqrt(means[:, 1] + TINY),
         root=rsqrt(means[:, 0] + TINY),
-        step=control[:, 0],
-        decay=clock.decay * control[:, 1],
-    )
+        step=jnp.exp(control[:, 0] + shift),
+        decay=clock.decay * jnp.exp(control[:, 1]),
+    ), feedback
+
+
+def _cosine_before(means: jax.Array) -> jax.Array:
+    """Between g and the momentum m_.9 before it, (tensors,), from `_means`: m = .9 m' + .1 g."""
+    g_g, m_m, g_m = means[:, 1], means[:, 3], means[:, 6]
+    g_before = (g_m - 0.1 * g_g) / 0.9
+    before = (m_m - 0.2 * g_m + 0.01 * g_g) / 0.81
+    # At least what rounding leaves: of the first step nothing else is left.
+    before = jnp.maximum(before, 1e-4 * g_g)
+    return g_before * rsqrt(g_g + TINY) * rsqrt(before + TINY)
 
 
 def _statistics(pack: Pack, means: jax.Array, times: jax.Array) -> jax.Array:
@@ -147,7 +215,7 @@ def _statistics(pack: Pack, means: jax.Array, times: jax.Array) -> jax.Array:
 
 
 def _controller(net: Theta, x: jax.Array) -> jax.Array:
-    """(tensors, NUM_STATISTICS) -> (tensors, 2) log multipliers, at most 5 in size.
+    """(tensors, statistics) -> (tensors, outputs) log multipliers, at most 5 in size.
 
     The linear skip extrapolates as a power law in the statistics.
     """
