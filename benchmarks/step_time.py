@@ -10,7 +10,7 @@ last two, each once, at the speed at which this machine adds two arrays of the n
 "arithmetic": the operations that XLA counts, at the speed of its matrix products. "least": the
 training step over Adam's if the update took only the longer of these two. With --pallas
 also Nominal by its kernels, which needs a GPU or TPU: on CPU kernels are interpreted. With --only
-just the table with the goals, of these optimizers: a GPU compiles the others for minutes.
+just the tables with the goals, of these optimizers: a GPU compiles the others for minutes.
 """
 
 import argparse
@@ -69,7 +69,8 @@ class Floors:
         params = jax.ShapeDtypeStruct((math.isqrt(parameters),) * 2, jnp.float32)
         state = jax.eval_shape(full.init, params)
         update = jax.jit(lambda g, s, p: full.update(g, s, p, value=jnp.zeros(())))
-        counted: Any = update.lower(params, state, params).cost_analysis()
+        # XLA for GPU counts nothing before it has compiled.
+        counted: Any = update.lower(params, state, params).cost_analysis() or {"flops": math.nan}
         held = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
         moved = 12 * parameters + 2 * held
         return 1e6 * moved / self.bytes, 1e6 * counted["flops"] / self.flops
@@ -120,7 +121,7 @@ def table(
             print(
                 f"{name:>14} {cost.step:>11,.0f} us {cost.step / adam.step:>6.2f} "
                 f"{least:>6.2f} {cost.update:>8,.0f} us {cost.update / adam.update:>6.2f} "
-                f"{memory:>6,.0f} us {arithmetic:>7,.0f} us {cost.state:>6.2f} "
+                f"{memory:>6,.0f} us {_micros(arithmetic):>10} {cost.state:>6.2f} "
                 f"{cost.compile:>6.1f} s {cost.steps:>5}",
                 flush=True,
             )
@@ -130,6 +131,10 @@ def table(
                 if cost is not adam:
                     found = goals.verdict(cost.step / adam.step, cost.update / adam.update)
                     print(f"{name:>14}: {found}", flush=True)
+
+
+def _micros(time: float) -> str:
+    return "-" if math.isnan(time) else f"{time:,.0f} us"
 
 
 def untrained(names: Sequence[str] | None = None) -> dict[str, optax.GradientTransformation]:
@@ -149,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--artifact", default="quickstart", help="name or path")
     parser.add_argument("--pallas", action="store_true", help="also the kernels of Nominal")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these optimizers, one table")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone, with the goals")
     args = parser.parse_args()
     cpu = jax.default_backend() == "cpu"
     large, goals = (LARGE, Goals(1.5, 5.0)) if cpu else (GPU, Goals(1.1, 3.0))
@@ -160,7 +165,9 @@ def main() -> None:
             every["nominal pallas"] = untrained(["nominal"])["nominal"]
     device = jax.devices()[:1]
     if args.only:
-        table(measure_costs(every, large, batch_sizes=(128,), devices=device), every, goals)
+        for name, width in large.items():
+            rows = measure_costs(every, {name: width}, batch_sizes=(128,), devices=device)
+            table(rows, every, goals)
         return
     learned = learned_opt.learned(args.artifact, num_steps=10_000)
     artifact = {args.artifact: learned, "optax.adam": optax.adam(1e-3)}

@@ -7,11 +7,11 @@ from contextvars import ContextVar
 PATHS = {"cpu": "xla", "cuda": "xla", "tpu": "xla"}
 """Platform -> path, where none is asked for.
 
-XLA everywhere, for nobody has run or timed the kernels on a GPU or TPU: they agree with XLA's loops
-when interpreted, and they compile. A figure of `python -m benchmarks.step_time --pallas` may change
-a line here. What compilers tell, of one (4096, 4096) matrix with the update of its parameters:
-kernels move 21 floats a parameter; XLA's loops 25 on H100, 6 of them copies, but 18 on TPU v5e,
-where kernels have no traffic to save. On CPU they are interpreted, which is for tests.
+XLA everywhere. On an NVIDIA H200 (jax 0.11.2, 2026-11-27, `python -m benchmarks.step_time --pallas
+--only nominal`) an update of 10 and of 100 million parameters takes 2.72 and 2.34 times Adam's by
+XLA's loops, 2.67 and 2.13 by the kernels; but a whole training step 1.37 and 1.20 by the loops,
+1.39 and 1.22 by the kernels. Nobody has timed them on a TPU, where by what compilers tell XLA moves
+18 floats a parameter, and kernels 21. On CPU they are interpreted, which is for tests.
 """
 
 _asked: ContextVar[str | None] = ContextVar("update_path", default=None)
