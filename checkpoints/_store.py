@@ -29,6 +29,7 @@ class Store:
       directory: created if missing.
       keep: newest checkpoints that are kept.
       best: checkpoints of lowest score that are kept besides.
+      tidy: remove what an interrupted save left; off, where another process may be saving.
 
     Example:
       >>> import tempfile, jax.numpy as jnp
@@ -40,9 +41,11 @@ class Store:
       (3, [0, 1], 'three')
     """
 
-    def __init__(self, directory: str | os.PathLike, *, keep: int = 2, best: int = 0) -> None:
+    def __init__(
+        self, directory: str | os.PathLike, *, keep: int = 2, best: int = 0, tidy: bool = True
+    ) -> None:
         self.directory = Path(directory).resolve()
-        self._keep, self._best = keep, best
+        self._keep, self._best, self._tidy = keep, best, tidy
         self._open()
 
     def _open(self) -> None:
@@ -64,7 +67,7 @@ class Store:
             str(self.directory),
             context=context,
             preservation_policy=any_of,
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=self._tidy,
         )
 
     def steps(self) -> list[int]:

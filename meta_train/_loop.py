@@ -115,7 +115,7 @@ def meta_train(
 def export_unfinished(out: str | os.PathLike, *, command: str) -> Artifact:
     """Export the best theta so far of the run in `out` to `out`/exports/NAME.safetensors.
 
-    The run can still be resumed.
+    The run may be going on meanwhile, or be resumed later.
 
     Raises:
       ConfigError: `out` holds no run. CheckpointError: it has saved nothing yet.
@@ -123,7 +123,7 @@ def export_unfinished(out: str | os.PathLike, *, command: str) -> Artifact:
     folder = Path(out)
     config = Config.from_dict(load_table(folder / "config.toml"))
     setup = config.build()
-    store = Store(folder / "checkpoints", keep=config.save.keep, best=config.save.best)
+    store = Store(folder / "checkpoints", keep=config.save.keep, best=config.save.best, tidy=False)
     start = Programs(*setup, config.run.chunk).start
     restored = store.restore(start, {"config": config.to_dict()})
     store.close()

@@ -206,10 +206,14 @@ def test_the_card_counts_what_the_artifact_it_started_from_has_seen_and_cost(tin
     assert card["meta_valid_loss_untrained"] != before["meta_valid_loss_untrained"]
 
 
-def test_the_best_theta_so_far_can_be_exported(tiny, tmp_path, capsys):
+def test_the_best_theta_so_far_can_be_exported_from_a_run_that_goes_on(tiny, tmp_path, capsys):
     whole = tiny().theta
     (tmp_path / "run" / "tiny.safetensors").unlink()
+    # What another process, whose run goes on, is saving just now.
+    unfinished = tmp_path / "run" / "checkpoints" / "9.orbax-checkpoint-tmp"
+    unfinished.mkdir()
     assert main(["--export", "--out", str(tmp_path / "run")]) == 0
+    assert unfinished.exists()
     found = learned_opt.load(tmp_path / "run" / "exports" / "tiny.safetensors")
     jax.tree.map(np.testing.assert_array_equal, found.theta, whole)
     shutil.rmtree(tmp_path / "run" / "checkpoints")
