@@ -262,6 +262,12 @@ class Config:
         )
         return Setup(trainer, problems, judges)
 
+    @property
+    def judge_names(self) -> list[str]:
+        """What the runs of meta-validation are of: tasks of a suite, or the families."""
+        judged = self._judged() if self.valid.suite else self.sources
+        return [one.name for one in judged]
+
     def _judge_sizes(self) -> list[int]:
         """Runs of each judge."""
         if self.valid.suite:

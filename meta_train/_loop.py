@@ -230,7 +230,11 @@ class _Loop:
         return row
 
     def _scores(self, scores: list[float]) -> dict[str, float]:
-        return {"valid_loss": sum(scores) / len(scores)}
+        found = {"valid_loss": sum(scores) / len(scores)}
+        if len(scores) > 1:
+            named = zip(self.config.judge_names, scores, strict=True)
+            found |= {f"valid_loss/{name}": score for name, score in named}
+        return found
 
     def _write(self, row: dict[str, Any]) -> None:
         if self.log:

@@ -152,8 +152,9 @@ def test_a_suite_brings_its_families_and_their_weights():
 def test_meta_validation_on_a_suite_judges_each_of_its_tasks():
     """At most at the horizon that is said; META_VALID_V1 is the same with MNIST prepared."""
     valid = {"suite": "quickstart", "tasks": 4, "horizon": 400}
-    _, (problem,), judges = Config.from_dict({"valid": valid}).build()
-    tasks = load_suite("quickstart")
+    config, tasks = Config.from_dict({"valid": valid}), load_suite("quickstart")
+    _, (problem,), judges = config.build()
+    assert config.judge_names == [task.name for task in tasks]
     assert [int(judge.horizon) for judge in judges] == [min(400, t.horizon) for t in tasks]
     assert all(judge.runs == 4 for judge in judges)
     assert all(judge.problem.mesh == problem.mesh for judge in judges)
