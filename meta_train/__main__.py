@@ -39,7 +39,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--export",
         action="store_true",
-        help="only write the best theta so far of the unfinished run in --out, to DIR/exports/",
+        help="only write the best theta so far of the run in --out, to DIR/exports/",
+    )
+    parser.add_argument(
+        "--last",
+        action="store_true",
+        help="with --export: the newest theta instead, its meta-validation loss computed now",
     )
     parser.add_argument(
         "--accept-new-code",
@@ -75,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ._loop import (
         DivergedError,
         StoppedError,
-        export_unfinished,
+        export_now,
         meta_train,
         shell_command,
     )
@@ -83,10 +88,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         if args.export:
-            export_unfinished(
-                args.out or newest_unfinished(Path("runs")), command=shell_command(argv)
-            )
+            out = args.out or newest_unfinished(Path("runs"))
+            export_now(out, last=args.last, command=shell_command(argv))
             return 0
+        if args.last:
+            raise ConfigError("--last goes with --export")
         if not args.resume and not args.config:
             raise ConfigError("a configuration is needed, or --resume to continue a run")
         config: Config

@@ -112,10 +112,11 @@ def meta_train(
     return artifact
 
 
-def export_unfinished(out: str | os.PathLike, *, command: str) -> Artifact:
+def export_now(out: str | os.PathLike, *, command: str, last: bool = False) -> Artifact:
     """Export the best theta so far of the run in `out` to `out`/exports/NAME.safetensors.
 
-    The run may be going on meanwhile, or be resumed later.
+    With `last` the newest one, judged now: where runs of meta-validation are few, the best owes its
+    score to luck. The run may be going on meanwhile, or be resumed later.
 
     Raises:
       ConfigError: `out` holds no run. CheckpointError: it has saved nothing yet.
@@ -124,8 +125,8 @@ def export_unfinished(out: str | os.PathLike, *, command: str) -> Artifact:
     config = Config.from_dict(load_table(folder / "config.toml"))
     setup = config.build()
     store = Store(folder / "checkpoints", keep=config.save.keep, best=config.save.best, tidy=False)
-    start = Programs(*setup, config.run.chunk).start
-    restored = store.restore(start, {"config": config.to_dict()})
+    programs = Programs(*setup, config.run.chunk)
+    restored = store.restore(programs.start, {"config": config.to_dict()})
     store.close()
     if not restored:
         raise CheckpointError(
@@ -133,6 +134,9 @@ def export_unfinished(out: str | os.PathLike, *, command: str) -> Artifact:
             "sooner (save.seconds)"
         )
     _, state, saved = restored
+    if last:
+        programs.compile(train=False)
+        state, _ = programs.validate(state._replace(best_score=jax.numpy.asarray(jax.numpy.inf)))
     console = rich.console.Console()
     return _export(config, folder, state, saved["seconds"], command, console, "exports")
 
