@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from quick import QUICK
 
 import learned_opt
 
@@ -31,11 +32,12 @@ CACHE = tempfile.TemporaryDirectory()
 
 
 def environment(devices=None):
-    env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
+    env = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}
     env["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
     env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    env["XLA_FLAGS"] = QUICK
     if devices:
-        env["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+        env["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={devices}"
     return env
 
 

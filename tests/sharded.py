@@ -8,11 +8,11 @@ import os
 import sys
 from pathlib import Path
 
+from quick import QUICK
+
 if __name__ == "__main__":
     os.environ["JAX_PLATFORMS"] = "cpu"
-    os.environ["XLA_FLAGS"] = (
-        "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    )
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {QUICK}"
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import jax
