@@ -81,14 +81,18 @@ class LearnedSGD:
 
 def loss_ratio(family, task, tx, key, steps):
     """`inner_valid` loss after some steps of `tx` over that at the start; to be traced."""
-    state = inner_init(task, tx, key)
-    first, _ = full_loss(family, task, state.params, "inner_valid")
+    start = inner_init(task, tx, key)
 
     def body(t, state):
         return inner_step(family, tx, state, jax.random.fold_in(key, t))[0]
 
-    state = jax.lax.fori_loop(0, steps, body, state)
-    return full_loss(family, task, state.params, "inner_valid")[0] / first
+    end = jax.lax.fori_loop(0, steps, body, start)
+    # A loop over the two, so that the evaluation is compiled once.
+    first, last = jax.lax.map(
+        lambda params: full_loss(family, task, params, "inner_valid")[0],
+        jax.tree.map(lambda *x: jnp.stack(x), start.params, end.params),
+    )
+    return last / first
 
 
 @dataclasses.dataclass(frozen=True)

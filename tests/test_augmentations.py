@@ -59,9 +59,11 @@ def test_any_augmentation_of_any_family_compiles_once(cls):
             nonlocal traces
             traces += 1
             state = inner_init(family.sample(key), TX, key)
-            for i in range(2):
-                state, loss = inner_step(family, TX, state, jax.random.fold_in(key, i))
-            return loss
+            _, losses = jax.lax.scan(
+                lambda state, key: inner_step(family, TX, state, key),
+                state, jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(2)),
+            )  # fmt: skip
+            return losses[-1]
 
         losses = [float(run(family, jax.random.key(i))) for i in range(10)]
         assert traces == 1

@@ -183,10 +183,10 @@ def test_partition_and_masked_touch_only_their_part(artifact, tx):
 @jax.numpy_dtype_promotion("standard")  # optax's own code divides floats by integers
 def test_multi_steps_averages_gradients(tx):
     every2 = optax.MultiSteps(tx, 2)
-    state, params = every2.init(PARAMS), PARAMS
+    state, params, update = every2.init(PARAMS), PARAMS, jax.jit(every2.update)
     for weight in (0.5, 1.5):
         grads = jax.tree.map(lambda g, w=weight: w * g, GRADS)
-        updates, state = every2.update(grads, state, params)
+        updates, state = update(grads, state, params)
         params = optax.apply_updates(params, updates)
     close(params, steps(tx, count=1), rtol=1e-5)
 
