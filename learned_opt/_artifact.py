@@ -66,6 +66,9 @@ class Artifact:
 
     def _rule(self) -> dict[str, Any]:
         config = dataclasses.asdict(self.optimizer)  # type: ignore[arg-type]
+        for field in dataclasses.fields(self.optimizer):  # type: ignore[arg-type]
+            if field.metadata.get("added") and config[field.name] == field.default:
+                del config[field.name]
         return {"optimizer": self.optimizer.name, "config": config}
 
 

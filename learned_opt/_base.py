@@ -1,5 +1,6 @@
 """What a learned optimizer is: a function theta -> optax gradient transformation."""
 
+import dataclasses
 import numbers
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -41,6 +42,14 @@ class LearnedOptimizer(Protocol):
     def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
         """The nominal step size after `count` steps, before any per-tensor correction."""
         ...
+
+
+def added(default: Any) -> Any:
+    """A dataclass field that an optimizer gained after artifacts of it had been released.
+
+    `default` is what those do: where a field has it, digests and files of artifacts leave it out.
+    """
+    return dataclasses.field(default=default, metadata={"added": True})
 
 
 def check_num_steps(num_steps: Any) -> jax.Array:

@@ -34,6 +34,22 @@ def test_round_trip_is_exact(artifact, path):
     assert again.sha256 == artifact.sha256
 
 
+def test_an_option_that_an_optimizer_gained_leaves_older_artifacts_what_they_were(tmp_path):
+    """Digest and file know `feedback`, which came after the first release, only where it is on."""
+    kept = {}
+    for feedback in (False, True):
+        optimizer = Nominal(feedback=feedback)
+        theta = Nominal(feedback=True).init(jax.random.key(3))
+        made = Artifact(optimizer, theta, CARD)
+        made.save(tmp_path / "made.safetensors")
+        assert learned_opt.load(tmp_path / "made.safetensors").optimizer == optimizer
+        with safetensors.safe_open(tmp_path / "made.safetensors", framework="np") as file:
+            header = json.loads(file.metadata()["learned_opt"])
+        assert header["config"].get("feedback") == (True if feedback else None)
+        kept[feedback] = made.sha256
+    assert kept[False] != kept[True]
+
+
 def test_equal_artifacts_give_equal_bytes(artifact, path, tmp_path):
     artifact.save(tmp_path / "twin.safetensors")
     assert (tmp_path / "twin.safetensors").read_bytes() == path.read_bytes()

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, check_num_steps, float_dtype
+from .._base import Theta, added, check_num_steps, float_dtype
 from .._guard import skip_nonfinite
 from ..parts._accumulators import Accumulators, init_accumulators
 from ..parts._pack import pack_leaves
@@ -89,7 +89,7 @@ class Nominal:
     warmup: float = 0.05
     momenta: str = "float32"
     factored: bool = False
-    feedback: bool = False
+    feedback: bool = added(False)
 
     def init(self, key: jax.Array) -> Theta:
         """Random first layers, zero last layers: the update is AdamW's."""

@@ -1,0 +1,65 @@
+"""What ships in checkpoints/zoo: each artifact with what made it, and its updates as released.
+
+`python tests/test_zoo.py` prints the golden updates anew, for an artifact that is added.
+"""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import learned_opt
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = Path(__file__).parent / "golden_zoo.json"
+SHAPES = {"bias": (3,), "conv": (3, 3, 2, 4), "matrix": (5, 3), "scalar": ()}
+STEPS, HORIZON = 8, 20
+
+
+def updates_of(name):
+    """Sum and norm of the update of each tensor, at each of STEPS steps: (STEPS, tensors, 2)."""
+    rng = np.random.default_rng(7)
+    draw = lambda: {k: jnp.asarray(rng.normal(size=s), jnp.float32) for k, s in SHAPES.items()}  # noqa: E731
+    params = draw()
+    tx = learned_opt.learned(name, num_steps=HORIZON)
+    state, update, found = tx.init(params), jax.jit(tx.update), []
+    for _ in range(STEPS):
+        updates, state = update(draw(), state, params)
+        params = jax.tree.map(jnp.add, params, updates)
+        leaves = [np.asarray(u, np.float64) for u in jax.tree.leaves(updates)]
+        found.append([[float(u.sum()), float(np.linalg.norm(u))] for u in leaves])
+    return found
+
+
+@pytest.mark.parametrize("name", learned_opt.available())
+def test_updates_are_those_of_the_day_it_was_released(name):
+    """To 1e-4 of each tensor's step: what jax and machines may round otherwise."""
+    golden = json.loads(GOLDEN.read_text())[name]
+    assert golden["sha256"] == learned_opt.load(name).sha256
+    found, want = np.array(updates_of(name)), np.array(golden["updates"])
+    assert (want[..., 1] > 0).all()
+    assert (np.abs(found - want) < 1e-4 * want[..., 1:]).all()
+
+
+@pytest.mark.parametrize("name", learned_opt.available())
+def test_its_configuration_ships(name):
+    """The file that its command names, with what it was trained by."""
+    from meta_train import load_config
+
+    card = learned_opt.load(name).card
+    path = next(word for word in card["command"].split() if word.endswith(".toml"))
+    config = load_config(ROOT / path)
+    assert config.optimizer == learned_opt.load(name).optimizer
+    assert config.run.name == name
+    assert config.run.outer_steps == card["config"]["run"]["outer_steps"]
+
+
+if __name__ == "__main__":
+    golden = {
+        name: {"sha256": learned_opt.load(name).sha256, "updates": updates_of(name)}
+        for name in learned_opt.available()
+    }
+    GOLDEN.write_text(json.dumps(golden, indent=1) + "\n")
