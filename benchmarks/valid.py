@@ -1,6 +1,6 @@
 """python -m benchmarks.valid ARTIFACT: steps too long or too short, task by task of META_VALID_V1.
 
-Validation loss at the horizon, the median over three seeds, of the artifact and of its optimizer
+Validation loss at the horizon, the median over twelve seeds, of the artifact and of its optimizer
 at initialisation, each with its steps times a constant. At 1 it is the optimizer as it ships. Last
 the geometric mean over tasks of its loss over the best of the three untrained ones: what learning
 is worth over choosing, task by task, the step size of the rule that it began as.
@@ -18,7 +18,7 @@ from checkpoints import describe_device
 from eval import Hyper, Runner, Trial
 from tasks import load_suite, use_all_cores
 
-TIMES, SEEDS, LONGEST = (0.3, 1.0, 3.0), (0, 1, 2), 500
+TIMES, SEEDS, LONGEST = (0.3, 1.0, 3.0), range(12), 1000
 
 
 def main() -> None:

@@ -38,11 +38,14 @@ ADAM = 2  # index of m_hat_{0.9} / sqrt(v_hat) among the directions
 
 
 class NominalState(NamedTuple):
-    """`steps`: taken so far (int32 scalar); `accumulators`, `feedback`: one a pack."""
+    """`steps`: taken so far (int32 scalar); `accumulators`, `feedback`: one a pack.
+
+    Without feedback there are Nones.
+    """
 
     steps: jax.Array
     accumulators: tuple[Accumulators, ...]
-    feedback: tuple[Feedback | None, ...]
+    feedback: tuple[Any, ...]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -159,16 +159,16 @@ def tensor_scales(
     statistics = _statistics(pack, means, clock.times)
     shift = jnp.zeros(())
     if feedback is not None:
-        fast, slow = (
-            b * x + (1 - b) * cosine for b, x in zip(FEEDBACK_DECAYS, feedback[:2], strict=True)
-        )
-        common = (jnp.broadcast_to(x, fast.shape) for x in clock.felt)
+        pairs = zip(FEEDBACK_DECAYS, feedback[:2], strict=True)
+        fast, slow = (b * x + (1 - b) * cosine for b, x in pairs)
+        feedback = Feedback(fast, slow, feedback.shift)
+        common = (jnp.broadcast_to(x, cosine.shape) for x in clock.felt)
         seen = [*(3 * x for x in (fast, slow, *common)), feedback.shift]
         statistics = jnp.concatenate([statistics, jnp.stack(seen, 1)], 1)
     control = _controller(theta["controller"], statistics)
     if feedback is not None:
         shift = jnp.clip(feedback.shift + control[:, 2] / (clock.t + 10), -5.0, 5.0)
-        feedback = Feedback(fast, slow, shift)
+        feedback = feedback._replace(shift=shift)
     return Scales(
         p=rsqrt(means[:, 1] + TINY),
         root=rsqrt(means[:, 0] + TINY),
