@@ -92,7 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             export_now(out, last=args.last, command=shell_command(argv))
             return 0
         if args.last:
-            raise ConfigError("--last goes with --export")
+            raise ConfigError(
+                "--last says which theta --export writes: add --export, or leave it out"
+            )
         if not args.resume and not args.config:
             raise ConfigError("a configuration is needed, or --resume to continue a run")
         config: Config

@@ -12,6 +12,5 @@ from quick import QUICK
 # Read when the first test makes an array.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " " + QUICK
 
-# Tracing makes many objects, nearly none of them garbage: looking for it as often as Python does
-# takes some 7 % of a test's time.
+# Tracing makes many objects, nearly none of them garbage.
 gc.set_threshold(100_000, 20, 50)

@@ -1,4 +1,4 @@
-"""Flags for XLA under which the programs of tests compile in half the time."""
+"""Flags for XLA under which the programs of tests compile faster."""
 
 from jaxlib.version import __version__
 

@@ -222,7 +222,7 @@ def test_the_best_theta_so_far_can_be_exported_from_a_run_that_goes_on(tiny, tmp
     newest = rows(tmp_path / "run")[-1]["valid_loss"]
     assert found.card["meta_valid_loss"] == pytest.approx(newest, abs=1e-5)
     assert main(["--last", "--out", str(tmp_path / "run")]) == 2
-    assert "--last goes with --export" in capsys.readouterr().err
+    assert "--last says which theta --export writes: add --export" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     assert main(["--export", "--out", str(tmp_path / "run")]) == 2
     assert "no checkpoint yet, so there is nothing to export" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """What ships in checkpoints/zoo: each artifact with what made it, and its updates as released.
 
-`python tests/test_zoo.py` prints the golden updates anew, for an artifact that is added.
+`python tests/test_zoo.py` writes golden_zoo.json anew, for an artifact that is added.
 """
 
 import json

@@ -73,8 +73,9 @@ class Nominal:
       momenta: dtype in which the three momenta are stored, "float32" or "bfloat16".
       factored: keep the second moment of matrices as means over rows and over columns. With
         bfloat16 momenta this is the lean variant: 1.5 floats of state a parameter instead of 4.
-      feedback: let the controller see whether the last steps of a tensor overshot, and sum up over
-        the run how much longer or shorter its steps should be: `_nominal_rule.Feedback`.
+      feedback: let the controller see whether the last steps of a tensor overshot, by EMAs of
+        cos(g_t, m_.9 before it), and give a third output c_3 that adds up over the run: exp(c_1)
+        becomes exp(c_1 + s) with s <- clip(s + c_3 / (t + 10), -5, 5) from 0.
 
     Example:
       >>> import jax, learned_opt

@@ -71,7 +71,8 @@ def common_feedback(feedback: Sequence[Feedback | None]) -> jax.Array:
     found = [x for x in feedback if x is not None]
     if not found:
         return jnp.zeros(2)
-    return jnp.stack([jnp.mean(jnp.concatenate(x)) for x in list(zip(*found, strict=True))[:2]])
+    fast, slow = (jnp.concatenate([x[k] for x in found]) for k in range(2))
+    return jnp.stack([jnp.mean(fast), jnp.mean(slow)])
 
 
 class Scales(NamedTuple):

@@ -7,11 +7,12 @@ from contextvars import ContextVar
 PATHS = {"cpu": "xla", "cuda": "xla", "tpu": "xla"}
 """Platform -> path, where none is asked for.
 
-XLA everywhere. On an NVIDIA H200 (jax 0.11.2, 2026-11-27, `python -m benchmarks.step_time --pallas
---only nominal`) an update of 10 and of 100 million parameters takes 2.72 and 2.34 times Adam's by
-XLA's loops, 2.67 and 2.13 by the kernels; but a whole training step 1.37 and 1.20 by the loops,
-1.39 and 1.22 by the kernels. Nobody has timed them on a TPU, where by what compilers tell XLA moves
-18 floats a parameter, and kernels 21. On CPU they are interpreted, which is for tests.
+XLA everywhere. On an NVIDIA H200 (jax 0.11.2, 2026-11-27, XLA_FLAGS=--xla_gpu_autotune_level=0,
+`python -m benchmarks.step_time --pallas --only nominal`) an update of 10 and of 100 million
+parameters takes 2.72 and 2.34 times Adam's by XLA's loops, 2.67 and 2.13 by the kernels; but a
+whole training step 1.37 and 1.20 by the loops, 1.39 and 1.22 by the kernels. Nobody has timed them
+on a TPU, where by what compilers tell XLA moves 18 floats a parameter, and kernels 21. On CPU they
+are interpreted, which is for tests.
 """
 
 _asked: ContextVar[str | None] = ContextVar("update_path", default=None)
