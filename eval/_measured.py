@@ -41,14 +41,16 @@ def measure(
     They are measured again where the subject, the code, the machine or AdamW's settings differ.
 
     Args:
-      extent: "smoke", "quick", without steps of the tasks and on one network, or "whole".
+      extent: "smoke", one task and a small network; "quick", without steps of the tasks and on one
+        network; or "whole".
     """
     headline = next(c for c in contestants if c.name == ADAMW.name)
     path, key = out / "measured.json", _key(subject, headline, extent)
     kept = json.loads(path.read_text()) if path.exists() else {}
     if kept.get("key") != key:
         console.print("Watching single runs", style="dim")
-        kept = {"key": key, "traces": _traces(subject, plan, headline)}
+        watched = plan.tasks[:1] if extent == "smoke" else plan.tasks
+        kept = {"key": key, "traces": _traces(subject, plan.seeds[0], watched, headline)}
         console.print("Timing steps", style="dim")
         kept["cost"] = _costs(subject, extent)
         kept["step_us"] = _steps(subject, plan, headline) if extent == "whole" else {}
@@ -65,13 +67,15 @@ def _key(subject: Subject, headline: Contestant, extent: str) -> list[Any]:
     return [subject.digest, source, machine, settings, extent]
 
 
-def _traces(subject: Subject, plan: Plan, headline: Contestant) -> dict[str, Any]:
+def _traces(
+    subject: Subject, seed: int, watched: Sequence[EvalTask], headline: Contestant
+) -> dict[str, Any]:
     return {
         task.name: {
-            name: _flat(trace(task, tx, seed=plan.seeds[0]).to_json())
+            name: _flat(trace(task, tx, seed=seed).to_json())
             for name, tx in _pair(subject, headline, task).items()
         }
-        for task in plan.tasks
+        for task in watched
     }
 
 
@@ -109,8 +113,13 @@ def _costs(subject: Subject, extent: str) -> dict[str, Any]:
         "quick": ({"1M": NETWORKS["1M"]}, (128,), SECONDS),
         "whole": (NETWORKS, BATCH_SIZES, SECONDS),
     }[extent]
+    optimizers = {
+        "learned": subject.make(10_000), "adamw": optax.adamw(1e-3), "adam": optax.adam(1e-3),
+    }  # fmt: skip
+    if extent == "smoke":
+        del optimizers["adamw"]
     rows = measure_costs(
-        {"learned": subject.make(10_000), "adamw": optax.adamw(1e-3), "adam": optax.adam(1e-3)},
+        optimizers,
         networks,
         batch_sizes=batch_sizes,
         seconds=seconds,

@@ -196,6 +196,17 @@ def test_partition_of_the_users_own_equals_the_built_in():
         np.testing.assert_allclose(got[name], want[name], rtol=0, atol=1e-5 * moved)
 
 
+def test_parameters_that_are_callable():
+    """A module of Equinox is: its labels are no function to ask for labels."""
+    grad, tx = jnp.ones((4, 3)).at[0, 0].set(2.0), BASE.transform(trained_theta(), num_steps=T)
+    found = []
+    for params in (jnp.ones((4, 3)), jax.tree_util.Partial(jnp.dot, jnp.ones((4, 3)))):
+        grads = jax.tree.map(lambda _: grad, params)
+        steps, _ = tx.update(grads, tx.init(params), params)
+        found += jax.tree.leaves(steps)
+    np.testing.assert_array_equal(*found)
+
+
 def test_labels_of_the_user():
     """What a leaf keeps says which rule it takes."""
     shapes = {"a": (4, 3), "b": (5, 3), "c": (3,)}

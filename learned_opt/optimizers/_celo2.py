@@ -244,8 +244,13 @@ class Celo2:
 
     def _rules(self, labels: Any, params: Any) -> list[str]:
         """The label of every leaf; ValueError where there is a third one."""
-        found = _by_rank_and_name(self.embeddings, params) if labels is None else labels
-        found = found(params) if callable(found) else found
+        if labels is None:
+            # Callable, too, where the parameters are a module of Equinox.
+            found = _by_rank_and_name(self.embeddings, params)
+        elif callable(labels):
+            found = labels(params)
+        else:
+            found = labels
         rules = jax.tree.leaves(jax.tree.broadcast(found, params))
         for rule in rules:
             if rule not in (LEARNED, ADAM):
