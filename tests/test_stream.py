@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import signal
+import sys
 import threading
 import time
 
@@ -223,10 +224,13 @@ class Disk(np.ndarray):
     def take(self, *args, **kwargs):
         if Disk.interrupts:
             Disk.interrupts = False
-            # Until the main thread waits: elsewhere a callback of the collector may swallow it.
-            time.sleep(0.3)
+            main = threading.main_thread().ident
+            # Until it waits: elsewhere a callback of the collector may swallow the interrupt.
+            while sys._current_frames()[main].f_code is not threading.Condition.wait.__code__:
+                time.sleep(0.01)
+            time.sleep(0.1)
             # Not the process: any thread may take that, and this one would not wake the other.
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            signal.pthread_kill(main, signal.SIGINT)
             time.sleep(0.3)
         if Disk.fails:
             raise OSError("the disk is gone")
