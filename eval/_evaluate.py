@@ -71,7 +71,7 @@ def evaluate(
       rivals: other learned optimizers, run untuned beside the baselines.
       tuned_rivals: those whose learning rate is tuned as AdamW's is.
       quick: without the generalisation grid, steps timed on one network and on no task.
-      smoke: two tasks of a few steps and three baselines: shows that all works, and nothing else.
+      smoke: two tasks of a few steps and two baselines: shows that all works, and nothing else.
       arguments: the words after `python -m eval` that ask for this report, but for the folder.
 
     Raises:
@@ -146,7 +146,6 @@ def _smoke(suite: str, tier: Tier) -> tuple[Plan, dict[str, Job]]:
     chosen: list[Baseline] = [
         rows["adam_default"],
         dataclasses.replace(ADAMW, lrs=(1e-3, 1e-2), wds=(0.1,)),
-        dataclasses.replace(rows["lion"], lrs=(1e-4, 1e-3), wds=()),
     ]
     return plan, {row.name: baseline_job(row) for row in chosen}
 
