@@ -254,6 +254,15 @@ def test_an_error_of_the_source_surfaces_and_the_stream_can_go_on(arrays, monkey
     assert not threads()
 
 
+@pytest.fixture
+def interruptible():
+    """A shell may have started us deaf to interrupts, in its background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_while_waiting_loses_no_window(arrays, monkeypatch):
     whole = read(open_stream(arrays), 2)
     with open_stream((arrays[0].view(Disk), arrays[1])) as stream:
