@@ -30,6 +30,7 @@ from problems import (
     influence_gradients,
 )
 
+from benchmarks.signal import split
 from learned_opt import Nominal, PerParamMLP
 from meta_train import (
     NRES,
@@ -350,3 +351,13 @@ def test_horizons_are_log_uniform_and_grow_with_the_curriculum():
     drawn = np.asarray(jax.vmap(lambda k: plain.draw(k, jnp.int32(0)))(keys))
     want = np.maximum(1, np.round(drawn / 20)).mean()
     np.testing.assert_allclose(plain.truncations(20, jnp.int32(0)), want, rtol=0.06)
+
+
+def test_the_signal_of_estimates_is_told_from_their_noise():
+    """|mean|^2 = 4 and 50 coordinates of variance 9; bounds are five standard errors of each."""
+    noise = 3 * np.random.default_rng(0).standard_normal((400, 50))
+    signal, rest = split(noise + np.eye(50)[0] * 2)
+    # var(signal) = 4 |mean|^2 s^2 / n + 2 s^4 D / n^2, var(noise) = 2 s^4 D / n and a little more
+    assert abs(signal - 4) < 5 * np.sqrt(4 * 4 * 9 / 400 + 2 * 81 * 50 / 400**2)
+    assert abs(rest - 450) < 5 * np.sqrt(2 * 81 * 50 / 400 + 0.5)
+    assert split(np.array([[2.0, 0.0], [2.0, 0.0]])) == (4.0, 0.0)
