@@ -4,7 +4,7 @@ At the first theta of a configuration of meta-training, from independent estimat
 meta-gradient: "signal", the norm of what they agree on; "noise", of what they do not; and "pairs",
 how many of the family's pairs (tasks of an estimator without any) an outer step would need for
 both to be as large, with the jackknife's standard error of its logarithm. Where that is a
-thousand, an outer step of ten is nine tenths noise by norm: take a larger sigma, fewer
+thousand, an outer step of ten has ten times as much noise as signal: take a larger sigma, fewer
 meta-parameters or more pairs. "all" is the weighted mean over families, its pairs those of the
 whole outer step.
 """
