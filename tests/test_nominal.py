@@ -80,6 +80,15 @@ def test_a_horizon_is_needed():
         optimizer.transform(optimizer.init(jax.random.key(0)))
 
 
+def equalised(x):
+    """Five Newton-Schulz iterations on the singular values alone, at a root mean square of .2."""
+    u, s, v = np.linalg.svd(x.reshape(-1, x.shape[-1]), full_matrices=False)
+    s = s / np.linalg.norm(s)
+    for _ in range(5):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    return (0.2 * np.sqrt(max(u.shape[0], v.shape[1])) * (u * s) @ v).reshape(x.shape)
+
+
 def reference(config, theta, params, grads, total):
     """The rule in float64 NumPy, tensor by tensor, from the equations of the docstrings."""
     theta = jax.tree.map(lambda x: np.asarray(x, np.float64), theta)
@@ -136,12 +145,16 @@ def reference(config, theta, params, grads, total):
                 ],
                 -1,
             )  # fmt: skip
-            net = theta["gate"]
-            full = np.concatenate([features, np.broadcast_to(times, (*g.shape, 3))], -1)
-            h = np.maximum(0, full @ net["w1"] + net["b1"])
-            h = np.maximum(0, h @ net["w2"] + net["b2"])
-            gates = h @ net["w3"] + net["b3"]
+            gates = np.eye(6)[2]  # Adam's direction
+            if config.hidden:
+                net = theta["gate"]
+                full = np.concatenate([features, np.broadcast_to(times, (*g.shape, 3))], -1)
+                h = np.maximum(0, full @ net["w1"] + net["b1"])
+                h = np.maximum(0, h @ net["w2"] + net["b2"])
+                gates = h @ net["w3"] + net["b3"]
             mixed = np.sum(gates * np.stack([d0, d1, d2, d3, d4, d5], -1), -1)
+            if config.orthogonal and g.ndim >= 2:
+                mixed = equalised(mixed)
             fan_in = np.prod(g.shape[:-1]) if g.ndim >= 2 else 1
             fan_out = g.shape[-1] if g.ndim >= 1 else 1
             stats = np.array(
@@ -162,7 +175,9 @@ def reference(config, theta, params, grads, total):
                 fast, slow = 0.8 * fast + 0.2 * cosine, 0.98 * slow + 0.02 * cosine
                 stats = np.append(stats, [*(3 * np.array([fast, slow, *common])), shift])
             net = theta["controller"]
-            control = np.tanh(stats @ net["w1"] + net["b1"]) @ net["w2"] + stats @ net["skip"]
+            control = stats @ net["skip"]
+            if config.controller_hidden:
+                control = control + np.tanh(stats @ net["w1"] + net["b1"]) @ net["w2"]
             control = np.clip(control, -5, 5)
             if config.feedback:
                 shift = np.clip(shift + control[2] / (t + 10), -5, 5)
@@ -176,13 +191,21 @@ def reference(config, theta, params, grads, total):
 
 
 @pytest.mark.parametrize(
-    ("pack_below", "factored", "feedback"),
-    [(0, False, False), (10**9, False, True), (0, True, True), (10**9, True, False)],
+    ("pack_below", "options"),
+    [
+        (0, {}),
+        (10**9, {"feedback": True}),
+        (0, {"factored": True, "feedback": True}),
+        (10**9, {"factored": True}),
+        (0, {"orthogonal": True, "feedback": True}),
+        (10**9, {"orthogonal": True, "hidden": 0, "controller_hidden": 0}),
+    ],
 )
-def test_agrees_with_float64_reference_over_20_steps(monkeypatch, pack_below, factored, feedback):
+def test_agrees_with_float64_reference_over_20_steps(monkeypatch, pack_below, options):
     """Relative error under 1e-5 of the parameters, 2e-5 of the way they went; packed or not."""
     monkeypatch.setattr(_pack, "PACK_BELOW", pack_below)
-    optimizer = Nominal(learning_rate=1e-2, factored=factored, feedback=feedback)
+    # Orthogonal steps are of a root mean square of 0.2: as long a way, so as much of rounding.
+    optimizer = Nominal(learning_rate=5e-2 if "orthogonal" in options else 1e-2, **options)
     theta = trained_theta(optimizer)
     params, grads = tree(0), [tree(i + 1, 0.1) for i in range(STEPS)]
     got = descend(negated(optimizer.transform(theta, num_steps=STEPS)), params, grads)[-1]
@@ -223,6 +246,26 @@ def test_feedback_tells_steps_that_overshoot_from_steps_that_could_be_longer():
     np.testing.assert_allclose(found[2.0][:2], [-(1 - 0.8**29), -(1 - 0.98**29)], rtol=1e-4)
     # Untrained, the controller makes nothing of it.
     assert found[0.01][2] == found[2.0][2] == 0
+
+
+def test_orthogonal_steps_have_a_size_of_their_own():
+    """Gates seven times as large: the same step of a matrix, seven times that of a vector."""
+    optimizer = Nominal(orthogonal=True, weight_decay=0.0)
+    theta = optimizer.init(jax.random.key(0))
+    gates = theta["gate"] | {"b3": 7 * theta["gate"]["b3"]}
+    params, grads = tree(0), tree(1)
+
+    def step(theta):
+        tx = optimizer.transform(theta, num_steps=1)
+        return tx.update(grads, tx.init(params), params)[0]
+
+    once, more = step(theta), step(theta | {"gate": gates})
+    for name, shape in SHAPES.items():
+        times = 7.0 if len(shape) < 2 else 1.0
+        np.testing.assert_allclose(more[name], times * once[name], rtol=1e-3, atol=1e-8)
+        if len(shape) >= 2:
+            size = float(jnp.sqrt(jnp.mean(once[name] ** 2)))
+            assert 0.7 < size / (0.2 * optimizer.learning_rate) < 1.2
 
 
 def test_the_lean_variant_keeps_half_the_momenta_and_no_second_moment():

@@ -63,13 +63,13 @@ def test_suites_share_what_they_say_they_share():
             {entry.spec.problem.name for entry in entries(name)},
             {data for entry in entries(name) for data in entry.spec.datasets},
         )
-        for name in ("META_TRAIN_V1", "META_VALID_V1")
+        for name in ("META_TRAIN_V1", "META_VALID_V1", "META_VALID_V2")
     }
     for tier in ("cpu", "gpu"):
         test = load_suite("META_TEST_V1", tier)
         for _, data in seen.values():
             assert all(not set(task.datasets) & data for task in test)
-        networks = seen["META_TRAIN_V1"][0] | seen["META_VALID_V1"][0]
+        networks = set().union(*(problems for problems, _ in seen.values()))
         new = [task.name for task in test if task.network not in networks]
         assert 2 * len(new) >= len(test), (tier, new)
 
@@ -102,7 +102,13 @@ GOLDEN = json.loads((ROOT / "tests" / "golden_suites.json").read_text())
     "task",
     [
         pytest.param(task, id=task.name)
-        for suite in ("quickstart", "META_VALID_V1", "META_TEST_V1", "VARIANTS_V1")
+        for suite in (
+            "quickstart",
+            "META_VALID_V1",
+            "META_VALID_V2",
+            "META_TEST_V1",
+            "VARIANTS_V1",
+        )
         for task in offline(suite)
     ],
 )
@@ -145,7 +151,7 @@ def test_gpu_tasks_have_a_million_to_a_hundred_million_parameters_and_trace():
 @pytest.mark.parametrize(
     ("name", "tier", "message"),
     [
-        ("nope", "cpu", "suite must be one of quickstart, META_VALID_V1, META_TEST_V1, VARIANTS"),
+        ("nope", "cpu", "suite must be one of quickstart, META_VALID_V1, META_VALID_V2, META_TEST"),
         ("META_TRAIN_V1", "cpu", "suite must be one of quickstart"),
         ("quickstart", "gpu", "the suite quickstart has no tasks of the tier 'gpu'"),
     ],

@@ -23,6 +23,7 @@ from .._guard import skip_nonfinite
 from ..parts._adam import Moments, corrected, init_moments, update_moments
 from ..parts._leaves import Groups, group_leaves
 from ..parts._lstm import check_sizes
+from ..parts._orthogonal import newton_schulz
 from ..parts._per_param import Decays, PerParamFeatures, TensorState
 from ..parts._published import OUTPUTS, clip_gradient, init_mlp
 from ..parts._stacks import is_across, step_across
@@ -40,9 +41,6 @@ GROUPS = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
 
 FACTORED_FROM = sum(GROUPS[:9])
 """The first feature that only matrices have."""
-
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-ITERATIONS = 5
 
 
 class Celo2State(NamedTuple):
@@ -314,7 +312,7 @@ def _update_tensor(
         del p
         direction = outputs[0]
         if optimizer.orthogonalise and direction.ndim == 2:
-            direction = untyped(_newton_schulz, direction)
+            direction = untyped(newton_schulz, direction)
         return size * direction * rsqrt(NORM_EPS + jnp.mean(direction * direction))
 
     grad = clip_gradient(grad)
@@ -327,17 +325,3 @@ def _update_tensor(
     for _ in range(grad.ndim - 2):
         step = jax.vmap(step)
     return step(grad, p, old)
-
-
-def _newton_schulz(x: jax.Array) -> jax.Array:
-    """A matrix with the singular vectors of `x` and singular values near 1 (.7 to 1.2)."""
-    # The smaller of the two products of the matrix with itself.
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    # Above zero, where the square root has a derivative: meta-gradients may come by backprop.
-    x = x / (jnp.sqrt(jnp.sum(x * x) + 1e-30) + EPS)
-    a, b, c = COEFFICIENTS
-    for _ in range(ITERATIONS):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return x.T if tall else x

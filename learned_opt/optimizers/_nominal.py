@@ -65,8 +65,8 @@ class Nominal:
     sign of any coordinate, and unchanged under g -> c g, so the scale of the loss does not matter.
 
     Args:
-      hidden: width of the per-element MLP.
-      controller_hidden: width of the per-tensor controller.
+      hidden: width of the per-element MLP; 0 for none: the gates stay as they begin.
+      controller_hidden: width of the per-tensor controller; 0 for a linear one.
       learning_rate: step size a at its peak, at initialisation.
       weight_decay: decoupled decay w in units of the step size, at initialisation.
       warmup: fraction of the run with linearly growing step size.
@@ -76,6 +76,9 @@ class Nominal:
       feedback: let the controller see whether the last steps of a tensor overshot, by EMAs of
         cos(g_t, m_.9 before it), and give a third output c_3 that adds up over the run: exp(c_1)
         becomes exp(c_1 + s) with s <- clip(s + c_3 / (t + 10), -5, 5) from 0.
+      orthogonal: of a matrix the sum over k becomes its singular vectors with singular values near
+        1, times 0.2 sqrt(max(rows, columns)), so that its root mean square is about 0.2 whatever
+        the gates are: see `newton_schulz`. At initialisation that is Muon on Adam's direction.
 
     Example:
       >>> import jax, learned_opt
@@ -94,6 +97,7 @@ class Nominal:
     momenta: str = "float32"
     factored: bool = False
     feedback: bool = added(False)
+    orthogonal: bool = added(False)
 
     def init(self, key: jax.Array) -> Theta:
         """Random first layers, zero last layers: the update is AdamW's."""
@@ -103,25 +107,29 @@ class Nominal:
         outputs = 2 + self.feedback
         adam = np.zeros(NUM_DIRECTIONS, np.float32)
         adam[ADAM] = 1.0
-        return {
+        # Nothing of size zero: Orbax cannot store it.
+        theta: dict[str, Any] = {
             "log_lr": jnp.zeros(()),
             "log_decay": jnp.zeros(()),
             "log_power": jnp.zeros(()),
-            "gate": {
+            "controller": {"skip": jnp.zeros((inputs, outputs))},
+        }
+        if h:
+            theta["gate"] = {
                 "w1": _glorot(key_gate, NUM_FEATURES + NUM_TIMES, h),
                 "b1": jnp.zeros(h),
                 "w2": _glorot(key_mix, h, h),
                 "b2": jnp.zeros(h),
                 "w3": jnp.zeros((h, NUM_DIRECTIONS)),
                 "b3": jnp.asarray(adam),
-            },
-            "controller": {
+            }
+        if c:
+            theta["controller"] |= {
                 "w1": _glorot(key_control, inputs, c),
                 "b1": jnp.zeros(c),
                 "w2": jnp.zeros((c, outputs)),
-                "skip": jnp.zeros((inputs, outputs)),
-            },
-        }
+            }
+        return theta
 
     def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
         """a(s) = lr min(1, (t + 1) / (warmup T)) max(0, 1 - t/T)^power, t = 0, 1, ..."""
@@ -136,7 +144,7 @@ class Nominal:
         """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
         total, dtype = check_num_steps(num_steps), float_dtype(self.momenta, "momenta")
         step_size = self.schedule(theta, num_steps=num_steps)
-        update_pack = _find_rule()
+        update_pack = _find_rule(self.orthogonal)
 
         def init(params: optax.Params) -> NominalState:
             leaves = [jnp.asarray(p) for p in jax.tree.leaves(params)]
@@ -187,11 +195,11 @@ class Nominal:
         return skip_nonfinite(guarded, keeps_state=True)
 
 
-def _find_rule() -> Callable[..., Any]:
+def _find_rule(orthogonal: bool) -> Callable[..., Any]:
     """`update_pack` for the path that is asked for here: see `update_path`."""
     platforms = kernel_platforms()
-    if not platforms:
-        return _nominal_rule.update_pack
+    if orthogonal or not platforms:  # products of matrices are XLA's
+        return functools.partial(_nominal_rule.update_pack, orthogonal=orthogonal)
     # Pallas takes half a second to import.
     from . import _nominal_kernel
 

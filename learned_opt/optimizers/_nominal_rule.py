@@ -4,6 +4,7 @@ Functions "per element" take arrays and scalars that broadcast against each othe
 serve whole tensors here and blocks of one in `_nominal_kernel`: the rule is written once.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from ..parts._accumulators import (
     fans,
     update_accumulators,
 )
+from ..parts._orthogonal import equalised
 from ..parts._pack import Pack
 
 NUM_FEATURES, NUM_TIMES, NUM_STATISTICS, NUM_DIRECTIONS = 8, 3, 12, 6
@@ -97,6 +99,7 @@ def update_pack(
     acc: Accumulators,
     feedback: Feedback | None,
     accepted: jax.Array,
+    orthogonal: bool = False,
 ) -> tuple[list[jax.Array], Accumulators, Feedback | None]:
     """Steps for the tensors of one pack, in the dtypes of `grads`, accumulators, and feedback.
 
@@ -114,10 +117,12 @@ def update_pack(
     scales, felt = tensor_scales(theta, pack, clock, found.means, means, feedback)
     feedback = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), felt, feedback)
     scales = Scales(*(pack.spread(list(x)) for x in scales))
-    net = gate_net(theta, clock)
-    step = clock.step_size * bracket(
-        net, scales, hats, g, p, momenta, found.root, found.inverse, found.factored
-    )
+    net, arrays = gate_net(theta, clock), (g, p, momenta, *found[:3])
+    if orthogonal:
+        mixed = pack.join(equalised(pack.split(mixture(net, scales, hats, *arrays))))
+        step = clock.step_size * (scales.step * mixed + scales.decay * p)
+    else:
+        step = clock.step_size * bracket(net, scales, hats, *arrays)
     parts = zip(pack.split(step), grads, strict=True)
     return [part.astype(g.dtype) for part, g in parts], acc, feedback
 
@@ -220,12 +225,19 @@ def _controller(net: Theta, x: jax.Array) -> jax.Array:
 
     The linear skip extrapolates as a power law in the statistics.
     """
-    hidden = jnp.tanh(x @ net["w1"] + net["b1"][None])
-    return jnp.clip(hidden @ net["w2"] + x @ net["skip"], -5.0, 5.0)
+    control = x @ net["skip"]
+    if "w1" in net:
+        control += jnp.tanh(x @ net["w1"] + net["b1"][None]) @ net["w2"]
+    return jnp.clip(control, -5.0, 5.0)
 
 
 def gate_net(theta: Theta, clock: Clock) -> Theta:
-    """The weights of the gates for unscaled features; the time is a part of the first bias."""
+    """The weights of the gates for unscaled features; the time is a part of the first bias.
+
+    Empty where there is no network: Adam's direction alone.
+    """
+    if "gate" not in theta:
+        return {}
     net = dict(theta["gate"])
     net["b1"] = net["b1"] + clock.times @ net["w1"][NUM_FEATURES:]
     net["w1"] = net["w1"][:NUM_FEATURES] / jnp.asarray(BOUNDS)[:, None]
@@ -243,12 +255,30 @@ def bracket(
     inverse: jax.Array,
     factored: jax.Array,
 ) -> jax.Array:
-    """The bracket of the equation in `Nominal`, per element.
+    """The bracket of the equation in `Nominal`, per element; arguments as of `mixture`."""
+    mixed = mixture(net, scales, hats, g, p, momenta, root, inverse, factored)
+    return scales.step * mixed + scales.decay * p
+
+
+def mixture(
+    net: Theta,
+    scales: Scales,
+    hats: Sequence[jax.Array],
+    g: jax.Array,
+    p: jax.Array,
+    momenta: Sequence[jax.Array],
+    root: jax.Array,
+    inverse: jax.Array,
+    factored: jax.Array,
+) -> jax.Array:
+    """sum_k gate_k d_k of the equation in `Nominal`, per element.
 
     `net` as from `gate_net`: arrays, or anything that gives scalars under the same indices;
     `hats`: the corrections of the momenta; the last three as in `Estimates`.
     """
     newest, fast, slow, slowest, by_factors = directions(g, momenta, inverse, factored, hats)
+    if not net:
+        return slow
     relative_p, relative_root = p * scales.p, root * scales.root
     features = [
         jnp.abs(newest),
@@ -261,8 +291,8 @@ def bracket(
         relative_root,
     ]
     dirs = [newest, fast, slow, slowest, by_factors, relative_p]
-    mixed = sum(gate * d for gate, d in zip(_gates(net, features), dirs, strict=True))
-    return scales.step * mixed + scales.decay * p
+    mixed = [gate * d for gate, d in zip(_gates(net, features), dirs, strict=True)]
+    return functools.reduce(jnp.add, mixed)
 
 
 def _gates(net: Theta, features: list[jax.Array]) -> list[jax.Array]:

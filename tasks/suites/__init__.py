@@ -10,10 +10,18 @@ from ._base import Tier as Tier
 from ._base import TrainFamily as TrainFamily
 from ._quickstart import QUICKSTART
 from ._v1 import META_TEST_V1, META_TRAIN_V1, META_VALID_V1, VARIANTS_V1
+from ._v2 import META_VALID_V2
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
-    for suite in (QUICKSTART, META_TRAIN_V1, META_VALID_V1, META_TEST_V1, VARIANTS_V1)
+    for suite in (
+        QUICKSTART,
+        META_TRAIN_V1,
+        META_VALID_V1,
+        META_VALID_V2,
+        META_TEST_V1,
+        VARIANTS_V1,
+    )
 }
 """Suites by name."""
 
@@ -21,6 +29,7 @@ FROZEN: dict[str, str] = {
     "quickstart": "5dd8cf8d14eaf35a",
     "META_TRAIN_V1": "6b77a3a95cab5623",
     "META_VALID_V1": "d58a37e6bdb251e6",
+    "META_VALID_V2": "0a5d1071ce62c78e",
     "META_TEST_V1": "f801c2c07517535a",
     "VARIANTS_V1": "470c39475514956a",
 }

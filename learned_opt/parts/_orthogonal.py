@@ -1,0 +1,71 @@
+"""Matrices with their singular values made equal, by products alone.
+
+Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks". Its size as of Adam's
+steps: Liu et al. 2025, "Muon is scalable for LLM training".
+"""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from .._axes import untyped
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+ITERATIONS = 5
+RMS = 0.2
+"""Of a direction: about that of m_hat / sqrt(v_hat) in the middle of a run."""
+
+
+def newton_schulz(x: jax.Array) -> jax.Array:
+    """Matrices (..., rows, cols) with the singular vectors of `x` and singular values .7 to 1.2.
+
+    X = x / |x|, then five times X <- a X + (b A + c A A) X with A = X X^T and (a, b, c) =
+    (3.4445, -4.7750, 2.0315). A zero matrix stays zero; very small singular values stay below .7.
+    """
+    # The smaller of the two products of the matrix with itself.
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    # Above zero, where the square root has a derivative: meta-gradients may come by backprop.
+    x = x / (jnp.sqrt(jnp.sum(x * x, (-2, -1), keepdims=True) + 1e-30) + 1e-8)
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return x.mT if tall else x
+
+
+def equalised(parts: Sequence[jax.Array]) -> list[jax.Array]:
+    """Of every tensor 0.2 sqrt(max(rows, cols)) `newton_schulz`, root mean square about 0.2.
+
+    A tensor of rank above 2 is the matrix of its last axis against all others; one of rank below 2
+    is returned as it is.
+    """
+    found = list(parts)
+    groups: dict[tuple[int, int], list[int]] = {}
+    for i, x in enumerate(parts):
+        if x.ndim >= 2 and x.size:
+            sides = sorted((x.size // x.shape[-1], x.shape[-1]))
+            groups.setdefault((sides[0], sides[1]), []).append(i)
+    for members in groups.values():
+        if len(members) == 1:
+            (i,) = members
+            found[i] = untyped(lambda x: _of_wide(newton_schulz(_wide(x)), x.shape), parts[i])
+            continue
+        # Matrices of one shape, lying down, as one stack: fewer and larger products.
+        stack = newton_schulz(jnp.stack([_wide(parts[i]) for i in members]))
+        for i, x in zip(members, stack, strict=True):
+            found[i] = _of_wide(x, parts[i].shape)
+    return found
+
+
+def _wide(x: jax.Array) -> jax.Array:
+    x = x.reshape(-1, x.shape[-1])
+    return x.T if x.shape[0] > x.shape[1] else x
+
+
+def _of_wide(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Back in the tensor's own shape, and scaled."""
+    x = RMS * math.sqrt(x.shape[1]) * x
+    return (x if math.prod(shape[:-1]) <= shape[-1] else x.T).reshape(shape)
