@@ -38,8 +38,11 @@ REPEATS = 100
 SLOW = ("rnn_mlp", "celo2", "open")
 """Timed apart, in fewer steps."""
 
-CHEAP = ("nominal", "nominal, lean", "hyper_adam", "nn_adam", "per_param_mlp", "celo", "celo_adam")
-LEAN = Nominal(momenta="bfloat16", factored=True)
+VARIANTS = {
+    "nominal, lean": Nominal(momenta="bfloat16", factored=True),
+    "nominal, orthogonal": Nominal(orthogonal=True, hidden=0, controller_hidden=0, feedback=True),
+}
+CHEAP = ("nominal", *VARIANTS, "hyper_adam", "nn_adam", "per_param_mlp", "celo", "celo_adam")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +114,7 @@ def table(
             f"\n{row.parameters:,} parameters (64-w-w-10 MLP on digits), batch {row.batch_size}, "
             f"{describe_device()}, jax {jax.__version__};\n"
             f"{floors.bytes / 1e9:.0f} GB/s, {floors.flops / 1e9:,.0f} GFLOP/s; medians of "
-            f"alternating rounds\n\n{'optimizer':>14} {'training step':>14} {'/ Adam':>6} "
+            f"alternating rounds\n\n{'optimizer':>20} {'training step':>14} {'/ Adam':>6} "
             f"{'least':>6} {'update':>11} {'/ Adam':>6} {'memory':>9} {'arithmetic':>10} "
             f"{'state':>6} {'compile':>8} {'steps':>5}"
         )
@@ -119,7 +122,7 @@ def table(
             memory, arithmetic = floors.of(optimizers[name], row.parameters)
             least = (adam.step - adam.update + max(memory, arithmetic)) / adam.step
             print(
-                f"{name:>14} {cost.step:>11,.0f} us {cost.step / adam.step:>6.2f} "
+                f"{name:>20} {cost.step:>11,.0f} us {cost.step / adam.step:>6.2f} "
                 f"{least:>6.2f} {cost.update:>8,.0f} us {cost.update / adam.update:>6.2f} "
                 f"{memory:>6,.0f} us {_micros(arithmetic):>10} {cost.state:>6.2f} "
                 f"{cost.compile:>6.1f} s {cost.steps:>5}",
@@ -130,7 +133,7 @@ def table(
             for name, cost in row.costs.items():
                 if cost is not adam:
                     found = goals.verdict(cost.step / adam.step, cost.update / adam.update)
-                    print(f"{name:>14}: {found}", flush=True)
+                    print(f"{name:>20}: {found}", flush=True)
 
 
 def _micros(time: float) -> str:
@@ -139,7 +142,7 @@ def _micros(time: float) -> str:
 
 def untrained(names: Sequence[str] | None = None) -> dict[str, optax.GradientTransformation]:
     """Every optimizer, or those named, at its untrained theta; and Adam."""
-    every = {cls.name: cls() for cls in OPTIMIZERS} | {"nominal, lean": LEAN}
+    every = {cls.name: cls() for cls in OPTIMIZERS} | VARIANTS
     found: dict[str, optax.GradientTransformation] = {"optax.adam": optax.adam(1e-3)}
     for name, optimizer in every.items():
         if names is None or name in names:
@@ -159,7 +162,7 @@ def main() -> None:
     cpu = jax.default_backend() == "cpu"
     large, goals = (LARGE, Goals(1.5, 5.0)) if cpu else (GPU, Goals(1.1, 3.0))
     quick = [cls.name for cls in OPTIMIZERS if cls.name not in SLOW]
-    every = untrained(args.only or [*quick, "nominal, lean"])
+    every = untrained(args.only or [*quick, *VARIANTS])
     if args.pallas:
         with update_path("pallas"):
             every["nominal pallas"] = untrained(["nominal"])["nominal"]

@@ -21,7 +21,12 @@ WIDTH = 100
 HORIZON = 100
 """For optimizers that cannot be without one; their state does not depend on it."""
 
-VARIANTS = {Nominal: ({"momenta": "bfloat16", "factored": True},)}
+VARIANTS = {
+    Nominal: (
+        {"orthogonal": True, "hidden": 0, "controller_hidden": 0, "feedback": True},
+        {"momenta": "bfloat16", "factored": True},
+    )
+}
 """Rows of their own in the list."""
 
 FACTS = ("command", "source", "date")

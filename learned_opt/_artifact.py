@@ -20,6 +20,8 @@ from .optimizers import OPTIMIZERS
 
 FORMAT = 1
 METADATA_KEY = "learned_opt"
+RECOMMENDED = "small"
+"""The pretrained optimizer that is used where none is named."""
 ZOO = Path(__file__).resolve().parent.parent / "checkpoints" / "zoo"
 
 

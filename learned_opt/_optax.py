@@ -7,19 +7,19 @@ from typing import Any
 import jax
 import optax
 
-from ._artifact import Artifact, load
+from ._artifact import RECOMMENDED, Artifact, load
 from ._guard import skip_nonfinite
 
 ArtifactLike = Artifact | str | os.PathLike
 
 
 def scale_by_learned(
-    artifact_or_name: ArtifactLike, *, num_steps: Any
+    artifact_or_name: ArtifactLike = RECOMMENDED, *, num_steps: Any
 ) -> optax.GradientTransformationExtraArgs:
     """The learned step alone, un-negated, like `optax.scale_by_adam`.
 
     Args:
-      artifact_or_name: an `Artifact`, a name from `available()`, or a path.
+      artifact_or_name: an `Artifact`, a name from `available()`, or a path; "small" if left out.
       num_steps: updates the whole run will make, a positive integer (may be traced).
 
     Raises:
@@ -31,7 +31,7 @@ def scale_by_learned(
 
 
 def learned(
-    artifact_or_name: ArtifactLike,
+    artifact_or_name: ArtifactLike = RECOMMENDED,
     *,
     num_steps: Any,
     learning_rate: float | jax.Array = 1.0,
@@ -44,7 +44,7 @@ def learned(
     optimizer's own nominal step size, so `weight_decay` has the units it has in `optax.adamw`.
 
     Args:
-      artifact_or_name: an `Artifact`, a name from `available()`, or a path.
+      artifact_or_name: an `Artifact`, a name from `available()`, or a path; "small" if left out.
       num_steps: updates the whole run will make, a positive integer (may be traced). The step
         size of `Nominal`, `HyperAdam` and `Celo2` follows t / num_steps and is zero from there
         on; the others see the time as an input, or have no horizon, and go on.
@@ -58,7 +58,7 @@ def learned(
     Example:
       >>> import jax.numpy as jnp, optax, learned_opt
       >>> tx = optax.chain(
-      ...     optax.clip_by_global_norm(1.0), learned_opt.learned("quickstart", num_steps=1000)
+      ...     optax.clip_by_global_norm(1.0), learned_opt.learned(num_steps=1000)
       ... )
       >>> params = {"w": jnp.ones((3, 2))}
       >>> grads = {"w": jnp.ones((3, 2))}

@@ -1,8 +1,10 @@
 """Artifacts: exact round trips, and one sentence for every way a file can be wrong."""
 
+import inspect
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -151,3 +153,18 @@ def test_zoo_artifacts_load_with_their_cards(name):
 
 def test_the_zoo_is_not_empty():
     assert "quickstart" in learned_opt.available()
+
+
+def test_without_a_name_the_recommended_one_is_used():
+    for function in (learned_opt.learned, learned_opt.scale_by_learned):
+        assert inspect.signature(function).parameters["artifact_or_name"].default == "small"
+    params = {"w": jnp.ones((3, 2))}
+    updates = []
+    for tx in (
+        learned_opt.learned(num_steps=10),
+        learned_opt.learned("small", num_steps=10),
+        learned_opt.learned("quickstart", num_steps=10),
+    ):
+        updates.append(np.asarray(tx.update(params, tx.init(params), params)[0]["w"]))
+    np.testing.assert_array_equal(updates[0], updates[1])
+    assert (updates[0] != updates[2]).all()

@@ -47,7 +47,7 @@ def main(steps: int = 300) -> dict[str, float]:
     cosine = optax.warmup_cosine_decay_schedule(0.0, 3e-3, steps // 20, steps)
     found = {}
     for name, tx in {
-        "learned": learned_opt.learned("quickstart", num_steps=steps),
+        "learned": learned_opt.learned(num_steps=steps),
         "AdamW, 3e-3, cosine": optax.with_extra_args_support(optax.adamw(cosine)),
     }.items():
         found[name] = train(tx, steps)
