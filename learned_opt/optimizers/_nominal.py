@@ -62,7 +62,8 @@ class Nominal:
     are one for m_.9 / sqrt(v) and zero elsewhere, and c = 0: exactly AdamW.
 
     The features that the networks see are even in (p, g), so the rule commutes with a flip of
-    sign of any coordinate, and unchanged under g -> c g, so the scale of the loss does not matter.
+    sign of any coordinate (with `orthogonal`, of any row or column of a matrix), and unchanged
+    under g -> c g, so the scale of the loss does not matter.
 
     Args:
       hidden: width of the per-element MLP; 0 for none: the gates stay as they begin.

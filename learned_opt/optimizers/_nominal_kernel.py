@@ -170,8 +170,8 @@ def take_step(
         by_factors = inverse
         if vectors:
             by_factors = blocks.load(refs[6]) * blocks.load(refs[7])
-        step = rule.bracket(net, scales, hats, g, p, momenta, root, inverse, by_factors)
-        blocks.store(refs[-1], step_size * step)
+        mixed = rule.mixture(net, scales, hats, g, p, momenta, root, inverse, by_factors)
+        blocks.store(refs[-1], step_size * rule.bracket(scales, mixed, p))
 
     body.__name__ = "nominal_step"
     inputs = [(x, blocks.whole) for x in arrays]

@@ -117,12 +117,10 @@ def update_pack(
     scales, felt = tensor_scales(theta, pack, clock, found.means, means, feedback)
     feedback = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), felt, feedback)
     scales = Scales(*(pack.spread(list(x)) for x in scales))
-    net, arrays = gate_net(theta, clock), (g, p, momenta, *found[:3])
+    mixed = mixture(gate_net(theta, clock), scales, hats, g, p, momenta, *found[:3])
     if orthogonal:
-        mixed = pack.join(equalised(pack.split(mixture(net, scales, hats, *arrays))))
-        step = clock.step_size * (scales.step * mixed + scales.decay * p)
-    else:
-        step = clock.step_size * bracket(net, scales, hats, *arrays)
+        mixed = pack.join(equalised(pack.split(mixed)))
+    step = clock.step_size * bracket(scales, mixed, p)
     parts = zip(pack.split(step), grads, strict=True)
     return [part.astype(g.dtype) for part, g in parts], acc, feedback
 
@@ -244,19 +242,8 @@ def gate_net(theta: Theta, clock: Clock) -> Theta:
     return net
 
 
-def bracket(
-    net: Theta,
-    scales: Scales,
-    hats: Sequence[jax.Array],
-    g: jax.Array,
-    p: jax.Array,
-    momenta: Sequence[jax.Array],
-    root: jax.Array,
-    inverse: jax.Array,
-    factored: jax.Array,
-) -> jax.Array:
-    """The bracket of the equation in `Nominal`, per element; arguments as of `mixture`."""
-    mixed = mixture(net, scales, hats, g, p, momenta, root, inverse, factored)
+def bracket(scales: Scales, mixed: jax.Array, p: jax.Array) -> jax.Array:
+    """The bracket of the equation in `Nominal`, per element, from `mixture`."""
     return scales.step * mixed + scales.decay * p
 
 
