@@ -1,9 +1,10 @@
-"""python -m benchmarks.valid ARTIFACT: steps too long or too short, task by task of META_VALID_V1.
+"""python -m benchmarks.valid ARTIFACT [ARTIFACT ...]: rules side by side, task by task of a suite.
 
-Validation loss at the horizon, the median over twelve seeds, of the artifact and of its optimizer
-at initialisation, each with its steps times a constant. At 1 it is the optimizer as it ships. Last
-the geometric mean over tasks of its loss over the best of the three untrained ones: what learning
-is worth over choosing, task by task, the step size of the rule that it began as.
+Validation loss at the horizon, the geometric mean over the seeds, of the optimizer of the first
+artifact as it was at initialisation with its steps times constants, and of every artifact as it
+ships. Below them, over tasks, geometric means of the losses over those of the first column, and
+over the best of the untrained ones: what learning is worth over choosing, task by task, the step
+size of the rule that it began as.
 """
 
 import argparse
@@ -18,33 +19,46 @@ from checkpoints import describe_device
 from eval import Hyper, Runner, Trial
 from tasks import load_suite, use_all_cores
 
-TIMES, SEEDS, LONGEST = (0.3, 1.0, 3.0), range(12), 1000
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.valid", description=__doc__)
-    parser.add_argument("artifact", help="name or path")
+    parser.add_argument("artifacts", nargs="+", metavar="ARTIFACT", help="name or path")
+    parser.add_argument("--suite", nargs="+", default=["META_VALID_V1"], help="one or several")
+    parser.add_argument("--seeds", type=int, default=12, help="runs a task (12)")
+    parser.add_argument("--horizon", type=int, default=1000, help="steps at most (1000)")
+    parser.add_argument(
+        "--times", type=float, nargs="+", default=[1.0, 0.3, 3.0], help="of the untrained steps"
+    )
     args = parser.parse_args()
     use_all_cores()
-    artifact = learned_opt.load(args.artifact)
-    untrained = artifact.optimizer.init(jax.random.key(0))
-    rules = {"untrained": dataclasses.replace(artifact, theta=untrained), "learned": artifact}
+    artifacts = [learned_opt.load(name) for name in args.artifacts]
+    first = artifacts[0].optimizer
+    untrained = dataclasses.replace(artifacts[0], theta=first.init(jax.random.key(0)))
     print(
-        f"META_VALID_V1, {LONGEST} steps at most, validation loss, median of {len(SEEDS)} seeds, "
-        f"{describe_device()}, jax {jax.__version__}\n"
+        f"{' '.join(args.suite)}, {args.horizon} steps at most, validation loss, geometric mean of "
+        f"{args.seeds} seeds, {describe_device()}, jax {jax.__version__}\n"
     )
-    columns = [f"{name} x {times:g}" for name in rules for times in TIMES]
-    print(f"{'task':<20}", *(f"{column:>15}" for column in columns))
-    ratios = []
-    runners = [Runner(_maker(rule)) for rule in rules.values()]
-    for task in load_suite("META_VALID_V1"):
-        short = dataclasses.replace(task, horizon=min(task.horizon, LONGEST))
-        trials = [Trial(short, Hyper(times), seed) for times in TIMES for seed in SEEDS]
-        losses = [[curve.final["valid_loss"] for curve in runner(trials)] for runner in runners]
-        medians = np.median(np.reshape(losses, (-1, len(SEEDS))), axis=1)
-        print(f"{task.name:<20}", *(f"{loss:>15.4f}" for loss in medians), flush=True)
-        ratios.append(medians[columns.index("learned x 1")] / min(medians[: len(TIMES)]))
-    print(f"\nlearned x 1 over the best untrained: {np.exp(np.mean(np.log(ratios))):.3f}")
+    names = [f"untrained x {times:g}" for times in args.times] + args.artifacts
+    print(f"{'task':<20}", *(f"{name[-14:]:>14}" for name in names))
+    rules = [(Runner(_maker(untrained)), args.times)]
+    rules += [(Runner(_maker(artifact)), [1.0]) for artifact in artifacts]
+    found = []
+    for task in (task for suite in args.suite for task in load_suite(suite)):
+        short = dataclasses.replace(task, horizon=min(task.horizon, args.horizon))
+        means = []
+        for runner, every in rules:
+            trials = [Trial(short, Hyper(t), seed) for t in every for seed in range(args.seeds)]
+            losses = [curve.final["valid_loss"] for curve in runner(trials)]
+            means += list(np.mean(np.reshape(np.log(losses), (len(every), -1)), axis=1))
+        print(f"{task.name:<20}", *(f"{loss:>14.5f}" for loss in np.exp(means)), flush=True)
+        found.append(means)
+    logs = np.array(found)
+    for what, base in (
+        ("over the first", logs[:, 0]),
+        ("over the best", logs[:, : len(args.times)].min(1)),
+    ):
+        ratios = np.exp(np.mean(logs - base[:, None], axis=0))
+        print(f"{what:<20}", *(f"{ratio:>14.3f}" for ratio in ratios))
 
 
 def _maker(artifact: learned_opt.Artifact):

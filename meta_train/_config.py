@@ -89,8 +89,9 @@ class Family:
 class Valid:
     """[valid] meta-validation that selects theta, `every` so many chunks.
 
-    `tasks` fixed runs of `horizon` steps, drawn from the families in turn; with `suite`, `tasks`
-    runs of each task of its CPU tier instead, of the task's own horizon, `horizon` at most.
+    `tasks` fixed runs of `horizon` steps, drawn from the families in turn; with `suite`, a name or
+    several as "A+B", `tasks` runs of each task of its CPU tier instead, of the task's own horizon,
+    `horizon` at most.
     """
 
     tasks: int = 32
@@ -277,7 +278,7 @@ class Config:
 
     def _judged(self) -> Sequence[Any]:
         try:
-            return load_suite(self.valid.suite)
+            return [task for name in self.valid.suite.split("+") for task in load_suite(name)]
         except ValueError as error:
             raise ConfigError(f"valid.{error}") from error
 

@@ -154,6 +154,24 @@ def factors(task, key, batch):
     return [jax.random.normal(k, shape) for k, shape in zip(keys, shapes, strict=True)]
 
 
+def waves_loss(net, n, x, y, draws, problem):
+    normal, phase = draws
+    values = []
+    for at in x:
+        h = 2 * at - 1
+        for layer in net[:-1]:
+            h = activation(n)(affine(layer, h))
+        waves = np.cos(2 * np.pi * n["frequency"] * at @ normal + phase)
+        values.append(affine(net[-1], h)[0] - waves.sum() / 2)
+    return np.mean(np.square(values)) / 2
+
+
+def wave_draws(task, key, batch):
+    keys = jax.random.split(jax.random.key(task.numbers["seed"]))
+    uniform = jax.random.uniform(keys[1], (8,), maxval=2 * math.pi)
+    return [jax.random.normal(keys[0], (2, 8)), uniform]
+
+
 def tanh_cut(layers):
     def cut(params, n, problem):
         net, rows = [], None
@@ -275,6 +293,7 @@ REFERENCES = {
     "lstm": Reference(lstm_cut, lstm_loss),
     "transformer": Reference(transformer_cut, transformer_loss),
     "factorisation": Reference(everything, factorisation_loss, factors),
+    "waves": Reference(mlp_cut, waves_loss, wave_draws),
     "pinn": Reference(tanh_cut(2), pinn_loss),
     "control": control,
     "learned_optimizer": Reference(tanh_cut(1), learned_optimizer_loss),

@@ -162,6 +162,8 @@ def test_meta_validation_on_a_suite_judges_each_of_its_tasks():
         jax.tree.map(np.testing.assert_array_equal, judge.task, task.member)
     keys = {tuple(jax.random.key_data(judge.key).tolist()) for judge in judges}
     assert len(keys) == len(tasks)
+    both = Config.from_dict({"valid": valid | {"suite": "quickstart+META_VALID_V3"}})
+    assert both.judge_names == [t.name for t in (*tasks, *load_suite("META_VALID_V3"))]
 
 
 @pytest.mark.parametrize(

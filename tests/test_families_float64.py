@@ -36,6 +36,11 @@ NUMBERS = {
     "gru": [{"width": 7}, {"width": 32}],
     "lstm": [{"width": 7}, {"width": 32}],
     "factorisation": [{"rank": 3, "noise": 0.3}, {"rank": 8}],
+    "waves": [
+        *({"width": 5 + i, "depth": 1, "activation": i} for i in ALL),
+        {"width": 11, "depth": 2, "activation": 2, "frequency": 1.5},
+        {"width": 32, "depth": 3, "activation": 1},
+    ],
     "pinn": [{"width": 13, "viscosity": 0.01}, {"width": 24}],
     "control": [{"width": 5, "length": 0.8, "mass": 1.3}, {"width": 8}],
     "learned_optimizer": [{"width": 5}, {"width": 8, "condition": 30.0}],

@@ -63,7 +63,7 @@ def test_suites_share_what_they_say_they_share():
             {entry.spec.problem.name for entry in entries(name)},
             {data for entry in entries(name) for data in entry.spec.datasets},
         )
-        for name in ("META_TRAIN_V1", "META_VALID_V1", "META_VALID_V2")
+        for name in ("META_TRAIN_V1", "META_VALID_V1", "META_VALID_V2", "META_VALID_V3")
     }
     for tier in ("cpu", "gpu"):
         test = load_suite("META_TEST_V1", tier)
@@ -106,6 +106,7 @@ GOLDEN = json.loads((ROOT / "tests" / "golden_suites.json").read_text())
             "quickstart",
             "META_VALID_V1",
             "META_VALID_V2",
+            "META_VALID_V3",
             "META_TEST_V1",
             "VARIANTS_V1",
         )
@@ -151,7 +152,7 @@ def test_gpu_tasks_have_a_million_to_a_hundred_million_parameters_and_trace():
 @pytest.mark.parametrize(
     ("name", "tier", "message"),
     [
-        ("nope", "cpu", "suite must be one of quickstart, META_VALID_V1, META_VALID_V2, META_TEST"),
+        ("nope", "cpu", "suite must be one of quickstart, META_VALID_V1, META_VALID_V2, META_VALID"),
         ("META_TRAIN_V1", "cpu", "suite must be one of quickstart"),
         ("quickstart", "gpu", "the suite quickstart has no tasks of the tier 'gpu'"),
     ],

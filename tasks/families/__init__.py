@@ -26,6 +26,7 @@ from ._recurrent import LSTM as LSTM
 from ._resnet import ResNet as ResNet
 from ._transformer import Transformer as Transformer
 from ._vit import ViT as ViT
+from ._waves import Waves as Waves
 
 
 class Example(NamedTuple):
@@ -60,6 +61,7 @@ FAMILIES: tuple[Example, ...] = (
     Example(FamilySpec(LSTM(), "prose", 16), 0.03, 0.85),
     Example(FamilySpec(Transformer(), "stdlib", 16), 0.03, 0.85),
     Example(FamilySpec(Factorisation(), "points/2", 128), 0.1, 0.8),
+    Example(FamilySpec(Waves(), "points/2", 64), 0.03, 0.8),
     Example(FamilySpec(PINN(), "points/2", 128), 0.01, 0.8),
     Example(FamilySpec(Control(), "points/2", 8), 0.1, 0.95),
     Example(FamilySpec(LearnedOptimizer(), "points/8", 32), 0.03, 0.8),

@@ -44,10 +44,14 @@ class MLP(Supervised):
 
     def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
         """(batch, ...) to (batch, outputs)."""
-        x, rows, he = x.reshape(len(x), -1), None, math.sqrt(2) * n["gain"]
-        for layer in range(self.max_depth):
-            h = Dense(self.max_width, rows=rows, columns=n["width"], gain=he)(x)
-            h = activate(h, n["activation"])
-            x = h if layer == 0 else jnp.where(layer < n["depth"], h, x)
-            rows = n["width"]
-        return Dense(spec.outputs, rows=rows, gain=he)(x)
+        return mlp(n, x.reshape(len(x), -1), self.max_width, self.max_depth, spec.outputs)
+
+
+def mlp(n: Numbers, x: jax.Array, max_width: int, max_depth: int, outputs: int) -> jax.Array:
+    """The network of the numbers that `MLP` names, (batch, inputs) to (batch, outputs)."""
+    rows, he = None, math.sqrt(2) * n["gain"]
+    for layer in range(max_depth):
+        h = activate(Dense(max_width, rows=rows, columns=n["width"], gain=he)(x), n["activation"])
+        x = h if layer == 0 else jnp.where(layer < n["depth"], h, x)
+        rows = n["width"]
+    return Dense(outputs, rows=rows, gain=he)(x)

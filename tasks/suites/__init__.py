@@ -11,6 +11,7 @@ from ._base import TrainFamily as TrainFamily
 from ._quickstart import QUICKSTART
 from ._v1 import META_TEST_V1, META_TRAIN_V1, META_VALID_V1, VARIANTS_V1
 from ._v2 import META_VALID_V2
+from ._v3 import META_VALID_V3
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -19,6 +20,7 @@ SUITES: dict[str, Suite] = {
         META_TRAIN_V1,
         META_VALID_V1,
         META_VALID_V2,
+        META_VALID_V3,
         META_TEST_V1,
         VARIANTS_V1,
     )
@@ -30,6 +32,7 @@ FROZEN: dict[str, str] = {
     "META_TRAIN_V1": "6b77a3a95cab5623",
     "META_VALID_V1": "d58a37e6bdb251e6",
     "META_VALID_V2": "0a5d1071ce62c78e",
+    "META_VALID_V3": "e6013d421faf77da",
     "META_TEST_V1": "f801c2c07517535a",
     "VARIANTS_V1": "470c39475514956a",
 }

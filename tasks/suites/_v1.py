@@ -41,8 +41,8 @@ from ..families import (
     ViT,
 )
 from ._base import EvalTask, Suite, TrainFamily
+from ._numbers import RELU, SILU, TANH, mlp
 
-_RELU, _TANH, _SILU = 0, 1, 2
 _WIDE = MLP(max_width=64, max_depth=3, widths=(4, 64), depths=(1, 3), gains=(0.3, 3.0))
 _IMAGES = "digits+tfds:mnist/8"
 
@@ -99,10 +99,6 @@ META_TRAIN_V1 = Suite(
 )
 
 
-def _mlp(width: int, depth: int, activation: int) -> tuple[tuple[str, float], ...]:
-    return (("width", width), ("depth", depth), ("activation", activation), ("gain", 1.0))
-
-
 def _blocks(depth: int, hidden: int, activation: int) -> tuple[tuple[str, float], ...]:
     return (("depth", depth), ("hidden", hidden), ("activation", activation), ("gain", 0.7))
 
@@ -112,16 +108,16 @@ META_VALID_V1 = Suite(
     "what chooses among checkpoints and settings of meta-training",
     (
         EvalTask("mnist14-mlp", FamilySpec(MLP(64, 3, (4, 64), (1, 3)), "tfds:mnist/14"),
-                 _mlp(48, 3, _RELU), 1000),
+                 mlp(48, 3, RELU), 1000),
         EvalTask("digits-conv-24", FamilySpec(Conv((12, 24, 24)), "digits"),
-                 (("width", 8), ("activation", _SILU), ("gain", 1.0)), 500),
-        EvalTask("photos-mixer", FamilySpec(Mixer(), "photos", 32), _blocks(2, 32, _SILU), 500),
+                 (("width", 8), ("activation", SILU), ("gain", 1.0)), 500),
+        EvalTask("photos-mixer", FamilySpec(Mixer(), "photos", 32), _blocks(2, 32, SILU), 500),
         EvalTask("photos-autoencoder", FamilySpec(Autoencoder(), "photos"),
-                 (("hidden", 32), ("code", 8), ("activation", _TANH), ("gain", 1.0)), 1000),
-        EvalTask("wine-mlp", FamilySpec(MLP(), "wine", 16), _mlp(32, 2, _TANH), 300),
-        EvalTask("values-mlp", FamilySpec(MLP(), "teacher_values"), _mlp(32, 2, _SILU), 1000),
+                 (("hidden", 32), ("code", 8), ("activation", TANH), ("gain", 1.0)), 1000),
+        EvalTask("wine-mlp", FamilySpec(MLP(), "wine", 16), mlp(32, 2, TANH), 300),
+        EvalTask("values-mlp", FamilySpec(MLP(), "teacher_values"), mlp(32, 2, SILU), 1000),
         EvalTask("stdlib-transformer", FamilySpec(Transformer(), "stdlib", 32),
-                 _blocks(2, 32, _SILU), 1000),
+                 _blocks(2, 32, SILU), 1000),
         EvalTask("quadratic-noisy", FamilySpec(Quadratic(), "points/20", 16),
                  (("noise", 0.1),), 500),
     ),
@@ -141,36 +137,36 @@ _CONTROL = FamilySpec(Control(), "points/2", 8)
 _META = FamilySpec(LearnedOptimizer(), "points/8", 32)
 
 _CPU_TEST = (
-    EvalTask("letters-resnet", _RESNET, (("activation", _RELU), ("gain", 1.0)), 1000),
-    EvalTask("letters-vit", _VIT, _blocks(2, 32, _SILU), 1000),
+    EvalTask("letters-resnet", _RESNET, (("activation", RELU), ("gain", 1.0)), 1000),
+    EvalTask("letters-vit", _VIT, _blocks(2, 32, SILU), 1000),
     EvalTask("letters-vae", _VAE,
-             (("hidden", 32), ("code", 8), ("activation", _SILU), ("gain", 1.0)), 1000),
+             (("hidden", 32), ("code", 8), ("activation", SILU), ("gain", 1.0)), 1000),
     EvalTask("prose-lstm", _LSTM, (("width", 32), ("gain", 1.0)), 1000),
     EvalTask("burgers-pinn", _PINN, (("viscosity", 0.03), ("width", 24), ("gain", 1.0)), 2000),
     EvalTask("pendulum", _CONTROL,
              (("length", 1.0), ("mass", 1.0), ("width", 8), ("gain", 1.0)), 1000),
     EvalTask("learned-optimizer", _META,
              (("condition", 10.0), ("rate", 0.3), ("width", 8), ("gain", 1.0)), 1000),
-    EvalTask("letters-mlp", _LETTERS_MLP, _mlp(96, 3, _RELU), 1000),
-    EvalTask("letters-conv", _CONV, (("width", 8), ("activation", _SILU), ("gain", 1.0)), 1000),
-    EvalTask("prose-transformer", _PROSE, _blocks(2, 32, _RELU), 1000),
-    EvalTask("breast-cancer-mlp", _CANCER, _mlp(32, 2, _RELU), 300),
-    EvalTask("diabetes-mlp", _DIABETES, _mlp(32, 2, _TANH), 300),
+    EvalTask("letters-mlp", _LETTERS_MLP, mlp(96, 3, RELU), 1000),
+    EvalTask("letters-conv", _CONV, (("width", 8), ("activation", SILU), ("gain", 1.0)), 1000),
+    EvalTask("prose-transformer", _PROSE, _blocks(2, 32, RELU), 1000),
+    EvalTask("breast-cancer-mlp", _CANCER, mlp(32, 2, RELU), 300),
+    EvalTask("diabetes-mlp", _DIABETES, mlp(32, 2, TANH), 300),
 )  # fmt: skip
 
 _GPU_TEST = (
     EvalTask("cifar10-resnet", FamilySpec(ResNet((64, 128, 256, 512), 2, (2, 2)),
-             "tfds:cifar10/32c", 128), (("activation", _RELU), ("gain", 1.0)), 10_000, "gpu"),
+             "tfds:cifar10/32c", 128), (("activation", RELU), ("gain", 1.0)), 10_000, "gpu"),
     EvalTask("cifar10-resnet-1m", FamilySpec(ResNet((32, 64, 128), 3, (3, 3)),
-             "tfds:cifar10/32c", 128), (("activation", _RELU), ("gain", 1.0)), 10_000, "gpu"),
+             "tfds:cifar10/32c", 128), (("activation", RELU), ("gain", 1.0)), 10_000, "gpu"),
     EvalTask("cifar10-vit", FamilySpec(ViT(384, 6, 1536, (6, 6), (1536, 1536), patch=4, heads=6),
-             "tfds:cifar10/32c", 128), _blocks(6, 1536, _SILU), 10_000, "gpu"),
+             "tfds:cifar10/32c", 128), _blocks(6, 1536, SILU), 10_000, "gpu"),
     EvalTask("shakespeare-transformer", FamilySpec(
              Transformer(256, 4, 1024, (4, 4), (1024, 1024), heads=8),
-             "tfds:tiny_shakespeare/128", 64), _blocks(4, 1024, _SILU), 5_000, "gpu"),
+             "tfds:tiny_shakespeare/128", 64), _blocks(4, 1024, SILU), 5_000, "gpu"),
     EvalTask("lm1b-transformer", FamilySpec(
              Transformer(768, 12, 3072, (12, 12), (3072, 3072), heads=12),
-             "tfds:lm1b/256", 64), _blocks(12, 3072, _SILU), 20_000, "gpu"),
+             "tfds:lm1b/256", 64), _blocks(12, 3072, SILU), 20_000, "gpu"),
 )  # fmt: skip
 
 META_TEST_V1 = Suite(
@@ -195,13 +191,13 @@ VARIANTS_V1 = Suite(
     (
         _variant("letters-resnet", gain=0.1),
         _variant("letters-vit", loss_scale=1e3),
-        _variant("letters-vae", activation=_TANH),
+        _variant("letters-vae", activation=TANH),
         _variant("prose-lstm", width=16),
         _variant("burgers-pinn", gain=2.0),
         _variant("pendulum", loss_scale=1e-3),
         _variant("learned-optimizer", width=4),
         _variant("letters-mlp", gain=3.0),
-        _variant("letters-conv", activation=_TANH),
+        _variant("letters-conv", activation=TANH),
         _variant("prose-transformer", hidden=16),
         _variant("breast-cancer-mlp", width=8),
         _variant("diabetes-mlp", loss_scale=1e3),

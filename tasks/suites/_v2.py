@@ -6,13 +6,9 @@ Data and architectures of meta-training and META_VALID_V1 alone, so META_TEST_V1
 from .._spec import FamilySpec
 from ..families import GRU, MLP, Conv, Factorisation, Linear, NormMLP
 from ._base import EvalTask, Suite
-from ._v1 import _RELU, _SILU, _TANH
+from ._numbers import RELU, SILU, TANH, mlp
 
 _DEEP = MLP(max_width=32, max_depth=3, widths=(8, 32), depths=(1, 3), gains=(0.1, 3.0))
-
-
-def _mlp(width: int, activation: int, gain: float) -> tuple[tuple[str, float], ...]:
-    return (("width", width), ("depth", 3), ("activation", activation), ("gain", gain))
 
 
 META_VALID_V2 = Suite(
@@ -20,15 +16,15 @@ META_VALID_V2 = Suite(
     "what chooses beside META_VALID_V1: best step sizes from small to large",
     (
         EvalTask("wine-linear", FamilySpec(Linear(), "wine", 32), (("gain", 0.3),), 300),
-        EvalTask("digits-mlp-gain", FamilySpec(_DEEP, "digits"), _mlp(32, _TANH, 3.0), 1000),
+        EvalTask("digits-mlp-gain", FamilySpec(_DEEP, "digits"), mlp(32, 3, TANH, 3.0), 1000),
         EvalTask("values-mlp-deep", FamilySpec(_DEEP, "teacher_values", 32),
-                 _mlp(16, _SILU, 1.0), 3000),
+                 mlp(16, 3, SILU, 1.0), 3000),
         EvalTask("teacher-mlp-batch-4", FamilySpec(_DEEP, "teacher", 4),
-                 _mlp(24, _RELU, 1.0), 1000),
+                 mlp(24, 3, RELU, 1.0), 1000),
         EvalTask("photos-norm-mlp", FamilySpec(NormMLP(), "photos", 32),
-                 (("depth", 2), ("activation", _SILU)), 1000),
+                 (("depth", 2), ("activation", SILU)), 1000),
         EvalTask("photos-conv", FamilySpec(Conv(), "photos", 32),
-                 (("width", 8), ("activation", _RELU), ("gain", 1.0)), 500),
+                 (("width", 8), ("activation", RELU), ("gain", 1.0)), 500),
         EvalTask("stdlib-gru", FamilySpec(GRU(), "stdlib/24", 16),
                  (("width", 32), ("gain", 1.0)), 500),
         EvalTask("factorisation-noisy", FamilySpec(Factorisation(), "points/2", 64),

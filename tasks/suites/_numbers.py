@@ -1,0 +1,11 @@
+"""Numbers of tasks as suites write them."""
+
+RELU, TANH, SILU = 0, 1, 2
+"""Places in `ACTIVATIONS`."""
+
+
+def mlp(
+    width: int, depth: int, activation: int, gain: float = 1.0
+) -> tuple[tuple[str, float], ...]:
+    """Of an MLP."""
+    return (("width", width), ("depth", depth), ("activation", activation), ("gain", gain))
