@@ -14,13 +14,14 @@ ArtifactLike = Artifact | str | os.PathLike
 
 
 def scale_by_learned(
-    artifact_or_name: ArtifactLike = RECOMMENDED, *, num_steps: Any
+    artifact_or_name: ArtifactLike = RECOMMENDED, *, num_steps: Any = None
 ) -> optax.GradientTransformationExtraArgs:
     """The learned step alone, un-negated, like `optax.scale_by_adam`.
 
     Args:
       artifact_or_name: an `Artifact`, a name from `available()`, or a path; "small" if left out.
-      num_steps: updates the whole run will make, a positive integer (may be traced).
+      num_steps: updates the whole run will make, a positive integer (may be traced); needed
+        unless the optimizer has no horizon.
 
     Raises:
       ArtifactError: no such artifact. ValueError: `num_steps`, or at `init` and `update` a
@@ -33,7 +34,7 @@ def scale_by_learned(
 def learned(
     artifact_or_name: ArtifactLike = RECOMMENDED,
     *,
-    num_steps: Any,
+    num_steps: Any = None,
     learning_rate: float | jax.Array = 1.0,
     weight_decay: float | jax.Array = 0.0,
     mask: Any | Callable[[optax.Params], Any] | None = None,
@@ -47,7 +48,7 @@ def learned(
       artifact_or_name: an `Artifact`, a name from `available()`, or a path; "small" if left out.
       num_steps: updates the whole run will make, a positive integer (may be traced). The step
         size of `Nominal`, `HyperAdam` and `Celo2` follows t / num_steps and is zero from there
-        on; the others see the time as an input, or have no horizon, and go on.
+        on; the others see the time as an input, or have no horizon, may go without, and go on.
       learning_rate: multiplies the whole step; 1 is what was meta-trained.
       weight_decay: decay on top of what the optimizer learned to apply itself.
       mask: tree of booleans, or a function of params that gives one: where to decay.

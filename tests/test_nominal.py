@@ -109,9 +109,13 @@ def reference(config, theta, params, grads, total):
     for t, grad in enumerate(grads):
         s = t / total
         a = config.learning_rate * np.exp(3 * theta["log_lr"])
-        a *= min(1.0, (t + 1) / max(1.0, config.warmup * total))
-        a *= (1 - s) ** np.exp(theta["log_power"])
-        times = np.array([s, np.exp(-10 * s), np.log10(total) - 2.5])
+        power = np.exp(theta["log_power"])
+        if config.horizon_free:
+            a *= min(1.0, (t + 1) / 50) * (1 + t / 100) ** (-power / 2)
+            times = np.array([np.log10(t + 1) - 2, np.exp(-t / 100), np.exp(-t / 1000)])
+        else:
+            a *= min(1.0, (t + 1) / max(1.0, config.warmup * total)) * (1 - s) ** power
+            times = np.array([s, np.exp(-10 * s), np.log10(total) - 2.5])
         common = np.mean([felt[k][:2] for k in p], 0)
         for name in p:
             g, w = np.asarray(grad[name], np.float64), p[name]
@@ -154,7 +158,7 @@ def reference(config, theta, params, grads, total):
                 gates = h @ net["w3"] + net["b3"]
             mixed = np.sum(gates * np.stack([d0, d1, d2, d3, d4, d5], -1), -1)
             if config.orthogonal and g.ndim >= 2:
-                mixed = equalised(mixed)
+                mixed = equalised(0.1 * g + 0.9 * hats[1])
             fan_in = np.prod(g.shape[:-1]) if g.ndim >= 2 else 1
             fan_out = g.shape[-1] if g.ndim >= 1 else 1
             stats = np.array(
@@ -199,6 +203,7 @@ def reference(config, theta, params, grads, total):
         (10**9, {"factored": True}),
         (0, {"orthogonal": True, "feedback": True}),
         (10**9, {"orthogonal": True, "hidden": 0, "controller_hidden": 0}),
+        (10**9, {"orthogonal": True, "feedback": True, "horizon_free": True}),
     ],
 )
 def test_agrees_with_float64_reference_over_20_steps(monkeypatch, pack_below, options):
@@ -276,6 +281,22 @@ def test_the_lean_variant_keeps_half_the_momenta_and_no_second_moment():
     state = optimizer.transform(theta, num_steps=10).init(params)
     held = sum(x.nbytes for x in jax.tree.leaves(state) if x.ndim)
     assert held == 3 * 2 * 256 * 128 + 4 * (256 + 128)
+
+
+def test_without_a_horizon_num_steps_changes_nothing():
+    optimizer = Nominal(horizon_free=True)
+    theta, params, grads = trained_theta(optimizer), tree(0), [tree(1)]
+    paths = [
+        descend(negated(optimizer.transform(theta, num_steps=n)), params, grads)
+        for n in (None, 10, 10**6)
+    ]
+    for path in paths[1:]:
+        jax.tree.map(np.testing.assert_array_equal, path, paths[0])
+    schedule = optimizer.schedule(optimizer.init(jax.random.key(0)))
+    for step, want in ((0, 1 / 50), (49, (1 + 0.49) ** -0.5), (9900, 0.1)):
+        np.testing.assert_allclose(schedule(step), 3e-3 * want, rtol=1e-5)
+    with pytest.raises(ValueError, match="num_steps must be a positive integer, got 0"):
+        optimizer.transform(theta, num_steps=0)
 
 
 def test_momenta_of_another_dtype_are_refused():

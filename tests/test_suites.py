@@ -152,7 +152,7 @@ def test_gpu_tasks_have_a_million_to_a_hundred_million_parameters_and_trace():
 @pytest.mark.parametrize(
     ("name", "tier", "message"),
     [
-        ("nope", "cpu", "suite must be one of quickstart, META_VALID_V1, META_VALID_V2, META_VALID"),
+        ("nope", "cpu", "suite must be one of quickstart, META_VALID_V1, META_VALID_V2, META_V"),
         ("META_TRAIN_V1", "cpu", "suite must be one of quickstart"),
         ("quickstart", "gpu", "the suite quickstart has no tasks of the tier 'gpu'"),
     ],

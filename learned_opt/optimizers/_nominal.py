@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, added, check_num_steps, float_dtype
+from .._base import Theta, added, check_free_num_steps, check_num_steps, float_dtype
 from .._guard import skip_nonfinite
 from ..parts._accumulators import Accumulators, init_accumulators
 from ..parts._pack import pack_leaves
 from ..parts._path import kernel_platforms
-from ..parts._schedule import ramp_and_decay
+from ..parts._schedule import ramp_and_decay, ramp_and_fade
 from . import _nominal_rule
 from ._nominal_rule import (
     NUM_DIRECTIONS,
@@ -77,9 +77,11 @@ class Nominal:
       feedback: let the controller see whether the last steps of a tensor overshot, by EMAs of
         cos(g_t, m_.9 before it), and give a third output c_3 that adds up over the run: exp(c_1)
         becomes exp(c_1 + s) with s <- clip(s + c_3 / (t + 10), -5, 5) from 0.
-      orthogonal: of a matrix the sum over k becomes its singular vectors with singular values near
-        1, times 0.2 sqrt(max(rows, columns)), so that its root mean square is about 0.2 whatever
-        the gates are: see `newton_schulz`. At initialisation that is Muon on Adam's direction.
+      orthogonal: of a matrix the sum over k becomes g + 9 m_.9 with its singular values near 1,
+        times 0.2 sqrt(max(rows, columns)), so that its root mean square is about 0.2: see
+        `newton_schulz`. At initialisation that is Muon on matrices, Adam elsewhere.
+      horizon_free: `num_steps` may be left out and changes nothing. The step size warms up over 50
+        steps, then falls as the root of the time, at initialisation; `warmup` has no effect.
 
     Example:
       >>> import jax, learned_opt
@@ -99,6 +101,7 @@ class Nominal:
     factored: bool = False
     feedback: bool = added(False)
     orthogonal: bool = added(False)
+    horizon_free: bool = added(False)
 
     def init(self, key: jax.Array) -> Theta:
         """Random first layers, zero last layers: the update is AdamW's."""
@@ -133,17 +136,23 @@ class Nominal:
         return theta
 
     def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
-        """a(s) = lr min(1, (t + 1) / (warmup T)) max(0, 1 - t/T)^power, t = 0, 1, ..."""
-        total = check_num_steps(num_steps)
+        """a(s) = lr min(1, (t + 1) / (warmup T)) max(0, 1 - t/T)^power, t = 0, 1, ...
+
+        With `horizon_free` lr min(1, (t + 1) / 50) (1 + t/100)^(-power/2).
+        """
         peak = self.learning_rate * jnp.exp(LOG_GAIN * theta["log_lr"])
         power = jnp.exp(theta["log_power"])
-        return ramp_and_decay(peak, power, self.warmup, total)
+        if self.horizon_free:
+            check_free_num_steps(num_steps)
+            return ramp_and_fade(peak, power)
+        return ramp_and_decay(peak, power, self.warmup, check_num_steps(num_steps))
 
     def transform(
         self, theta: Theta, *, num_steps: Any = None
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
-        total, dtype = check_num_steps(num_steps), float_dtype(self.momenta, "momenta")
+        dtype = float_dtype(self.momenta, "momenta")
+        total = None if self.horizon_free else check_num_steps(num_steps)
         step_size = self.schedule(theta, num_steps=num_steps)
         update_pack = _find_rule(self.orthogonal)
 
@@ -174,7 +183,7 @@ class Nominal:
             t = state.steps.astype(jnp.float32)
             clock = Clock(
                 t=t,
-                times=jnp.stack([t / total, jnp.exp(-10 * t / total), jnp.log10(total) - 2.5]),
+                times=_times(t, total),
                 step_size=jnp.asarray(step_size(state.steps)),
                 decay=self.weight_decay * jnp.exp(LOG_GAIN * theta["log_decay"]),
                 felt=_nominal_rule.common_feedback(state.feedback),
@@ -194,6 +203,15 @@ class Nominal:
 
         guarded = optax.GradientTransformationExtraArgs(init, update)
         return skip_nonfinite(guarded, keeps_state=True)
+
+
+def _times(t: jax.Array, total: jax.Array | None) -> jax.Array:
+    """What the networks see of the time after t of `total` steps, (NUM_TIMES,)."""
+    if total is None:
+        seen = [jnp.log10(t + 1) - 2, jnp.exp(-t / 100), jnp.exp(-t / 1000)]
+    else:
+        seen = [t / total, jnp.exp(-10 * t / total), jnp.log10(total) - 2.5]
+    return jnp.stack(seen)
 
 
 def _find_rule(orthogonal: bool) -> Callable[..., Any]:

@@ -119,7 +119,10 @@ def update_pack(
     scales = Scales(*(pack.spread(list(x)) for x in scales))
     mixed = mixture(gate_net(theta, clock), scales, hats, g, p, momenta, *found[:3])
     if orthogonal:
-        mixed = pack.join(equalised(pack.split(mixed)))
+        # Nesterov's momentum as it is: over sqrt(v) it was no better.
+        ahead = equalised(pack.split(0.1 * g + 0.9 * hats[1] * momenta[1]))
+        parts = zip(ahead, pack.split(mixed), strict=True)
+        mixed = pack.join([a if a.ndim >= 2 else m for a, m in parts])
     step = clock.step_size * bracket(scales, mixed, p)
     parts = zip(pack.split(step), grads, strict=True)
     return [part.astype(g.dtype) for part, g in parts], acc, feedback

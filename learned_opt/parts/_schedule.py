@@ -1,4 +1,4 @@
-"""The schedule of the nominal step size: warm-up, then power decay to zero at the horizon."""
+"""Schedules of the nominal step size: warm-up, then power decay, to a known horizon or without."""
 
 from typing import Any
 
@@ -16,5 +16,15 @@ def ramp_and_decay(
         t = jnp.asarray(count, jnp.float32)
         ramp = jnp.minimum(1.0, (t + 1) / jnp.maximum(1.0, warmup * total))
         return peak * ramp * jnp.maximum(0.0, 1 - t / total) ** power
+
+    return step_size
+
+
+def ramp_and_fade(peak: jax.Array, power: jax.Array) -> optax.Schedule:
+    """a(t) = peak min(1, (t + 1) / 50) (1 + t / 100)^(-power / 2), whatever the horizon."""
+
+    def step_size(count: Any) -> jax.Array:
+        t = jnp.asarray(count, jnp.float32)
+        return peak * jnp.minimum(1.0, (t + 1) / 50) * (1 + t / 100) ** (-power / 2)
 
     return step_size
