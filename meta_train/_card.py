@@ -131,10 +131,15 @@ tx = learned_opt.learned("{card["name"]}", num_steps=1000)
 {card["meta_valid_loss_untrained"]} {"at the start" if "start" in card else "untrained"} |
 | code | {card["code"]}, jax {card["jax"]}, {card["date"]} |
 | sha256 of theta and configuration | `{artifact.sha256}` |
-
+{_note_row(card)}
 Outside these tasks and horizons it has not been trained; the report of
 `python -m eval {card["name"]} --suite quickstart --out DIR` says how it does there.
 """
+
+
+def _note_row(card: dict[str, Any]) -> str:
+    note = card["config"]["run"].get("note")
+    return f"| note | {note} |\n" if note else ""
 
 
 def _start_row(card: dict[str, Any]) -> str:

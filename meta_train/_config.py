@@ -38,7 +38,8 @@ class Run:
     `name`: of the artifact; `outer_steps`: how many; `chunk`: outer steps between log lines, one
     compiled call; `seed`: of everything; `tolerance`: the run stops as diverged when three
     meta-validations in a row are this much above the first, in nats; `start`: name or file of an
-    artifact of the same optimizer, whose theta is where this run begins.
+    artifact of the same optimizer, whose theta is where this run begins; `note`: what else readers
+    of the card should know.
     """
 
     name: str = "nominal"
@@ -47,6 +48,7 @@ class Run:
     seed: int = 0
     tolerance: float = 1.0
     start: str = ""
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
