@@ -38,7 +38,8 @@ class Run:
     `name`: of the artifact; `outer_steps`: how many; `chunk`: outer steps between log lines, one
     compiled call; `seed`: of everything; `tolerance`: the run stops as diverged when three
     meta-validations in a row are this much above the first, in nats; `start`: name or file of an
-    artifact of the same optimizer, whose theta is where this run begins; `note`: what else readers
+    artifact of the same optimizer, whose theta is where this run begins (other fields may differ
+    where theta's shapes stay); `note`: what else readers
     of the card should know.
     """
 
@@ -190,17 +191,20 @@ class Config:
 
     @functools.cached_property
     def ancestor(self) -> Artifact | None:
-        """What the run starts from; ConfigError if it cannot be read or is of another optimizer."""
+        """What the run starts from; ConfigError if it cannot be read or its theta does not fit."""
         if not self.run.start:
             return None
         try:
             found = load(self.run.start)
         except ArtifactError as error:
             raise ConfigError(f"run.start: {error}") from error
-        if found.optimizer != self.optimizer:
+        shapes = [
+            jax.eval_shape(o.init, jax.random.key(0)) for o in (found.optimizer, self.optimizer)
+        ]
+        if type(found.optimizer) is not type(self.optimizer) or shapes[0] != shapes[1]:
             raise ConfigError(
-                f"run.start must be an artifact of [optimizer], {self.optimizer}, got one of "
-                f"{found.optimizer}"
+                "run.start must be an artifact whose theta fits [optimizer], "
+                f"{self.optimizer}, got one of {found.optimizer}"
             )
         return found
 

@@ -98,8 +98,10 @@ def test_a_run_starts_from_an_artifact_of_its_optimizer_only():
     trainer, problems, _ = config.build()
     theta = learned_opt.load("quickstart").theta
     jax.tree.map(np.testing.assert_array_equal, trainer.init(problems).theta, theta)
-    with pytest.raises(ConfigError, match=r"run.start must be an artifact of \[optimizer\], Nom"):
+    with pytest.raises(ConfigError, match="run.start must be an artifact whose theta fits"):
         load_config(QUICKSTART, ["run.start=quickstart", "optimizer.hidden=8"])
+    lean = load_config(QUICKSTART, ["run.start=quickstart", "optimizer.factored=true"])
+    assert lean.ancestor.sha256 == config.ancestor.sha256
 
 
 @pytest.mark.parametrize(("pairs", "tasks", "devices"), [(4, 2, 2), (3, 2, 1), (4, 3, 1)])

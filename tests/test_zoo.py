@@ -4,6 +4,7 @@
 """
 
 import json
+import shlex
 from pathlib import Path
 
 import jax
@@ -46,12 +47,14 @@ def test_updates_are_those_of_the_day_it_was_released(name):
 
 @pytest.mark.parametrize("name", learned_opt.available())
 def test_its_configuration_ships(name):
-    """The file that its command names, with what it was trained by."""
+    """The file that its command names, with the settings beside it: what it was trained by."""
     from meta_train import load_config
 
     card = learned_opt.load(name).card
-    path = next(word for word in card["command"].split() if word.endswith(".toml"))
-    config = load_config(ROOT / path)
+    words = shlex.split(card["command"])
+    path = next(word for word in words if word.endswith(".toml"))
+    settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    config = load_config(ROOT / path, settings)
     assert config.optimizer == learned_opt.load(name).optimizer
     assert config.run.name == name
     assert config.run.outer_steps == card["config"]["run"]["outer_steps"]
