@@ -1,0 +1,59 @@
+"""python -m benchmarks.character_lm ARTIFACT [ARTIFACT ...]: 1,000 steps of a small language model.
+
+A transformer of two blocks of 64 features on bytes of Tiny Shakespeare, windows of 64, batch 32,
+one seed: artifacts untuned; AdamW and Muon by a cosine, at each of the learning rates --adamw and
+--muon, without decay. "train": mean minibatch loss over the last tenth of the run, nats a byte.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+import jax
+
+import learned_opt
+from checkpoints import describe_device
+from eval import BASELINES, Hyper, Runner, Trial
+from eval._run import MakeTx
+from tasks import EvalTask, FamilySpec, use_all_cores
+from tasks.families import Transformer
+
+NETWORK = Transformer(64, 2, 256, (2, 2), (256, 256), heads=4)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.character_lm", description=__doc__)
+    parser.add_argument("artifacts", nargs="+", metavar="ARTIFACT", help="name or path")
+    parser.add_argument("--adamw", type=float, nargs="*", default=[3e-3, 1e-2, 3e-2])
+    parser.add_argument("--muon", type=float, nargs="*", default=[1e-2, 3e-2, 1e-1])
+    parser.add_argument("--data", default="tfds:tiny_shakespeare/64")
+    parser.add_argument("--steps", type=int, default=1000)
+    args = parser.parse_args()
+    use_all_cores()
+    task = EvalTask("character-lm", FamilySpec(NETWORK, args.data, 32), (), args.steps)
+    params = jax.eval_shape(task.member.init, jax.random.key(0))
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    print(
+        f"{count:,} parameters, {args.data}, {args.steps:,} steps, {describe_device()}, jax "
+        f"{jax.__version__}\n\n{'optimizer':<24} {'train':>7} {'valid':>7}"
+    )
+    for name in args.artifacts:
+        artifact = learned_opt.load(name)
+        _run(f"{name}, untuned", task, _learned(artifact), [Hyper(1.0)])
+    for name, rates in (("adamw", args.adamw), ("muon", args.muon)):
+        baseline = next(b for b in BASELINES if b.name == name)
+        _run(name, task, baseline.transform, [Hyper(r, cosine=1, extra=1.0) for r in rates])
+
+
+def _learned(artifact: learned_opt.Artifact) -> MakeTx:
+    return lambda hyper, num_steps: learned_opt.learned(artifact, num_steps=num_steps)
+
+
+def _run(name: str, task: EvalTask, make: MakeTx, hypers: Sequence[Hyper]) -> None:
+    curves = Runner(make)([Trial(task, hyper, 0) for hyper in hypers], report=True)
+    for hyper, curve in zip(hypers, curves, strict=True):
+        label = f"{name}, {hyper.lr:g}" if len(hypers) > 1 else name
+        print(f"{label:<24} {curve.train[-1]:>7.3f} {curve.final['valid_loss']:>7.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
