@@ -98,7 +98,7 @@ def test_a_run_starts_from_an_artifact_of_its_optimizer_only():
     trainer, problems, _ = config.build()
     theta = learned_opt.load("quickstart").theta
     jax.tree.map(np.testing.assert_array_equal, trainer.init(problems).theta, theta)
-    with pytest.raises(ConfigError, match="run.start must be an artifact whose theta fits"):
+    with pytest.raises(ConfigError, match=r"run\.start must be an artifact whose theta fits"):
         load_config(QUICKSTART, ["run.start=quickstart", "optimizer.hidden=8"])
     lean = load_config(QUICKSTART, ["run.start=quickstart", "optimizer.factored=true"])
     assert lean.ancestor.sha256 == config.ancestor.sha256
