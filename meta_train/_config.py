@@ -39,8 +39,7 @@ class Run:
     compiled call; `seed`: of everything; `tolerance`: the run stops as diverged when three
     meta-validations in a row are this much above the first, in nats; `start`: name or file of an
     artifact of the same optimizer, whose theta is where this run begins (other fields may differ
-    where theta's shapes stay); `note`: what else readers
-    of the card should know.
+    where theta's shapes stay); `note`: what else readers of the card should know.
     """
 
     name: str = "nominal"
