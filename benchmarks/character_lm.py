@@ -6,14 +6,14 @@ one seed: artifacts untuned; AdamW and Muon by a cosine, at each of the learning
 """
 
 import argparse
-from collections.abc import Sequence
 
 import jax
 
 import learned_opt
+from benchmarks.valid import make_learned
 from checkpoints import describe_device
 from eval import BASELINES, Hyper, Runner, Trial
-from eval._run import MakeTx
+from eval._run import Curve
 from tasks import EvalTask, FamilySpec, use_all_cores
 from tasks.families import Transformer
 
@@ -37,22 +37,20 @@ def main() -> None:
         f"{jax.__version__}\n\n{'optimizer':<24} {'train':>7} {'valid':>7}"
     )
     for name in args.artifacts:
-        artifact = learned_opt.load(name)
-        _run(f"{name}, untuned", task, _learned(artifact), [Hyper(1.0)])
+        (curve,) = Runner(make_learned(learned_opt.load(name)))(
+            [Trial(task, Hyper(1.0), 0)], report=True
+        )
+        _show(f"{name}, untuned", curve)
     for name, rates in (("adamw", args.adamw), ("muon", args.muon)):
         baseline = next(b for b in BASELINES if b.name == name)
-        _run(name, task, baseline.transform, [Hyper(r, cosine=1, extra=1.0) for r in rates])
+        # The third number is Muon's alone: its AdamW part has the same learning rate.
+        trials = [Trial(task, Hyper(rate, cosine=1.0, extra=1.0), 0) for rate in rates]
+        for rate, curve in zip(rates, Runner(baseline.transform)(trials, report=True), strict=True):
+            _show(f"{name}, {rate:g}", curve)
 
 
-def _learned(artifact: learned_opt.Artifact) -> MakeTx:
-    return lambda hyper, num_steps: learned_opt.learned(artifact, num_steps=num_steps)
-
-
-def _run(name: str, task: EvalTask, make: MakeTx, hypers: Sequence[Hyper]) -> None:
-    curves = Runner(make)([Trial(task, hyper, 0) for hyper in hypers], report=True)
-    for hyper, curve in zip(hypers, curves, strict=True):
-        label = f"{name}, {hyper.lr:g}" if len(hypers) > 1 else name
-        print(f"{label:<24} {curve.train[-1]:>7.3f} {curve.final['valid_loss']:>7.3f}", flush=True)
+def _show(name: str, curve: Curve) -> None:
+    print(f"{name:<24} {curve.train[-1]:>7.3f} {curve.final['valid_loss']:>7.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ import dataclasses
 
 import jax
 import numpy as np
-import optax
 
 import learned_opt
 from checkpoints import describe_device
 from eval import Hyper, Runner, Trial
+from eval._run import MakeTx
 from tasks import load_suite, use_all_cores
 
 
@@ -39,9 +39,9 @@ def main() -> None:
         f"{args.seeds} seeds, {describe_device()}, jax {jax.__version__}\n"
     )
     names = [f"untrained x {times:g}" for times in args.times] + args.artifacts
-    print(f"{'task':<20}", *(f"{name[-14:]:>14}" for name in names))
-    rules = [(Runner(_maker(untrained)), args.times)]
-    rules += [(Runner(_maker(artifact)), [1.0]) for artifact in artifacts]
+    print(f"{'task':<20}", *(f"{name[-15:]:>16}" for name in names))
+    rules = [(Runner(make_learned(untrained)), args.times)]
+    rules += [(Runner(make_learned(artifact)), [1.0]) for artifact in artifacts]
     found = []
     for task in (task for suite in args.suite for task in load_suite(suite)):
         short = dataclasses.replace(task, horizon=min(task.horizon, args.horizon))
@@ -50,7 +50,7 @@ def main() -> None:
             trials = [Trial(short, Hyper(t), seed) for t in every for seed in range(args.seeds)]
             losses = [curve.final["valid_loss"] for curve in runner(trials)]
             means += list(np.mean(np.reshape(np.log(losses), (len(every), -1)), axis=1))
-        print(f"{task.name:<20}", *(f"{loss:>14.5f}" for loss in np.exp(means)), flush=True)
+        print(f"{task.name:<20}", *(f"{loss:>16.5f}" for loss in np.exp(means)), flush=True)
         found.append(means)
     logs = np.array(found)
     for what, base in (
@@ -58,14 +58,14 @@ def main() -> None:
         ("over the best", logs[:, : len(args.times)].min(1)),
     ):
         ratios = np.exp(np.mean(logs - base[:, None], axis=0))
-        print(f"{what:<20}", *(f"{ratio:>14.3f}" for ratio in ratios))
+        print(f"{what:<20}", *(f"{ratio:>16.3f}" for ratio in ratios))
 
 
-def _maker(artifact: learned_opt.Artifact):
-    def make(hyper: Hyper, num_steps: jax.Array) -> optax.GradientTransformationExtraArgs:
-        return learned_opt.learned(artifact, num_steps=num_steps, learning_rate=hyper.lr)
-
-    return make
+def make_learned(artifact: learned_opt.Artifact) -> MakeTx:
+    """What a `Runner` runs: the artifact with its steps times `Hyper.lr`."""
+    return lambda hyper, num_steps: learned_opt.learned(
+        artifact, num_steps=num_steps, learning_rate=hyper.lr
+    )
 
 
 if __name__ == "__main__":

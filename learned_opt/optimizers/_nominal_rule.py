@@ -119,7 +119,7 @@ def update_pack(
     scales = Scales(*(pack.spread(list(x)) for x in scales))
     mixed = mixture(gate_net(theta, clock), scales, hats, g, p, momenta, *found[:3])
     if orthogonal:
-        # Nesterov's momentum as it is: over sqrt(v) it was no better.
+        # Nesterov's momentum as it is: over sqrt(v) no better (docs/meta-training-log.md, 14).
         ahead = equalised(pack.split(0.1 * g + 0.9 * hats[1] * momenta[1]))
         parts = zip(ahead, pack.split(mixed), strict=True)
         mixed = pack.join([a if a.ndim >= 2 else m for a, m in parts])
