@@ -63,7 +63,8 @@ def test_suites_share_what_they_say_they_share():
             {entry.spec.problem.name for entry in entries(name)},
             {data for entry in entries(name) for data in entry.spec.datasets},
         )
-        for name in ("META_TRAIN_V1", "META_VALID_V1", "META_VALID_V2", "META_VALID_V3")
+        for name in SUITES
+        if name.startswith(("META_TRAIN", "META_VALID"))
     }
     for tier in ("cpu", "gpu"):
         test = load_suite("META_TEST_V1", tier)
@@ -107,6 +108,7 @@ GOLDEN = json.loads((ROOT / "tests" / "golden_suites.json").read_text())
             "META_VALID_V1",
             "META_VALID_V2",
             "META_VALID_V3",
+            "META_VALID_V4",
             "META_TEST_V1",
             "VARIANTS_V1",
         )

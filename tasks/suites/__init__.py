@@ -12,6 +12,7 @@ from ._quickstart import QUICKSTART
 from ._v1 import META_TEST_V1, META_TRAIN_V1, META_VALID_V1, VARIANTS_V1
 from ._v2 import META_VALID_V2
 from ._v3 import META_VALID_V3
+from ._v4 import META_VALID_V4
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -21,6 +22,7 @@ SUITES: dict[str, Suite] = {
         META_VALID_V1,
         META_VALID_V2,
         META_VALID_V3,
+        META_VALID_V4,
         META_TEST_V1,
         VARIANTS_V1,
     )
@@ -33,6 +35,7 @@ FROZEN: dict[str, str] = {
     "META_VALID_V1": "d58a37e6bdb251e6",
     "META_VALID_V2": "0a5d1071ce62c78e",
     "META_VALID_V3": "e6013d421faf77da",
+    "META_VALID_V4": "515466b249953da6",
     "META_TEST_V1": "f801c2c07517535a",
     "VARIANTS_V1": "470c39475514956a",
 }
