@@ -32,7 +32,8 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="SECTION.KEY=VALUE",
         dest="overrides",
-        help="change one setting, for example --set run.outer_steps=900; repeat for more",
+        help="change one setting, for example --set run.outer_steps=900, or put a whole section in "
+        """its place, --set 'optimizer={name="hypernet", lstm=16}'; repeat for more""",
     )
     parser.add_argument("--out", metavar="DIR", help="output folder (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="continue a run")

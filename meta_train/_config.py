@@ -305,7 +305,7 @@ class Config:
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a TOML file and apply overrides of the form "section.key=value".
+    """Read a TOML file and apply overrides, see `load_table`.
 
     Raises:
       ConfigError: missing file, bad TOML, unknown or mistyped key, value of the wrong type.

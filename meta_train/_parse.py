@@ -15,7 +15,10 @@ class ConfigError(ValueError):
 
 
 def load_table(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """A TOML file as a dict, with overrides of the form "section.key=value"."""
+    """A TOML file as a dict, with overrides applied in turn.
+
+    They are "section.key=value", or "section={key=value, ...}" in place of the whole section.
+    """
     try:
         table = tomllib.loads(Path(path).read_text())
     except OSError as error:
@@ -25,14 +28,17 @@ def load_table(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any
     for override in overrides:
         key, equals, text = override.partition("=")
         *sections, name = key.strip().split(".")
-        if not equals or not sections:
-            raise ConfigError(f"--set expects section.key=value, got {override!r}")
+        value = _parse(text.strip())
+        if not equals or not (sections or isinstance(value, dict)):
+            raise ConfigError(
+                f"--set expects section.key=value or section={{key=value, ...}}, got {override!r}"
+            )
         target = table
         for section in sections:
             target = target.setdefault(section, {})
             if not isinstance(target, dict):
                 raise ConfigError(f"{section} must be a section, got {target!r}")
-        target[name] = _parse(text.strip())
+        target[name] = value
     return table
 
 

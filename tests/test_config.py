@@ -79,10 +79,10 @@ def test_overrides_change_one_value_each():
             "family.augment.reparametrise.per=row",
             "reparametrise.per must be one of 'task', 'tensor', 'element', got 'row'",
         ),
-        ("nonsense", "--set expects section.key=value, got 'nonsense'"),
+        ("nonsense", "--set expects section.key=value or section={key=value, ...}, got 'nonsense'"),
         ("run.seed.x=3", "seed must be a section, got 0"),
         ("family.options=3", "family.options must be a section, got 3"),
-        ("run=3", "--set expects section.key=value, got 'run=3'"),
+        ("run=3", "--set expects section.key=value or section={key=value, ...}, got 'run=3'"),
         ("run.start=quickstrat", "run.start: no pretrained optimizer is named 'quickstrat'; did"),
     ],
 )
@@ -91,6 +91,12 @@ def test_bad_settings_are_named(override, message):
         load_config(QUICKSTART, [override])
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_whole_section_is_set_in_place_of_the_old_one():
+    wanted = 'optimizer={name="hypernet", lstm=16, bank=4}'
+    config = load_config(QUICKSTART, ["optimizer.hidden=8", wanted, "optimizer.bank=5"])
+    assert config.optimizer == learned_opt.Hypernet(lstm=16, bank=5)
 
 
 def test_a_run_starts_from_an_artifact_of_its_optimizer_only():
