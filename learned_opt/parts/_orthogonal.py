@@ -71,7 +71,7 @@ def _norm(x: jax.Array) -> jax.Array:
 
 
 def equalised(parts: Sequence[jax.Array]) -> list[jax.Array]:
-    """Of every tensor 0.2 sqrt(max(rows, cols)) `equal_singular_values`, root mean square about 0.2.
+    """`equal_singular_values` of every tensor, times 0.2 sqrt(max(rows, cols)): of rms about 0.2.
 
     A tensor of rank above 2 is the matrix of its last axis against all others; one of rank below 2
     is returned as it is.
