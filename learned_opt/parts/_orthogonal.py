@@ -28,7 +28,9 @@ def newton_schulz(x: jax.Array) -> jax.Array:
     X = x / |x|, then five times X <- a X + (b A + c A A) X with A = X X^T and (a, b, c) =
     (3.4445, -4.7750, 2.0315). A zero matrix stays zero; very small singular values stay below .7.
     """
-    x, tall = _lying(x)
+    # The smaller of the two products of the matrix with itself.
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
     x = x / (_norm(x) + 1e-8)
     for a, b, c in MUON:
         gram = x @ x.mT
@@ -42,9 +44,8 @@ def equal_singular_values(x: jax.Array) -> jax.Array:
     Three polynomials of their own coefficients, the best for singular values from a hundredth of
     the largest on: Amsel, Persson, Musco, Gower 2025, "The Polar Express". They start from
     X = x / (tr (x x^T)^4)^(1/8), which the first of them needs anyway, and where the largest
-    is near 1; over |x| it can be as small as 1 / sqrt(rows).
+    is near 1; over |x| it can be as small as 1 / sqrt(rows). Matrices no taller than wide.
     """
-    x, tall = _lying(x)
     x = x / _norm(x)  # Lest an eighth power underflows.
     gram = x @ x.mT
     square = gram @ gram
@@ -56,13 +57,7 @@ def equal_singular_values(x: jax.Array) -> jax.Array:
             gram = x @ x.mT
             square = gram @ gram
         x = a * x + (b * gram + c * square) @ x
-    return x.mT if tall else x
-
-
-def _lying(x: jax.Array) -> tuple[jax.Array, bool]:
-    """Not taller than wide, for the smaller of the two products with itself; and if it was."""
-    tall = x.shape[-2] > x.shape[-1]
-    return (x.mT if tall else x), tall
+    return x
 
 
 def _norm(x: jax.Array) -> jax.Array:
