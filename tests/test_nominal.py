@@ -81,12 +81,11 @@ def test_a_horizon_is_needed():
 
 
 def equalised(x):
-    """Three polynomials of the singular values alone, at a root mean square of about .2."""
+    """Five Newton-Schulz iterations on the singular values alone, at a root mean square of .2."""
     u, s, v = np.linalg.svd(x.reshape(-1, x.shape[-1]), full_matrices=False)
-    s = s / np.sum(s**8) ** (1 / 8)
-    for a, b, c in [(8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365),
-                    (2.6613, -1.9772, 0.4526)]:  # fmt: skip
-        s = a * s + b * s**3 + c * s**5
+    s = s / np.linalg.norm(s)
+    for _ in range(5):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
     return (0.2 * np.sqrt(max(u.shape[0], v.shape[1])) * (u * s) @ v).reshape(x.shape)
 
 
@@ -271,7 +270,7 @@ def test_orthogonal_steps_have_a_size_of_their_own():
         np.testing.assert_allclose(more[name], times * once[name], rtol=1e-3, atol=1e-8)
         if len(shape) >= 2:
             size = float(jnp.sqrt(jnp.mean(once[name] ** 2)))
-            assert 0.7 < size / (0.2 * optimizer.learning_rate) < 1.3
+            assert 0.7 < size / (0.2 * optimizer.learning_rate) < 1.2
 
 
 def test_the_lean_variant_keeps_half_the_momenta_and_no_second_moment():

@@ -79,7 +79,7 @@ class Nominal:
         becomes exp(c_1 + s) with s <- clip(s + c_3 / (t + 10), -5, 5) from 0.
       orthogonal: of a matrix the sum over k becomes g + 9 m_.9 with its singular values near 1,
         times 0.2 sqrt(max(rows, columns)), so that its root mean square is about 0.2: see
-        `equal_singular_values`. At initialisation that is Muon on matrices, Adam elsewhere.
+        `newton_schulz`. At initialisation that is Muon on matrices, Adam elsewhere.
       horizon_free: `num_steps` may be left out and changes nothing. The step size warms up over 50
         steps, then falls as the root of the time, at initialisation; `warmup` has no effect.
 
