@@ -14,7 +14,9 @@ import numpy as np
 import optax
 
 import learned_opt
+from checkpoints import describe_device
 from learned_opt import Nominal
+from learned_opt.optimizers._nominal import LOG_GAIN
 
 STEPS, SEEDS, POINTS, SIZES = 1500, 6, 128, (2, 16, 16, 16, 1)
 
@@ -46,7 +48,7 @@ def loss(params: Any, points: jax.Array) -> jax.Array:
 
 
 def final_loss(make: Callable[[], optax.GradientTransformation]) -> float:
-    """Geometric mean over the seeds."""
+    """After STEPS steps of a complete optimizer, geometric mean over SEEDS seeds."""
 
     def one(seed):
         key = jax.random.key(seed)
@@ -66,24 +68,25 @@ def final_loss(make: Callable[[], optax.GradientTransformation]) -> float:
 
 
 def show(name: str, make: Callable[[], optax.GradientTransformation]) -> None:
-    """A line."""
+    """Print a name and the final loss."""
     print(f"{name:40}{final_loss(make):.1e}", flush=True)
 
 
 def rule(optimizer: learned_opt.LearnedOptimizer, theta: Any) -> optax.GradientTransformation:
-    """A complete optimizer."""
+    """What a theta computes, as an optimizer whose updates are added."""
     return optax.chain(optimizer.transform(theta, num_steps=STEPS), optax.scale(-1.0))
 
 
 def main() -> None:
     """Steps and decay of `small` and of the untrained rule, beside AdamW and Muon."""
+    print(f"Heat equation, loss after {STEPS} steps, {describe_device()}, jax {jax.__version__}\n")
     for times in (0.1, 0.3, 1.0, 3.0):
         tx = lambda t=times: learned_opt.learned("small", num_steps=STEPS, learning_rate=t)  # noqa: E731
         show(f"small, steps x {times}", tx)
     small = learned_opt.load("small")
     for times in (0.1, 1e-3):
-        # The rule has exp(3 log_decay).
-        theta = small.theta | {"log_decay": small.theta["log_decay"] + np.log(times) / 3}
+        log_decay = small.theta["log_decay"] + np.log(times) / LOG_GAIN
+        theta = small.theta | {"log_decay": log_decay}
         show(f"small, decay x {times}", lambda theta=theta: rule(small.optimizer, theta))
     for lr in (0.015, 0.05, 0.15):
         for decay in (0.1, 0.0):
