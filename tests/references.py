@@ -133,6 +133,52 @@ def code_noise(task, key, batch):
     return jax.random.normal(key, (batch, task.problem.max_code))
 
 
+# Images with noise of the loss's own.
+
+
+def denoiser_loss(net, n, x, y, draws, problem):
+    total = 0.0
+    for image, t, noise in zip(x.reshape(len(x), -1), *draws, strict=True):
+        turn = math.pi * t / 2
+        h = [math.cos(turn) * image + math.sin(turn) * noise]
+        h += [[f(turn * 2**octave) for octave in range(3)] for f in (math.cos, math.sin)]
+        h = np.concatenate(h)
+        for layer in net[:-1]:
+            h = activation(n)(affine(layer, h))
+        total += np.mean((affine(net[-1], h) - noise) ** 2) / 2
+    return total / len(x)
+
+
+def times_and_noise(task, key, batch):
+    keys, features = jax.random.split(key), math.prod(task.spec.shape)
+    return [jax.random.uniform(keys[0], (batch,)), jax.random.normal(keys[1], (batch, features))]
+
+
+def contrastive_loss(net, n, x, y, draws, problem):
+    views = []
+    for noise, kept in zip(*draws, strict=True):
+        h = np.where(kept, x.reshape(len(x), -1) + problem.noise * noise, 0.0)
+        for layer in net[:-1]:
+            h = activation(n)(affine(layer, h))
+        h = affine(net[-1], h)
+        views.append(h / np.sqrt(np.sum(h**2, axis=1, keepdims=True) + 1e-6))
+    size, total = len(x), 0.0
+    for ahead, (u, v) in ((1, views), (-1, views[::-1])):
+        for i in range(size):
+            # The partner comes first, then the images after it, or before it on the way back.
+            asked = [(i + ahead * j) % size for j in range(min(size, problem.candidates))]
+            scores = v[asked] @ u[i] / problem.temperature
+            total += np.log(np.sum(np.exp(scores))) - scores[0]
+    return total / (2 * size)
+
+
+def distortions(task, key, batch):
+    keys, shape = jax.random.split(key), (2 * batch, math.prod(task.spec.shape))
+    kept = jax.random.bernoulli(keys[1], 1.0 - task.problem.erased, shape)
+    pairs = 2, batch, shape[1]
+    return [jax.random.normal(keys[0], shape).reshape(pairs), kept.reshape(pairs)]
+
+
 # The rest.
 
 
@@ -195,18 +241,39 @@ def jet(net, x, direction):
     return a[:, 0], da[:, 0], dda[:, 0]
 
 
-def pinn_loss(net, n, x, y, draws, problem):
-    t, place = x[:, 0], 2 * x[:, 1] - 1
+def equation_loss(net, x, left, side, start, residual):
+    """Of u(t, x) on [0, 1] x [left, 1]; residual: of u, u_t, u_x and u_xx."""
+    t, place = x[:, 0], left + (1 - left) * x[:, 1]
 
     def u(t, place, direction=(0.0, 0.0)):
         return jet(net, np.stack([t, place], axis=1), np.array(direction))
 
     value, u_x, u_xx = u(t, place, (0.0, 1.0))
     _, u_t, _ = u(t, place, (1.0, 0.0))
-    residual = u_t + value * u_x - n["viscosity"] * u_xx
-    start = u(0 * t, place)[0] + np.sin(math.pi * place)
-    edges = [u(t, np.full_like(t, edge))[0] for edge in (-1.0, 1.0)]
-    return sum(np.mean(error**2) for error in (residual, start, *edges))
+    errors = [residual(value, u_t, u_x, u_xx), u(0 * t, place)[0] - start(place)]
+    errors += [u(t, np.full_like(t, edge))[0] - side for edge in (left, 1.0)]
+    return sum(np.mean(error**2) for error in errors)
+
+
+def pinn_loss(net, n, x, y, draws, problem):
+    def burgers(u, u_t, u_x, u_xx):
+        return u_t + u * u_x - n["viscosity"] * u_xx
+
+    return equation_loss(net, x, -1.0, 0.0, lambda x: -np.sin(math.pi * x), burgers)
+
+
+def heat_loss(net, n, x, y, draws, problem):
+    def heat(u, u_t, u_x, u_xx):
+        return u_t - n["diffusivity"] * u_xx
+
+    return equation_loss(net, x, 0.0, 0.0, lambda x: np.sin(math.pi * n["modes"] * x), heat)
+
+
+def allen_cahn_loss(net, n, x, y, draws, problem):
+    def allen_cahn(u, u_t, u_x, u_xx):
+        return u_t - n["diffusivity"] * u_xx + 5 * u**3 - 5 * u
+
+    return equation_loss(net, x, -1.0, -1.0, lambda x: x**2 * np.cos(math.pi * x), allen_cahn)
 
 
 def control_loss(net, n, x, y, draws, problem):
@@ -289,12 +356,16 @@ REFERENCES = {
     "mixer": Reference(mixer_cut, mixer_loss),
     "autoencoder": Reference(autoencoder_cut, autoencoder_loss),
     "vae": Reference(autoencoder_cut, autoencoder_loss, code_noise),
+    "denoiser": Reference(mlp_cut, denoiser_loss, times_and_noise),
+    "contrastive": Reference(mlp_cut, contrastive_loss, distortions),
     "gru": Reference(gru_cut, gru_loss),
     "lstm": Reference(lstm_cut, lstm_loss),
     "transformer": Reference(transformer_cut, transformer_loss),
     "factorisation": Reference(everything, factorisation_loss, factors),
     "waves": Reference(mlp_cut, waves_loss, wave_draws),
     "pinn": Reference(tanh_cut(2), pinn_loss),
+    "heat": Reference(mlp_cut, heat_loss),
+    "allen_cahn": Reference(tanh_cut(2), allen_cahn_loss),
     "control": control,
     "learned_optimizer": Reference(tanh_cut(1), learned_optimizer_loss),
 }

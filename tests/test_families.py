@@ -23,7 +23,16 @@ from tasks import (
     reference_loss,
 )
 from tasks.augmentations import BFloat16
-from tasks.families import GRU, MLP, Conv, InfluenceBalancing, Linear, Quadratic, Rosenbrock
+from tasks.families import (
+    GRU,
+    MLP,
+    Contrastive,
+    Conv,
+    InfluenceBalancing,
+    Linear,
+    Quadratic,
+    Rosenbrock,
+)
 
 ROWS = [
     pytest.param(row, id=f"{row.spec.problem.name}-{row.spec.data.replace('/', '-')}")
@@ -244,6 +253,20 @@ def test_masked_mlp_initialises_like_the_small_one():
     assert not np.asarray(params["dense_2"]["w"])[16:].any()
     # 1,024 draws: the relative standard error of their standard deviation is 2.2 %.
     np.testing.assert_allclose(w[:, :16].std(), 2 * np.sqrt(2 / 64), rtol=0.09)
+
+
+def test_a_contrastive_question_is_as_hard_in_a_larger_batch():
+    """Zero parameters leave all candidates alike: log of their number, or of a smaller batch's."""
+    family = FamilySpec(Contrastive(candidates=16), "digits").build()
+    task = family.member()
+    zeros = jax.tree.map(jnp.zeros_like, jax.jit(task.init)(jax.random.key(0)))
+    loss_and_grads = jax.jit(jax.value_and_grad(lambda p, b: task.loss(p, b, jax.random.key(0))[0]))
+    batch, losses = family.full(task, "inner_valid"), []
+    for size in (1, 8, 200):
+        loss, grads = loss_and_grads(zeros, jax.tree.map(lambda x, size=size: x[:size], batch))
+        losses.append(float(loss))
+        assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+    np.testing.assert_allclose(losses, np.log([1, 8, 16]), rtol=1e-6)
 
 
 @every

@@ -11,7 +11,7 @@ from reference_layers import conv
 from references import REFERENCES, influence_matrix
 
 from tasks import FAMILIES, FamilySpec
-from tasks.families import ACTIVATIONS, MLP, Mixer, ResNet, ViT
+from tasks.families import ACTIVATIONS, MLP, Contrastive, Mixer, ResNet, ViT
 from tasks.families._layers import _by_patches, _by_xla
 
 ALL = range(len(ACTIVATIONS))
@@ -33,6 +33,14 @@ NUMBERS = {
         *({"hidden": 9 + i, "code": 3 + i, "activation": i} for i in ALL),
         {"hidden": 32, "code": 8, "activation": 2},
     ],
+    "denoiser": [
+        *({"width": 5 + i, "depth": 1, "activation": i} for i in ALL),
+        {"width": 64, "depth": 2, "activation": 1},
+    ],
+    "contrastive": [
+        *({"width": 5 + i, "depth": 1, "activation": i} for i in ALL),
+        {"width": 32, "depth": 2, "activation": 1},
+    ],
     "gru": [{"width": 7}, {"width": 32}],
     "lstm": [{"width": 7}, {"width": 32}],
     "factorisation": [{"rank": 3, "noise": 0.3}, {"rank": 8}],
@@ -42,6 +50,12 @@ NUMBERS = {
         {"width": 32, "depth": 3, "activation": 1},
     ],
     "pinn": [{"width": 13, "viscosity": 0.01}, {"width": 24}],
+    "heat": [
+        {"width": 13, "depth": 1, "modes": 3},
+        {"depth": 2, "modes": 2},
+        {"width": 24, "depth": 3},
+    ],
+    "allen_cahn": [{"width": 13, "diffusivity": 0.03}, {"width": 24}],
     "control": [{"width": 5, "length": 0.8, "mass": 1.3}, {"width": 8}],
     "learned_optimizer": [{"width": 5}, {"width": 8, "condition": 30.0}],
 }
@@ -54,7 +68,7 @@ NUMBERS["vit"] = NUMBERS["mixer"] = NUMBERS["transformer"] = [
 
 CASES = [(row.spec, n) for row in FAMILIES for n in NUMBERS.get(row.spec.problem.name, [{}])]
 # A layer that acts between one before and one that does not; patches that do not fill an image;
-# channels that are no multiple of 4.
+# channels that are no multiple of 4; fewer candidates than a batch has images, and more.
 CASES += [
     (
         FamilySpec(MLP(max_width=12, max_depth=3, widths=(4, 12)), "wine"),
@@ -68,6 +82,10 @@ CASES += [
     (
         FamilySpec(ResNet(channels=(3, 6), max_depth=1, depths=(1, 1)), "letters/8"),
         {"depth": 1, "activation": 1},
+    ),
+    *(
+        (FamilySpec(Contrastive(candidates=12), "wine", size), {"width": 9, "depth": 1})
+        for size in (32, 8)
     ),
 ]
 

@@ -11,8 +11,10 @@ from ._closed_forms import InfluenceBalancing as InfluenceBalancing
 from ._closed_forms import Quadratic as Quadratic
 from ._closed_forms import Rosenbrock as Rosenbrock
 from ._closed_forms import Saddle as Saddle
+from ._contrastive import Contrastive as Contrastive
 from ._control import Control as Control
 from ._conv import Conv as Conv
+from ._denoiser import Denoiser as Denoiser
 from ._factorisation import Factorisation as Factorisation
 from ._layers import ACTIVATIONS as ACTIVATIONS
 from ._learned_optimizer import LearnedOptimizer as LearnedOptimizer
@@ -21,6 +23,8 @@ from ._mixer import Mixer as Mixer
 from ._mlp import MLP as MLP
 from ._norm_mlp import NormMLP as NormMLP
 from ._pinn import PINN as PINN
+from ._pinn import AllenCahn as AllenCahn
+from ._pinn import Heat as Heat
 from ._recurrent import GRU as GRU
 from ._recurrent import LSTM as LSTM
 from ._resnet import ResNet as ResNet
@@ -57,12 +61,16 @@ FAMILIES: tuple[Example, ...] = (
     Example(FamilySpec(Mixer(), "digits", 32), 0.03, 0.8),
     Example(FamilySpec(Autoencoder(), "photos"), 0.01, 0.7),
     Example(FamilySpec(VAE(), "photos"), 0.01, 0.8),
+    Example(FamilySpec(Denoiser(), "photos"), 0.01, 0.7),
+    Example(FamilySpec(Contrastive(), "digits"), 0.03, 0.7),
     Example(FamilySpec(GRU(), "stdlib", 16), 0.03, 0.85),
     Example(FamilySpec(LSTM(), "prose", 16), 0.03, 0.85),
     Example(FamilySpec(Transformer(), "stdlib", 16), 0.03, 0.85),
     Example(FamilySpec(Factorisation(), "points/2", 128), 0.1, 0.8),
     Example(FamilySpec(Waves(), "points/2", 64), 0.03, 0.8),
     Example(FamilySpec(PINN(), "points/2", 128), 0.01, 0.8),
+    Example(FamilySpec(Heat(), "points/2", 128), 0.01, 0.97),
+    Example(FamilySpec(AllenCahn(), "points/2", 128), 0.01, 0.8),
     Example(FamilySpec(Control(), "points/2", 8), 0.1, 0.95),
     Example(FamilySpec(LearnedOptimizer(), "points/8", 32), 0.03, 0.8),
 )
