@@ -81,11 +81,12 @@ def test_a_horizon_is_needed():
 
 
 def equalised(x):
-    """Five Newton-Schulz iterations on the singular values alone, at a root mean square of .2."""
+    """Three polynomials of the singular values alone, at a root mean square of about .2."""
     u, s, v = np.linalg.svd(x.reshape(-1, x.shape[-1]), full_matrices=False)
-    s = s / np.linalg.norm(s)
-    for _ in range(5):
-        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    s = s / np.sum(s**8) ** (1 / 8)
+    for a, b, c in [(8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365),
+                    (2.6613, -1.9772, 0.4526)]:  # fmt: skip
+        s = a * s + b * s**3 + c * s**5
     return (0.2 * np.sqrt(max(u.shape[0], v.shape[1])) * (u * s) @ v).reshape(x.shape)
 
 
@@ -108,7 +109,7 @@ def reference(config, theta, params, grads, total):
 
     for t, grad in enumerate(grads):
         s = t / total
-        a = config.learning_rate * np.exp(3 * theta["log_lr"])
+        peak = a = config.learning_rate * np.exp(3 * theta["log_lr"])
         power = np.exp(theta["log_power"])
         if config.horizon_free:
             a *= min(1.0, (t + 1) / 50) * (1 + t / 100) ** (-power / 2)
@@ -189,6 +190,8 @@ def reference(config, theta, params, grads, total):
                 control[0] += shift
             control = np.exp(control)
             decay = config.weight_decay * np.exp(3 * theta["log_decay"])
+            if config.fading:
+                decay *= (a / peak) ** np.exp(3 * theta["log_fade"])
             p[name] = w - a * (control[0] * mixed + decay * control[1] * w)
         path.append(dict(p))
     return path
@@ -203,7 +206,8 @@ def reference(config, theta, params, grads, total):
         (10**9, {"factored": True}),
         (0, {"orthogonal": True, "feedback": True}),
         (10**9, {"orthogonal": True, "hidden": 0, "controller_hidden": 0}),
-        (10**9, {"orthogonal": True, "feedback": True, "horizon_free": True}),
+        (10**9, {"orthogonal": True, "feedback": True, "horizon_free": True, "fading": True}),
+        (0, {"fading": True}),
     ],
 )
 def test_agrees_with_float64_reference_over_20_steps(monkeypatch, pack_below, options):
@@ -270,7 +274,7 @@ def test_orthogonal_steps_have_a_size_of_their_own():
         np.testing.assert_allclose(more[name], times * once[name], rtol=1e-3, atol=1e-8)
         if len(shape) >= 2:
             size = float(jnp.sqrt(jnp.mean(once[name] ** 2)))
-            assert 0.7 < size / (0.2 * optimizer.learning_rate) < 1.2
+            assert 0.7 < size / (0.2 * optimizer.learning_rate) < 1.3
 
 
 def test_the_lean_variant_keeps_half_the_momenta_and_no_second_moment():

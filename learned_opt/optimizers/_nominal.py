@@ -79,9 +79,11 @@ class Nominal:
         becomes exp(c_1 + s) with s <- clip(s + c_3 / (t + 10), -5, 5) from 0.
       orthogonal: of a matrix the sum over k becomes g + 9 m_.9 with its singular values near 1,
         times 0.2 sqrt(max(rows, columns)), so that its root mean square is about 0.2: see
-        `newton_schulz`. At initialisation that is Muon on matrices, Adam elsewhere.
+        `equal_singular_values`. At initialisation that is Muon on matrices, Adam elsewhere.
       horizon_free: `num_steps` may be left out and changes nothing. The step size warms up over 50
         steps, then falls as the root of the time, at initialisation; `warmup` has no effect.
+      fading: w goes down with the step size, w (a / peak)^q with a learned power q, 1 at
+        initialisation, so that the end of a run is not held away from where the gradient leads.
 
     Example:
       >>> import jax, learned_opt
@@ -102,6 +104,7 @@ class Nominal:
     feedback: bool = added(False)
     orthogonal: bool = added(False)
     horizon_free: bool = added(False)
+    fading: bool = added(False)
 
     def init(self, key: jax.Array) -> Theta:
         """Random first layers, zero last layers: the update is AdamW's."""
@@ -118,6 +121,8 @@ class Nominal:
             "log_power": jnp.zeros(()),
             "controller": {"skip": jnp.zeros((inputs, outputs))},
         }
+        if self.fading:
+            theta["log_fade"] = jnp.zeros(())
         if h:
             theta["gate"] = {
                 "w1": _glorot(key_gate, NUM_FEATURES + NUM_TIMES, h),
@@ -140,12 +145,23 @@ class Nominal:
 
         With `horizon_free` lr min(1, (t + 1) / 50) (1 + t/100)^(-power/2).
         """
-        peak = self.learning_rate * jnp.exp(LOG_GAIN * theta["log_lr"])
-        power = jnp.exp(theta["log_power"])
+        peak, power = self._peak(theta), jnp.exp(theta["log_power"])
         if self.horizon_free:
             check_free_num_steps(num_steps)
             return ramp_and_fade(peak, power)
         return ramp_and_decay(peak, power, self.warmup, check_num_steps(num_steps))
+
+    def _peak(self, theta: Theta) -> jax.Array:
+        return self.learning_rate * jnp.exp(LOG_GAIN * theta["log_lr"])
+
+    def _decay(self, theta: Theta, step_size: jax.Array) -> jax.Array:
+        """w, where the step size is `step_size`."""
+        decay = self.weight_decay * jnp.exp(LOG_GAIN * theta["log_decay"])
+        if not self.fading:
+            return decay
+        # Above zero, where the power has a derivative.
+        left = jnp.maximum(step_size / self._peak(theta), 1e-9)
+        return decay * left ** jnp.exp(LOG_GAIN * theta["log_fade"])
 
     def transform(
         self, theta: Theta, *, num_steps: Any = None
@@ -181,11 +197,12 @@ class Nominal:
             grads, treedef = jax.tree.flatten(updates)
             weights = jax.tree.leaves(params)
             t = state.steps.astype(jnp.float32)
+            now = jnp.asarray(step_size(state.steps))
             clock = Clock(
                 t=t,
                 times=_times(t, total),
-                step_size=jnp.asarray(step_size(state.steps)),
-                decay=self.weight_decay * jnp.exp(LOG_GAIN * theta["log_decay"]),
+                step_size=now,
+                decay=self._decay(theta, now),
                 felt=_nominal_rule.common_feedback(state.feedback),
             )
             steps, accumulators, feedback = list(grads), [], []

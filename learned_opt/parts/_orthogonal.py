@@ -12,8 +12,12 @@ import jax.numpy as jnp
 
 from .._axes import untyped
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-ITERATIONS = 5
+MUON = 5 * ((3.4445, -4.7750, 2.0315),)
+"""Five times the same polynomial, as published."""
+
+FAST = ((8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613, -1.9772, 0.4526))
+"""Three polynomials that take [.01, 1] to 1 +- .27, each the best after those before."""
+
 RMS = 0.2
 """Of a direction: about that of m_hat / sqrt(v_hat) in the middle of a run."""
 
@@ -27,17 +31,42 @@ def newton_schulz(x: jax.Array) -> jax.Array:
     # The smaller of the two products of the matrix with itself.
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
-    # Above zero, where the square root has a derivative: meta-gradients may come by backprop.
-    x = x / (jnp.sqrt(jnp.sum(x * x, (-2, -1), keepdims=True) + 1e-30) + 1e-8)
-    a, b, c = COEFFICIENTS
-    for _ in range(ITERATIONS):
+    x = x / (_norm(x) + 1e-8)
+    for a, b, c in MUON:
         gram = x @ x.mT
         x = a * x + (b * gram + c * (gram @ gram)) @ x
     return x.mT if tall else x
 
 
+def equal_singular_values(x: jax.Array) -> jax.Array:
+    """As `newton_schulz` in 9 products of matrices, not 15: singular values .73 to 1.27.
+
+    Three polynomials of their own coefficients, the best for singular values from a hundredth of
+    the largest on: Amsel, Persson, Musco, Gower 2025, "The Polar Express". They start from
+    X = x / (tr (x x^T)^4)^(1/8), which the first of them needs anyway, and where the largest
+    is near 1; over |x| it can be as small as 1 / sqrt(rows). Matrices no taller than wide.
+    """
+    x = x / _norm(x)  # Lest an eighth power underflows.
+    gram = x @ x.mT
+    square = gram @ gram
+    # 1 / (largest singular value)^2, at most.
+    scale = (jnp.sum(square * square, (-2, -1), keepdims=True) + 1e-24) ** -0.25
+    x, gram, square = jnp.sqrt(scale) * x, scale * gram, scale * scale * square
+    for i, (a, b, c) in enumerate(FAST):
+        if i:
+            gram = x @ x.mT
+            square = gram @ gram
+        x = a * x + (b * gram + c * square) @ x
+    return x
+
+
+def _norm(x: jax.Array) -> jax.Array:
+    # Above zero, where the square root has a derivative: meta-gradients may come by backprop.
+    return jnp.sqrt(jnp.sum(x * x, (-2, -1), keepdims=True) + 1e-30)
+
+
 def equalised(parts: Sequence[jax.Array]) -> list[jax.Array]:
-    """Of every tensor 0.2 sqrt(max(rows, cols)) `newton_schulz`, root mean square about 0.2.
+    """`equal_singular_values` of every tensor, times 0.2 sqrt(max(rows, cols)): of rms about 0.2.
 
     A tensor of rank above 2 is the matrix of its last axis against all others; one of rank below 2
     is returned as it is.
@@ -51,10 +80,12 @@ def equalised(parts: Sequence[jax.Array]) -> list[jax.Array]:
     for members in groups.values():
         if len(members) == 1:
             (i,) = members
-            found[i] = untyped(lambda x: _of_wide(newton_schulz(_wide(x)), x.shape), parts[i])
+            found[i] = untyped(
+                lambda x: _of_wide(equal_singular_values(_wide(x)), x.shape), parts[i]
+            )
             continue
         # Matrices of one shape, lying down, as one stack: fewer and larger products.
-        stack = newton_schulz(jnp.stack([_wide(parts[i]) for i in members]))
+        stack = equal_singular_values(jnp.stack([_wide(parts[i]) for i in members]))
         for i, x in zip(members, stack, strict=True):
             found[i] = _of_wide(x, parts[i].shape)
     return found
