@@ -13,8 +13,8 @@ from tasks.data import EMBEDDED, Dataset, Text, mixture, split_dataset, split_te
 from tasks.data import _dataset as dataset_module
 
 SIZES = {
-    "breast_cancer": 569, "diabetes": 442, "digits": 1797, "letters": 10_400, "photos": 8_480,
-    "teacher": 8000, "teacher_values": 4000, "wine": 178,
+    "breast_cancer": 569, "diabetes": 442, "digits": 1797, "friedman": 400, "iris": 147,
+    "letters": 10_400, "photos": 8_480, "teacher": 8000, "teacher_values": 4000, "wine": 178,
 }  # fmt: skip
 TEXTS = ("prose", "stdlib")
 
@@ -29,7 +29,8 @@ def test_splits_share_no_example_and_keep_label_shares(name):
     parts = {split: data.full(split) for split in SPLITS}
     sizes = {split: len(part.y) for split, part in parts.items()}
     assert sum(sizes.values()) == SIZES[name]
-    assert sizes["train"] / SIZES[name] == pytest.approx(0.55, abs=0.01)
+    # Rounding moves an example of each class.
+    assert sizes["train"] / SIZES[name] == pytest.approx(0.55, abs=max(0.01, 2.5 / SIZES[name]))
     rows = np.concatenate([np.asarray(part.x).reshape(len(part.x), -1) for part in parts.values()])
     # Two photographs hold a few patches of plain sky that are alike.
     assert len(np.unique(rows, axis=0)) >= (0.99 if name == "photos" else 1) * len(rows)

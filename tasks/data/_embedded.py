@@ -40,6 +40,16 @@ def diabetes() -> Dataset:
     return split_dataset("diabetes", np.asarray(x), np.asarray(y, np.float64))
 
 
+def iris() -> Dataset:
+    """147 different flowers, 4 measurements, 3 labels (Fisher 1936), from scikit-learn."""
+    from sklearn.datasets import load_iris
+
+    x, y = load_iris(return_X_y=True)
+    # A few flowers have the same measurements: none may be in two splits.
+    _, first = np.unique(np.asarray(x), axis=0, return_index=True)
+    return split_dataset("iris", np.asarray(x)[first], np.asarray(y)[first])
+
+
 def photos() -> Dataset:
     """8,480 disjoint patches, 8x8 grey, of the two photographs of scikit-learn; label: which."""
     from sklearn.datasets import load_sample_images
@@ -69,6 +79,19 @@ def teacher_values() -> Dataset:
     x, outputs = _teacher(rng, 4000, (12, 24, 24, 2))
     return split_dataset(
         "teacher_values", x, outputs + 0.1 * outputs.std(0) * rng.normal(size=outputs.shape)
+    )
+
+
+def friedman() -> Dataset:
+    """400 points, 10 measurements of which 5 count, one noisy value (Friedman 1991, "MARS").
+
+    10 sin(pi x_1 x_2) + 20 (x_3 - 1/2)^2 + 10 x_4 + 5 x_5 + 2 e, x uniform, e normal.
+    """
+    rng = np.random.default_rng(3)
+    x = rng.random((400, 10))
+    y = 10 * np.sin(np.pi * x[:, 0] * x[:, 1]) + 20 * (x[:, 2] - 0.5) ** 2
+    return split_dataset(
+        "friedman", x, y + 10 * x[:, 3] + 5 * x[:, 4] + 2 * rng.normal(size=len(y))
     )
 
 

@@ -12,6 +12,8 @@ TABLES: dict[str, Callable[[], Any]] = {
     "breast_cancer": _embedded.breast_cancer,
     "diabetes": _embedded.diabetes,
     "digits": _embedded.digits,
+    "friedman": _embedded.friedman,
+    "iris": _embedded.iris,
     "photos": _embedded.photos,
     "teacher": _embedded.teacher,
     "teacher_values": _embedded.teacher_values,

@@ -13,6 +13,7 @@ from ._v1 import META_TEST_V1, META_TRAIN_V1, META_VALID_V1, VARIANTS_V1
 from ._v2 import META_VALID_V2
 from ._v3 import META_VALID_V3
 from ._v4 import META_VALID_V4
+from ._v5 import META_VALID_V5
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -23,6 +24,7 @@ SUITES: dict[str, Suite] = {
         META_VALID_V2,
         META_VALID_V3,
         META_VALID_V4,
+        META_VALID_V5,
         META_TEST_V1,
         VARIANTS_V1,
     )
@@ -36,6 +38,7 @@ FROZEN: dict[str, str] = {
     "META_VALID_V2": "0a5d1071ce62c78e",
     "META_VALID_V3": "e6013d421faf77da",
     "META_VALID_V4": "515466b249953da6",
+    "META_VALID_V5": "82ed58d8462783c4",
     "META_TEST_V1": "f801c2c07517535a",
     "VARIANTS_V1": "470c39475514956a",
 }
