@@ -221,3 +221,18 @@ def lstm_loss(net, n, x, y, draws, problem):
         h = sigmoid(show) * np.tanh(c)
         outputs.append(affine(head, h))
     return prediction_loss(np.stack(outputs, axis=1), y)
+
+
+def lru_cut(params, n, problem):
+    gates = [dense(params, name, None, n["width"]) for name in ("keep", "write", "show")]
+    return dense(params, "embedding"), gates, dense(params, "head", n["width"])
+
+
+def lru_loss(net, n, x, y, draws, problem):
+    (table, bias), (keep, write, show), head = net
+    x, h, outputs = table[x] + bias, np.zeros((len(x), n["width"])), []
+    for t in range(x.shape[1]):
+        a, g = sigmoid(affine(keep, x[:, t]) + 1), affine(show, x[:, t])
+        h = a * h + (1 - a) * affine(write, x[:, t])
+        outputs.append(affine(head, h * g * sigmoid(g)))
+    return prediction_loss(np.stack(outputs, axis=1), y)

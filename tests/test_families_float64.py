@@ -43,6 +43,7 @@ NUMBERS = {
     ],
     "gru": [{"width": 7}, {"width": 32}],
     "lstm": [{"width": 7}, {"width": 32}],
+    "lru": [{"width": 7}, {"width": 32}],
     "factorisation": [{"rank": 3, "noise": 0.3}, {"rank": 8}],
     "waves": [
         *({"width": 5 + i, "depth": 1, "activation": i} for i in ALL),

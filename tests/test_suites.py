@@ -66,7 +66,7 @@ def test_suites_share_what_they_say_they_share():
         for name in SUITES
         if name.startswith(("META_TRAIN", "META_VALID"))
     }
-    for name, tier in (("META_TEST_V1", "cpu"), ("META_TEST_V1", "gpu")):
+    for name, tier in (("META_TEST_V1", "cpu"), ("META_TEST_V1", "gpu"), ("META_TEST_V2", "cpu")):
         test = load_suite(name, tier)
         for _, data in seen.values():
             assert all(not set(task.datasets) & data for task in test)
@@ -111,6 +111,7 @@ GOLDEN = json.loads((ROOT / "tests" / "golden_suites.json").read_text())
             "META_VALID_V4",
             "META_VALID_V5",
             "META_TEST_V1",
+            "META_TEST_V2",
             "VARIANTS_V1",
         )
         for task in offline(suite)

@@ -19,6 +19,7 @@ from ._factorisation import Factorisation as Factorisation
 from ._layers import ACTIVATIONS as ACTIVATIONS
 from ._learned_optimizer import LearnedOptimizer as LearnedOptimizer
 from ._linear import Linear as Linear
+from ._linear_recurrent import LRU as LRU
 from ._mixer import Mixer as Mixer
 from ._mlp import MLP as MLP
 from ._norm_mlp import NormMLP as NormMLP
@@ -65,6 +66,7 @@ FAMILIES: tuple[Example, ...] = (
     Example(FamilySpec(Contrastive(), "digits"), 0.03, 0.7),
     Example(FamilySpec(GRU(), "stdlib", 16), 0.03, 0.85),
     Example(FamilySpec(LSTM(), "prose", 16), 0.03, 0.85),
+    Example(FamilySpec(LRU(), "prose/16", 16), 0.03, 0.85),
     Example(FamilySpec(Transformer(), "stdlib", 16), 0.03, 0.85),
     Example(FamilySpec(Factorisation(), "points/2", 128), 0.1, 0.8),
     Example(FamilySpec(Waves(), "points/2", 64), 0.03, 0.8),

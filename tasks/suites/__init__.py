@@ -9,6 +9,7 @@ from ._base import Suite as Suite
 from ._base import Tier as Tier
 from ._base import TrainFamily as TrainFamily
 from ._quickstart import QUICKSTART
+from ._test_v2 import META_TEST_V2
 from ._v1 import META_TEST_V1, META_TRAIN_V1, META_VALID_V1, VARIANTS_V1
 from ._v2 import META_VALID_V2
 from ._v3 import META_VALID_V3
@@ -26,6 +27,7 @@ SUITES: dict[str, Suite] = {
         META_VALID_V4,
         META_VALID_V5,
         META_TEST_V1,
+        META_TEST_V2,
         VARIANTS_V1,
     )
 }
@@ -40,6 +42,7 @@ FROZEN: dict[str, str] = {
     "META_VALID_V4": "515466b249953da6",
     "META_VALID_V5": "82ed58d8462783c4",
     "META_TEST_V1": "f801c2c07517535a",
+    "META_TEST_V2": "0e7766d01e4e337f",
     "VARIANTS_V1": "470c39475514956a",
 }
 """Hash of each suite on the day it was released."""
