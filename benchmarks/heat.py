@@ -16,7 +16,7 @@ import optax
 import learned_opt
 from checkpoints import describe_device
 from learned_opt import Nominal
-from learned_opt.optimizers._nominal import LOG_GAIN
+from learned_opt.optimizers._nominal_rule import LOG_GAIN
 
 STEPS, SEEDS, POINTS, SIZES = 1500, 6, 128, (2, 16, 16, 16, 1)
 

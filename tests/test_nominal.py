@@ -188,6 +188,11 @@ def reference(config, theta, params, grads, total):
                 shift = np.clip(shift + control[2] / (t + 10), -5, 5)
                 felt[name] = np.array([fast, slow, shift])
                 control[0] += shift
+            if config.damped:
+                start, strength = (
+                    np.exp(3 * theta["damping"][k]) for k in ("log_start", "log_power")
+                )
+                control[0] += strength * min(0.0, 4 * start + stats[4])
             control = np.exp(control)
             decay = config.weight_decay * np.exp(3 * theta["log_decay"])
             if config.fading:
@@ -208,6 +213,8 @@ def reference(config, theta, params, grads, total):
         (10**9, {"orthogonal": True, "hidden": 0, "controller_hidden": 0}),
         (10**9, {"orthogonal": True, "feedback": True, "horizon_free": True, "fading": True}),
         (0, {"fading": True}),
+        (0, {"damped": True}),
+        (10**9, {"orthogonal": True, "feedback": True, "damped": True}),
     ],
 )
 def test_agrees_with_float64_reference_over_20_steps(monkeypatch, pack_below, options):
@@ -275,6 +282,21 @@ def test_orthogonal_steps_have_a_size_of_their_own():
         if len(shape) >= 2:
             size = float(jnp.sqrt(jnp.mean(once[name] ** 2)))
             assert 0.7 < size / (0.2 * optimizer.learning_rate) < 1.3
+
+
+def test_damped_steps_shrink_where_gradients_have_vanished():
+    """After a gradient of ones, gradients of r: the factor is min(1, e^4 r / rms(sqrt(v)))."""
+    rule = {"orthogonal": True, "hidden": 0, "controller_hidden": 0, "weight_decay": 0.0}
+    plain, damped = Nominal(**rule), Nominal(**rule, damped=True)
+    params = {"w": jnp.ones((4, 3))}
+    for r, want in ((0.1, 1.0), (1e-3, np.exp(4) * (1e-3 * np.sqrt(1.999) + 1e-4))):
+        steps = []
+        for optimizer in (plain, damped):
+            tx = optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=100)
+            _, state = tx.update(params, tx.init(params), params)
+            small = jax.tree.map(lambda x, r=r: r * x, params)
+            steps.append(np.asarray(tx.update(small, state, params)[0]["w"]))
+        np.testing.assert_allclose(steps[1], want * steps[0], rtol=1e-3)
 
 
 def test_the_lean_variant_keeps_half_the_momenta_and_no_second_moment():

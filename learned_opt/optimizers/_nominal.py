@@ -22,6 +22,7 @@ from ..parts._path import kernel_platforms
 from ..parts._schedule import ramp_and_decay, ramp_and_fade
 from . import _nominal_rule
 from ._nominal_rule import (
+    LOG_GAIN,
     NUM_DIRECTIONS,
     NUM_FEATURES,
     NUM_FEEDBACK,
@@ -30,9 +31,6 @@ from ._nominal_rule import (
     Clock,
     Feedback,
 )
-
-LOG_GAIN = 3.0
-"""Scalars stored as logarithms move this much faster under a common perturbation sigma."""
 
 ADAM = 2  # index of m_hat_{0.9} / sqrt(v_hat) among the directions
 
@@ -84,6 +82,9 @@ class Nominal:
         steps, then falls as the root of the time, at initialisation; `warmup` has no effect.
       fading: w goes down with the step size, w (a / peak)^q with a learned power q, 1 at
         initialisation, so that the end of a run is not held away from where the gradient leads.
+      damped: exp(c_1) is multiplied by min(1, e^k rms(g) / rms(sqrt(v)))^s with learned k, 4 at
+        initialisation, and s, 1. Where gradients have all but vanished, as on a table that is known
+        by heart, Adam's steps shrink with them; those of equal singular values would not.
 
     Example:
       >>> import jax, learned_opt
@@ -105,6 +106,7 @@ class Nominal:
     orthogonal: bool = added(False)
     horizon_free: bool = added(False)
     fading: bool = added(False)
+    damped: bool = added(False)
 
     def init(self, key: jax.Array) -> Theta:
         """Random first layers, zero last layers: the update is AdamW's."""
@@ -123,6 +125,8 @@ class Nominal:
         }
         if self.fading:
             theta["log_fade"] = jnp.zeros(())
+        if self.damped:
+            theta["damping"] = {"log_start": jnp.zeros(()), "log_power": jnp.zeros(())}
         if h:
             theta["gate"] = {
                 "w1": _glorot(key_gate, NUM_FEATURES + NUM_TIMES, h),

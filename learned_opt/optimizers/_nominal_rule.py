@@ -31,6 +31,12 @@ NUM_FEATURES, NUM_TIMES, NUM_STATISTICS, NUM_DIRECTIONS = 8, 3, 12, 6
 NUM_FEEDBACK = 5
 """Statistics more where there is feedback."""
 FEEDBACK_DECAYS = (0.8, 0.98)
+LOG_GAIN = 3.0
+"""Scalars stored as logarithms move this much faster under a common perturbation sigma."""
+DAMPED_FROM = 4.0
+"""k at initialisation."""
+LOG_GRADIENT = 4
+"""Which statistic is the logarithm of rms(g) / rms(sqrt(v_hat))."""
 BOUNDS = (2.0, 2.0, 1.0, 0.5, 0.5, 1.0, 2.0, 2.0)
 """Features are clipped there."""
 
@@ -173,15 +179,24 @@ def tensor_scales(
         seen = [*(3 * x for x in (fast, slow, *common)), feedback.shift]
         statistics = jnp.concatenate([statistics, jnp.stack(seen, 1)], 1)
     control = _controller(theta["controller"], statistics)
+    if "damping" in theta:
+        shift += damping(theta["damping"], statistics[:, LOG_GRADIENT])
     if feedback is not None:
-        shift = jnp.clip(feedback.shift + control[:, 2] / (clock.t + 10), -5.0, 5.0)
-        feedback = feedback._replace(shift=shift)
+        so_far = jnp.clip(feedback.shift + control[:, 2] / (clock.t + 10), -5.0, 5.0)
+        feedback = feedback._replace(shift=so_far)
+        shift += so_far
     return Scales(
         p=rsqrt(means[:, 1] + TINY),
         root=rsqrt(means[:, 0] + TINY),
         step=jnp.exp(control[:, 0] + shift),
         decay=clock.decay * jnp.exp(control[:, 1]),
     ), feedback
+
+
+def damping(net: Theta, log_gradient: jax.Array) -> jax.Array:
+    """s min(0, k + log(rms(g) / rms(sqrt(v_hat)))): of a step, by how much it is shorter."""
+    start, power = (jnp.exp(LOG_GAIN * net[name]) for name in ("log_start", "log_power"))
+    return power * jnp.minimum(0.0, DAMPED_FROM * start + log_gradient)
 
 
 def _cosine_before(means: jax.Array) -> jax.Array:
