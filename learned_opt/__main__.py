@@ -137,7 +137,10 @@ def _card_lines(card: dict[str, Any], indent: str = "") -> Iterator[str]:
 def _wrapped(head: str, text: str) -> list[str]:
     """`head` and `text` in lines of at most `WIDTH`, the later ones indented like the text."""
     indent = " " * min(len(head), WIDTH // 2)
-    lines = textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=indent)
+    # Not at hyphens: a command is to be copied.
+    lines = textwrap.wrap(
+        text, WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False
+    )
     return lines or [head.rstrip()]
 
 

@@ -13,7 +13,7 @@ from tasks.data import EMBEDDED, Dataset, Text, mixture, split_dataset, split_te
 from tasks.data import _dataset as dataset_module
 
 SIZES = {
-    "breast_cancer": 569, "diabetes": 442, "digits": 1797, "friedman": 400, "iris": 147,
+    "breast_cancer": 569, "diabetes": 442, "digits": 1797, "friedman": 400, "iris": 149,
     "letters": 10_400, "photos": 8_480, "teacher": 8000, "teacher_values": 4000, "wine": 178,
 }  # fmt: skip
 TEXTS = ("prose", "stdlib")

@@ -8,6 +8,7 @@ import pytest
 
 from learned_opt import Nominal
 from learned_opt.parts import _pack
+from learned_opt.parts._orthogonal import equal_singular_values
 
 SHAPES = {"scalar": (), "vector": (7,), "matrix": (6, 5), "tensor": (3, 4, 2), "conv": (3, 3, 2, 4)}
 STEPS = 20
@@ -285,18 +286,34 @@ def test_orthogonal_steps_have_a_size_of_their_own():
 
 
 def test_damped_steps_shrink_where_gradients_have_vanished():
-    """After a gradient of ones, gradients of r: the factor is min(1, e^4 r / rms(sqrt(v)))."""
+    """After a gradient of ones one of r: by min(1, e^4 (r / rms(sqrt(v)) + 1e-4))."""
     rule = {"orthogonal": True, "hidden": 0, "controller_hidden": 0, "weight_decay": 0.0}
     plain, damped = Nominal(**rule), Nominal(**rule, damped=True)
     params = {"w": jnp.ones((4, 3))}
-    for r, want in ((0.1, 1.0), (1e-3, np.exp(4) * (1e-3 * np.sqrt(1.999) + 1e-4))):
+    for r in (0.1, 1e-3):
+        ratio = r / np.sqrt((0.999 + r**2) / 1.999)
         steps = []
         for optimizer in (plain, damped):
             tx = optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=100)
             _, state = tx.update(params, tx.init(params), params)
             small = jax.tree.map(lambda x, r=r: r * x, params)
             steps.append(np.asarray(tx.update(small, state, params)[0]["w"]))
-        np.testing.assert_allclose(steps[1], want * steps[0], rtol=1e-3)
+        assert (ratio > np.exp(-4)) == (r == 0.1)
+        np.testing.assert_allclose(steps[1] / steps[0], min(1, np.exp(4) * (ratio + 1e-4)), 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("values", "least"),
+    [([1.0], 0.73), ([1.0, 1.0, 1.0], 0.73), ([1.0, 0.3, 0.05, 0.015], 0.73), ([1.0, 1e-3], 0.0)],
+)
+def test_singular_values_come_out_near_one(values, least):
+    """Within .73 to 1.27 from a hundredth of (sum s^8)^(1/8) on; rank one lies on the edge."""
+    rng = np.random.default_rng(0)
+    u = np.linalg.qr(rng.normal(size=(8, 8)))[0][:, : len(values)]
+    v = np.linalg.qr(rng.normal(size=(20, 20)))[0][:, : len(values)]
+    x = jnp.asarray((u * values) @ v.T * 7e-4, jnp.float32)
+    found = np.linalg.svd(np.asarray(equal_singular_values(x)), compute_uv=False)[: len(values)]
+    assert least <= found.min() <= found.max() < 1.275
 
 
 def test_the_lean_variant_keeps_half_the_momenta_and_no_second_moment():

@@ -57,7 +57,8 @@ class Nominal:
 
     a: warm-up then power decay from `learning_rate`; w: `weight_decay`; gate_k = b_k +
     MLP_k(features) per element; (c_1, c_2): a controller per tensor. At initialisation the gates
-    are one for m_.9 / sqrt(v) and zero elsewhere, and c = 0: exactly AdamW.
+    are one for m_.9 / sqrt(v) and zero elsewhere, and c = 0: exactly AdamW, unless `orthogonal`,
+    `fading` or `damped`.
 
     The features that the networks see are even in (p, g), so the rule commutes with a flip of
     sign of any coordinate (with `orthogonal`, of any row or column of a matrix), and unchanged
@@ -80,11 +81,12 @@ class Nominal:
         `equal_singular_values`. At initialisation that is Muon on matrices, Adam elsewhere.
       horizon_free: `num_steps` may be left out and changes nothing. The step size warms up over 50
         steps, then falls as the root of the time, at initialisation; `warmup` has no effect.
-      fading: w goes down with the step size, w (a / peak)^q with a learned power q, 1 at
-        initialisation, so that the end of a run is not held away from where the gradient leads.
-      damped: exp(c_1) is multiplied by min(1, e^k rms(g) / rms(sqrt(v)))^s with learned k, 4 at
-        initialisation, and s, 1. Where gradients have all but vanished, as on a table that is known
-        by heart, Adam's steps shrink with them; those of equal singular values would not.
+      fading: w becomes w (a / peak)^q with a learned power q, 1 at initialisation: small while the
+        step size warms up, and at the end, where decay would hold a fit away from its optimum.
+      damped: exp(c_1) of every tensor is multiplied by min(1, e^k (r + 1e-4))^z, r = rms(g) /
+        rms(sqrt(v)), with learned k, 4 at initialisation, and z, 1. Where gradients have all but
+        vanished, as on a table that is known by heart, Adam's steps shrink with them; those of
+        equal singular values would not.
 
     Example:
       >>> import jax, learned_opt
@@ -109,7 +111,7 @@ class Nominal:
     damped: bool = added(False)
 
     def init(self, key: jax.Array) -> Theta:
-        """Random first layers, zero last layers: the update is AdamW's."""
+        """Random first layers, zero last layers: what the networks add is nothing."""
         key_gate, key_mix, key_control = jax.random.split(key, 3)
         h, c = self.hidden, self.controller_hidden
         inputs = NUM_STATISTICS + NUM_FEEDBACK * self.feedback

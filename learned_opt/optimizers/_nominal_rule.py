@@ -194,7 +194,7 @@ def tensor_scales(
 
 
 def damping(net: Theta, log_gradient: jax.Array) -> jax.Array:
-    """s min(0, k + log(rms(g) / rms(sqrt(v_hat)))): of a step, by how much it is shorter."""
+    """z min(0, k + log(r + 1e-4)) of `Nominal`: what is added to the logarithm of a step."""
     start, power = (jnp.exp(LOG_GAIN * net[name]) for name in ("log_start", "log_power"))
     return power * jnp.minimum(0.0, DAMPED_FROM * start + log_gradient)
 

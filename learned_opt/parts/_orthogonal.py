@@ -16,7 +16,10 @@ MUON = 5 * ((3.4445, -4.7750, 2.0315),)
 """Five times the same polynomial, as published."""
 
 FAST = ((8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613, -1.9772, 0.4526))
-"""Three polynomials that take [.01, 1] to 1 +- .27, each the best after those before."""
+"""Three polynomials that take [.01, 1] to 1 +- .27, each the best after those before.
+
+Above 1 they run away: 1.001 comes out as 3.5.
+"""
 
 RMS = 0.2
 """Of a direction: about that of m_hat / sqrt(v_hat) in the middle of a run."""
@@ -41,23 +44,27 @@ def newton_schulz(x: jax.Array) -> jax.Array:
 def equal_singular_values(x: jax.Array) -> jax.Array:
     """As `newton_schulz` in 9 products of matrices, not 15: singular values .73 to 1.27.
 
-    Three polynomials of their own coefficients, the best for singular values from a hundredth of
-    the largest on: Amsel, Persson, Musco, Gower 2025, "The Polar Express". They start from
-    X = x / (tr (x x^T)^4)^(1/8), which the first of them needs anyway, and where the largest
-    is near 1; over |x| it can be as small as 1 / sqrt(rows). Matrices no taller than wide.
+    X = x / S, S = (tr (x x^T)^4)^(1/8), which the first of three polynomials with coefficients of
+    their own needs anyway (Amsel, Persson, Musco, Gower 2025, "The Polar Express"). S is at least
+    the largest singular value and at most rows^(1/8) times it; those below S / 100 stay smaller.
+    Of (..., rows, cols) with rows <= cols.
     """
     x = x / _norm(x)  # Lest an eighth power underflows.
-    gram = x @ x.mT
-    square = gram @ gram
-    # 1 / (largest singular value)^2, at most.
-    scale = (jnp.sum(square * square, (-2, -1), keepdims=True) + 1e-24) ** -0.25
+    gram = _times(x, x.mT)
+    square = _times(gram, gram)
+    scale = (jnp.sum(square * square, (-2, -1), keepdims=True) + 1e-24) ** -0.25  # 1 / S^2
     x, gram, square = jnp.sqrt(scale) * x, scale * gram, scale * scale * square
     for i, (a, b, c) in enumerate(FAST):
         if i:
-            gram = x @ x.mT
-            square = gram @ gram
-        x = a * x + (b * gram + c * square) @ x
+            gram = _times(x, x.mT)
+            square = _times(gram, gram)
+        x = a * x + _times(b * gram + c * square, x)
     return x
+
+
+def _times(a: jax.Array, b: jax.Array) -> jax.Array:
+    # Accelerators would round factors to ten bits, and a singular value of 1 come out above it.
+    return jnp.matmul(a, b, precision="highest")
 
 
 def _norm(x: jax.Array) -> jax.Array:

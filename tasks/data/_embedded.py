@@ -41,11 +41,11 @@ def diabetes() -> Dataset:
 
 
 def iris() -> Dataset:
-    """147 different flowers, 4 measurements, 3 labels (Fisher 1936), from scikit-learn."""
+    """149 different flowers, 4 measurements, 3 labels (Fisher 1936), from scikit-learn."""
     from sklearn.datasets import load_iris
 
     x, y = load_iris(return_X_y=True)
-    # A few flowers have the same measurements: none may be in two splits.
+    # Two flowers have the same measurements, and may not be in two splits.
     _, first = np.unique(np.asarray(x), axis=0, return_index=True)
     return split_dataset("iris", np.asarray(x)[first], np.asarray(y)[first])
 

@@ -1,9 +1,9 @@
 """Byte-level language models with a linear recurrence, which runs in parallel over time.
 
-Orvieto et al. 2023, "Resurrecting recurrent neural networks for long sequences" (LRU); real, and
-gated by the input alone, as in Feng et al. 2024, "Were RNNs all we needed?" (minGRU); what leaves
-the layer is gated as in De et al. 2024, "Griffin". The scan: Blelloch 1990, "Prefix sums and their
-applications".
+Feng et al. 2024, "Were RNNs all we needed?" (minGRU): real, and gated by the input alone; what
+leaves the layer is gated too, as in De et al. 2024, "Griffin", by silu instead of gelu. Linear
+recurrent units: Orvieto et al. 2023, "Resurrecting recurrent neural networks for long sequences".
+The scan: Blelloch 1990, "Prefix sums and their applications".
 """
 
 import dataclasses

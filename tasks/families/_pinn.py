@@ -1,8 +1,8 @@
 """Physics-informed networks (Raissi, Perdikaris & Karniadakis 2019): three equations in t and x.
 
 Burgers' equation as in the paper; Allen & Cahn 1979 with the paper's start; heat, whose solution
-is known. The two others are `PINN`'s kin: they ask what an optimizer learned of fitting without
-noise, and what of Burgers.
+is known, by the same method. The two others are there because an optimizer that failed at
+Burgers' equation was to be trained, and judged, on its kin.
 """
 
 import abc

@@ -1,7 +1,9 @@
 """META_TEST_V2: for what was chosen with META_TEST_V1 in view.
 
-META_TEST_V1 was read three times. Of this suite no data were in any suite's CPU tier; denoising,
-contrastive learning, the linear recurrence and Allen and Cahn's equation were in none at all.
+META_TEST_V1 was read three times. Of this suite no data were in the CPU tier of any before;
+denoising, contrastive learning, the linear recurrence and Allen and Cahn's equation (kin to heat,
+which META_VALID_V5 and `small` have) are in no other suite. ResNet, ViT and VAE are those of
+META_TEST_V1, the convolution, the MLPs and the transformer like those that are learned from.
 """
 
 from .._spec import FamilySpec

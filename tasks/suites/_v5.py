@@ -1,7 +1,7 @@
 """META_VALID_V5: what META_VALID_V1 to V4 have little of: equations, other scales, noisy tables.
 
-Networks of META_VALID_V1 whose weights are of another scale than meta-training's, a table that
-nothing learns from, and fits to a differential equation.
+Fits to a differential equation, networks of META_VALID_V1 and V2 with weights written in another
+scale, tables of a function that nothing learns from, and small batches of photographs.
 """
 
 from .._spec import FamilySpec
@@ -11,9 +11,9 @@ from ._base import EvalTask, Suite
 from ._numbers import RELU, SILU, TANH, mlp
 
 
-def _scaled(times: float) -> tuple[Reparametrise]:
-    """The network with weights this many times as large, and the same function."""
-    return (Reparametrise((times, times)),)
+def _scaled(scale: float) -> tuple[Reparametrise]:
+    """The same function of weights divided by `scale`: a step moves it that many times as far."""
+    return (Reparametrise((scale, scale)),)
 
 
 META_VALID_V5 = Suite(
