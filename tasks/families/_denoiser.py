@@ -14,9 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, Range, log_uniform, log_uniform_int, uniform_int
-from ._layers import ACTIVATIONS
-from ._mlp import mlp
+from .._problem import Problem, Range
+from ._mlp import mlp, mlp_numbers
 
 OCTAVES = (1.0, 2.0, 4.0)
 
@@ -43,13 +42,7 @@ class Denoiser(Problem):
 
     def sample(self, key: jax.Array) -> Numbers:
         """Draw width, depth, activation and initial scale."""
-        keys = jax.random.split(key, 4)
-        return {
-            "width": log_uniform_int(keys[0], self.widths),
-            "depth": uniform_int(keys[1], self.depths),
-            "activation": uniform_int(keys[2], (0, len(ACTIVATIONS) - 1)),
-            "gain": log_uniform(keys[3], self.gains),
-        }
+        return mlp_numbers(key, self.widths, self.depths, self.gains)
 
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Haiku parameters."""

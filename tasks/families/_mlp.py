@@ -34,17 +34,22 @@ class MLP(Supervised):
 
     def sample(self, key: jax.Array) -> Numbers:
         """Draw width, depth, activation and initial scale."""
-        keys = jax.random.split(key, 4)
-        return {
-            "width": log_uniform_int(keys[0], self.widths),
-            "depth": uniform_int(keys[1], self.depths),
-            "activation": uniform_int(keys[2], (0, len(ACTIVATIONS) - 1)),
-            "gain": log_uniform(keys[3], self.gains),
-        }
+        return mlp_numbers(key, self.widths, self.depths, self.gains)
 
     def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
         """(batch, ...) to (batch, outputs)."""
         return mlp(n, x.reshape(len(x), -1), self.max_width, self.max_depth, spec.outputs)
+
+
+def mlp_numbers(key: jax.Array, widths: Range, depths: tuple[int, int], gains: Range) -> Numbers:
+    """A draw of the numbers that `MLP` names."""
+    keys = jax.random.split(key, 4)
+    return {
+        "width": log_uniform_int(keys[0], widths),
+        "depth": uniform_int(keys[1], depths),
+        "activation": uniform_int(keys[2], (0, len(ACTIVATIONS) - 1)),
+        "gain": log_uniform(keys[3], gains),
+    }
 
 
 def mlp(n: Numbers, x: jax.Array, max_width: int, max_depth: int, outputs: int) -> jax.Array:

@@ -20,13 +20,9 @@ from ..families import (
     ViT,
 )
 from ._base import EvalTask, Suite
-from ._numbers import RELU, SILU, TANH, mlp
+from ._numbers import RELU, SILU, TANH, blocks, mlp
 
 _IMAGES = "tfds:cifar10/8"
-
-
-def _blocks(activation: int) -> tuple[tuple[str, float], ...]:
-    return (("depth", 2), ("hidden", 32), ("activation", activation), ("gain", 0.7))
 
 
 META_TEST_V2 = Suite(
@@ -35,7 +31,7 @@ META_TEST_V2 = Suite(
     (
         EvalTask("cifar-8-resnet", FamilySpec(ResNet((8, 16), 1, (1, 1)), _IMAGES, 32),
                  (("activation", RELU), ("gain", 1.0)), 1000),
-        EvalTask("cifar-8-vit", FamilySpec(ViT(), _IMAGES, 32), _blocks(SILU), 1000),
+        EvalTask("cifar-8-vit", FamilySpec(ViT(), _IMAGES, 32), blocks(2, 32, SILU), 1000),
         EvalTask("cifar-8-conv", FamilySpec(Conv(), _IMAGES, 32),
                  (("width", 8), ("activation", RELU), ("gain", 1.0)), 1000),
         EvalTask("cifar-8-mlp", FamilySpec(MLP(64, 3, (24, 64), (1, 3)), _IMAGES, 64),
@@ -49,7 +45,8 @@ META_TEST_V2 = Suite(
         EvalTask("shakespeare-lru", FamilySpec(LRU(), "tfds:tiny_shakespeare/24", 16),
                  (("width", 32), ("gain", 1.0)), 1000),
         EvalTask("shakespeare-16-transformer",
-                 FamilySpec(Transformer(), "tfds:tiny_shakespeare/16", 16), _blocks(SILU), 1000),
+                 FamilySpec(Transformer(), "tfds:tiny_shakespeare/16", 16),
+                 blocks(2, 32, SILU), 1000),
         EvalTask("allen-cahn", FamilySpec(AllenCahn(), "points/2", 128),
                  (("diffusivity", 0.01), ("width", 24), ("gain", 1.0)), 2000),
         EvalTask("iris-mlp", FamilySpec(MLP(), "iris", 32), mlp(32, 2, TANH), 300),

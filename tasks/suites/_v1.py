@@ -41,7 +41,7 @@ from ..families import (
     ViT,
 )
 from ._base import EvalTask, Suite, TrainFamily
-from ._numbers import RELU, SILU, TANH, mlp
+from ._numbers import RELU, SILU, TANH, blocks, mlp
 
 _WIDE = MLP(max_width=64, max_depth=3, widths=(4, 64), depths=(1, 3), gains=(0.3, 3.0))
 _IMAGES = "digits+tfds:mnist/8"
@@ -99,10 +99,6 @@ META_TRAIN_V1 = Suite(
 )
 
 
-def _blocks(depth: int, hidden: int, activation: int) -> tuple[tuple[str, float], ...]:
-    return (("depth", depth), ("hidden", hidden), ("activation", activation), ("gain", 0.7))
-
-
 META_VALID_V1 = Suite(
     "META_VALID_V1",
     "what chooses among checkpoints and settings of meta-training",
@@ -111,13 +107,13 @@ META_VALID_V1 = Suite(
                  mlp(48, 3, RELU), 1000),
         EvalTask("digits-conv-24", FamilySpec(Conv((12, 24, 24)), "digits"),
                  (("width", 8), ("activation", SILU), ("gain", 1.0)), 500),
-        EvalTask("photos-mixer", FamilySpec(Mixer(), "photos", 32), _blocks(2, 32, SILU), 500),
+        EvalTask("photos-mixer", FamilySpec(Mixer(), "photos", 32), blocks(2, 32, SILU), 500),
         EvalTask("photos-autoencoder", FamilySpec(Autoencoder(), "photos"),
                  (("hidden", 32), ("code", 8), ("activation", TANH), ("gain", 1.0)), 1000),
         EvalTask("wine-mlp", FamilySpec(MLP(), "wine", 16), mlp(32, 2, TANH), 300),
         EvalTask("values-mlp", FamilySpec(MLP(), "teacher_values"), mlp(32, 2, SILU), 1000),
         EvalTask("stdlib-transformer", FamilySpec(Transformer(), "stdlib", 32),
-                 _blocks(2, 32, SILU), 1000),
+                 blocks(2, 32, SILU), 1000),
         EvalTask("quadratic-noisy", FamilySpec(Quadratic(), "points/20", 16),
                  (("noise", 0.1),), 500),
     ),
@@ -138,7 +134,7 @@ _META = FamilySpec(LearnedOptimizer(), "points/8", 32)
 
 _CPU_TEST = (
     EvalTask("letters-resnet", _RESNET, (("activation", RELU), ("gain", 1.0)), 1000),
-    EvalTask("letters-vit", _VIT, _blocks(2, 32, SILU), 1000),
+    EvalTask("letters-vit", _VIT, blocks(2, 32, SILU), 1000),
     EvalTask("letters-vae", _VAE,
              (("hidden", 32), ("code", 8), ("activation", SILU), ("gain", 1.0)), 1000),
     EvalTask("prose-lstm", _LSTM, (("width", 32), ("gain", 1.0)), 1000),
@@ -149,7 +145,7 @@ _CPU_TEST = (
              (("condition", 10.0), ("rate", 0.3), ("width", 8), ("gain", 1.0)), 1000),
     EvalTask("letters-mlp", _LETTERS_MLP, mlp(96, 3, RELU), 1000),
     EvalTask("letters-conv", _CONV, (("width", 8), ("activation", SILU), ("gain", 1.0)), 1000),
-    EvalTask("prose-transformer", _PROSE, _blocks(2, 32, RELU), 1000),
+    EvalTask("prose-transformer", _PROSE, blocks(2, 32, RELU), 1000),
     EvalTask("breast-cancer-mlp", _CANCER, mlp(32, 2, RELU), 300),
     EvalTask("diabetes-mlp", _DIABETES, mlp(32, 2, TANH), 300),
 )  # fmt: skip
@@ -160,13 +156,13 @@ _GPU_TEST = (
     EvalTask("cifar10-resnet-1m", FamilySpec(ResNet((32, 64, 128), 3, (3, 3)),
              "tfds:cifar10/32c", 128), (("activation", RELU), ("gain", 1.0)), 10_000, "gpu"),
     EvalTask("cifar10-vit", FamilySpec(ViT(384, 6, 1536, (6, 6), (1536, 1536), patch=4, heads=6),
-             "tfds:cifar10/32c", 128), _blocks(6, 1536, SILU), 10_000, "gpu"),
+             "tfds:cifar10/32c", 128), blocks(6, 1536, SILU), 10_000, "gpu"),
     EvalTask("shakespeare-transformer", FamilySpec(
              Transformer(256, 4, 1024, (4, 4), (1024, 1024), heads=8),
-             "tfds:tiny_shakespeare/128", 64), _blocks(4, 1024, SILU), 5_000, "gpu"),
+             "tfds:tiny_shakespeare/128", 64), blocks(4, 1024, SILU), 5_000, "gpu"),
     EvalTask("lm1b-transformer", FamilySpec(
              Transformer(768, 12, 3072, (12, 12), (3072, 3072), heads=12),
-             "tfds:lm1b/256", 64), _blocks(12, 3072, SILU), 20_000, "gpu"),
+             "tfds:lm1b/256", 64), blocks(12, 3072, SILU), 20_000, "gpu"),
 )  # fmt: skip
 
 META_TEST_V1 = Suite(

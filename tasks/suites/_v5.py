@@ -8,7 +8,7 @@ from .._spec import FamilySpec
 from ..augmentations import FewExamples, Reparametrise
 from ..families import GRU, MLP, Autoencoder, Heat, Mixer
 from ._base import EvalTask, Suite
-from ._numbers import RELU, SILU, TANH, mlp
+from ._numbers import RELU, SILU, TANH, blocks, mlp
 
 
 def _scaled(scale: float) -> tuple[Reparametrise]:
@@ -30,7 +30,7 @@ META_VALID_V5 = Suite(
         EvalTask("friedman-mlp-table", FamilySpec(MLP(), "friedman", 64, (FewExamples((1, 1)),)),
                  mlp(32, 2, RELU), 500),
         EvalTask("photos-mixer-large", FamilySpec(Mixer(), "photos", 32, _scaled(4.0)),
-                 (("depth", 2), ("hidden", 32), ("activation", SILU), ("gain", 0.7)), 500),
+                 blocks(2, 32, SILU), 500),
         EvalTask("photos-autoencoder-small", FamilySpec(Autoencoder(), "photos", 64, _scaled(0.3)),
                  (("hidden", 32), ("code", 8), ("activation", TANH), ("gain", 1.0)), 1000),
         EvalTask("stdlib-gru-large", FamilySpec(GRU(), "stdlib/16", 16, _scaled(3.0)),
