@@ -62,7 +62,8 @@ def untrained(**options: Any) -> MakeTx:
 
 def cosine(make: Any) -> MakeTx:
     """An optax optimizer under a cosine schedule, without decay."""
-    return lambda hyper, num_steps: make(optax.cosine_decay_schedule(hyper.lr, num_steps))
+    # STEPS: optax wants its decay's length as an int.
+    return lambda hyper, num_steps: make(optax.cosine_decay_schedule(hyper.lr, STEPS))
 
 
 def main() -> None:
