@@ -75,6 +75,17 @@ def test_suites_share_what_they_say_they_share():
         assert 2 * len(new) >= len(test), (name, tier, new)
 
 
+def test_meta_test_v2_is_as_new_as_it_says():
+    """No data of any other CPU tier, and four problems that are in no other suite."""
+    test = load_suite("META_TEST_V2")
+    others = [entry for name in SUITES if name != "META_TEST_V2" for entry in entries(name)]
+    data = {d for entry in others if getattr(entry, "tier", "cpu") == "cpu"
+            for d in entry.spec.datasets}  # fmt: skip
+    assert all(not set(task.datasets) & data for task in test)
+    new = {task.network for task in test} - {entry.spec.problem.name for entry in others}
+    assert new == {"denoiser", "contrastive", "lru", "allen_cahn"}
+
+
 def test_meta_training_uses_every_augmentation():
     used = {type(a) for entry in entries("META_TRAIN_V1") for a in entry.spec.augmentations}
     assert used == set(AUGMENTATIONS)
