@@ -42,7 +42,7 @@ def final_loss(make: MakeTx, lr: float = 1.0) -> float:
 
 def show(name: str, make: MakeTx, lr: float = 1.0) -> None:
     """Print a name and the final loss."""
-    print(f"{name:44}{final_loss(make, lr):.1e}", flush=True)
+    print(f"{name:48}{final_loss(make, lr):.1e}", flush=True)
 
 
 def with_decay(artifact: learned_opt.Artifact, times: float) -> MakeTx:
