@@ -79,10 +79,11 @@ def readable(task):
     """Whether this machine and this interpreter have the data of the shipped runs."""
     name = task.spec.data
     try:
-        return data_fingerprint(name) == TEXTS.get(name, data_fingerprint(name))
+        found = data_fingerprint(name)
     except ValueError:  # a set of tensorflow-datasets that is not prepared
         assert name.startswith("tfds:")
         return False
+    return found == TEXTS.get(name, found)
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.npz")), ids=lambda path: path.stem)
@@ -115,11 +116,10 @@ def test_the_shipped_runs_are_complete_and_current(monkeypatch, tmp_path, path):
 @jax.numpy_dtype_promotion("standard")  # optax's own code divides floats by integers
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.npz")), ids=lambda path: path.stem)
 def test_a_sample_of_the_shipped_runs_is_what_running_them_gives(path):
-    """Four of six short ones, to 5 %: other machines round otherwise, and training amplifies it.
+    """Two short ones, to 5 %: other machines round otherwise, and training amplifies it.
 
-    One in fifteen runs of AdamW on iris, made by another release of jax on another machine, was
-    further off, all at the largest learning rate; the median by less than 1e-6. A row of other data
-    than this machine's, such as texts of another Python, is passed over.
+    At settings that tuning chose: at the largest learning rates training is chaotic. A row of other
+    data than this machine's, such as texts of another Python, is passed over.
     """
     suite, tier = path.stem.rsplit("-", 1)
     tasks = [cell.task for cell in grid()] if suite == GRID else load_suite(suite, tier)
@@ -130,18 +130,10 @@ def test_a_sample_of_the_shipped_runs_is_what_running_them_gives(path):
         row
         for row in unpack(path)
         if row["horizon"] == horizon
+        and row["stage"] == ("tune" if suite == GRID else "report")  # The grid has no others.
         and row["task"] in names
         and row["valid_loss"] is not None
         and row["key"] == run_key(known[row["optimizer"]], trial_of(row, tasks), row["stage"])
     ]
     assert some
-
-    def agrees(row):
-        try:
-            check([row], tasks, 5e-2)
-        except AssertionError:
-            return False
-        return True
-
-    chosen = np.random.default_rng().choice(some, 6, replace=False)
-    assert sum(map(agrees, chosen)) >= 4
+    check(np.random.default_rng().choice(some, 2, replace=False), tasks, 5e-2)

@@ -13,12 +13,12 @@ from typing import ClassVar
 import jax
 
 from .._base import Numbers, Spec
-from .._problem import Range, Supervised, log_uniform, log_uniform_int
 from ._layers import Dense
+from ._recurrent import ByteModel
 
 
 @dataclasses.dataclass(frozen=True)
-class LRU(Supervised):
+class LRU(ByteModel):
     """Embedding e_t, h_t = a_t h_{t-1} + (1 - a_t) z_t, linear head of h_t silu(g_t).
 
     a_t = sigmoid(A e_t + a + 1), which starts near 0.73; z_t and g_t are linear in e_t as well. At
@@ -29,19 +29,6 @@ class LRU(Supervised):
 
     name: ClassVar[str] = "lru"
     source: ClassVar[str] = "Orvieto et al. 2023; Feng et al. 2024; De et al. 2024"
-    kinds: ClassVar[tuple[str, ...]] = ("text",)
-    embedding: int = 16
-    max_width: int = 32
-    widths: Range = (16, 32)
-    gains: Range = (0.5, 2.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw width and initial scale."""
-        keys = jax.random.split(key)
-        return {
-            "width": log_uniform_int(keys[0], self.widths),
-            "gain": log_uniform(keys[1], self.gains),
-        }
 
     def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
         """Bytes (batch, length) to logits (batch, length, outputs)."""

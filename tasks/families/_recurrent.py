@@ -19,14 +19,12 @@ from ._layers import Dense, on
 
 
 @dataclasses.dataclass(frozen=True)
-class GRU(Supervised):
-    """Embedding, one GRU layer of at most `max_width` units, linear head.
+class ByteModel(Supervised):
+    """Base: embedding, one recurrent layer of at most `max_width` units, linear head.
 
     Numbers: `width`, units that are on; `gain`, the initial scale of embedding and head.
     """
 
-    name: ClassVar[str] = "gru"
-    source: ClassVar[str] = "Chung et al. 2014"
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     embedding: int = 16
     max_width: int = 32
@@ -40,6 +38,17 @@ class GRU(Supervised):
             "width": log_uniform_int(keys[0], self.widths),
             "gain": log_uniform(keys[1], self.gains),
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class GRU(ByteModel):
+    """Embedding, one GRU layer of at most `max_width` units, linear head.
+
+    Numbers: `width`, units that are on; `gain`, the initial scale of embedding and head.
+    """
+
+    name: ClassVar[str] = "gru"
+    source: ClassVar[str] = "Chung et al. 2014"
 
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Haiku parameters; no weight of the cell into or out of a unit that is off."""
