@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,9 @@ from ._run import Trial
 RUN_VERSION = 2
 """Part of every key. A change of what a run is, such as its evaluation steps or its random keys,
 makes a new number and new runs."""
+
+SIBLING = re.compile(r"^ *from \.(\w*) import (\w+)", re.MULTILINE)
+"""An import from a module's own folder: from .source import name, from . import name."""
 
 COLUMNS = {"wd": "weight_decay"}
 """Hyper-parameters that rows call by another name."""
@@ -45,8 +49,25 @@ def baseline_identity(baseline: Baseline) -> Identity:
 
 def artifact_identity(artifact: Artifact) -> Identity:
     """A learned optimizer is the content of its file, and the sources that make it a rule."""
-    facts = {"artifact": artifact.sha256, "source": source_hash(Path(learned_opt.__file__).parent)}
+    sources = rule_sources(Path(inspect.getfile(type(artifact.optimizer))))
+    facts = {"artifact": artifact.sha256, "source": source_hash(*sources)}
     return Identity(artifact.card.get("name", "learned"), facts)
+
+
+def rule_sources(module: Path) -> list[Path]:
+    """`module`, what it imports from its own folder, and all of learned_opt but other rules.
+
+    So a change of one rule leaves the runs of the others what they are.
+    """
+    reached, left = set(), [module.resolve()]
+    while left:
+        path = left.pop()
+        if path not in reached and path.is_file():
+            reached.add(path)
+            found = SIBLING.findall(path.read_text(encoding="utf-8"))
+            left += [path.with_name(f"{source or name}.py") for source, name in found]
+    room = Path(learned_opt.__file__).resolve().parent
+    return sorted(reached | set(room.rglob("*.py")) - set((room / "optimizers").glob("*.py")))
 
 
 @functools.cache

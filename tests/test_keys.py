@@ -26,6 +26,7 @@ from eval._keys import (
     baseline_identity,
     factory_identity,
     fingerprint,
+    rule_sources,
     run_key,
     source_hash,
 )
@@ -35,6 +36,7 @@ from tasks.augmentations import LossScale
 from tasks.families import MLP
 
 replace = dataclasses.replace
+OPTIMIZERS = Path(learned_opt.__file__).resolve().parent / "optimizers"
 OTHER = replace(TASK, name="other", spec=replace(SPEC, data="breast_cancer"))
 
 
@@ -201,7 +203,7 @@ def test_identities():
     optimizer = Nominal()
     thetas = [optimizer.init(jax.random.key(seed)) for seed in (0, 1)]
     first, second = (Artifact(optimizer, theta, {"name": "mine"}) for theta in thetas)
-    source = source_hash(Path(learned_opt.__file__).parent)
+    source = source_hash(*rule_sources(OPTIMIZERS / "_nominal.py"))
     facts = {"artifact": first.sha256, "source": source}
     assert artifact_identity(first) == Identity("mine", facts)
     assert artifact_identity(second).facts != artifact_identity(first).facts
@@ -210,14 +212,14 @@ def test_identities():
 def test_changed_code_of_a_learned_optimizer_makes_its_runs_anew(tmp_path, monkeypatch):
     """One character of any of its files, or a file more; not line ends, nor other files."""
     room = tmp_path / "learned_opt"
-    shutil.copytree(Path(learned_opt.__file__).parent, room)
+    shutil.copytree(OPTIMIZERS.parent, room)
 
     def found():
         source_hash.cache_clear()
         return source_hash(room)
 
     before = found()
-    assert before == source_hash(Path(learned_opt.__file__).parent)
+    assert before == source_hash(OPTIMIZERS.parent)
     path = room / "optimizers" / "_nominal_rule.py"
     text = path.read_text()
     path.write_bytes(text.replace("\n", "\r\n").encode())
@@ -234,6 +236,17 @@ def test_changed_code_of_a_learned_optimizer_makes_its_runs_anew(tmp_path, monke
     old = artifact_identity(artifact)
     monkeypatch.setattr(eval._keys, "source_hash", lambda *paths: "changed")
     assert key(identity=artifact_identity(artifact)) != key(identity=old)
+
+
+def test_sources_of_a_rule_are_its_own_and_what_all_rules_share():
+    """Its modules by import, those inside functions too; of other rules' modules none."""
+    nominal, celo = (rule_sources(OPTIMIZERS / name) for name in ("_nominal.py", "_celo.py"))
+    names = lambda paths: {p.name for p in paths if p.parent == OPTIMIZERS}  # noqa: E731
+    assert names(nominal) == {"_nominal.py", "_nominal_rule.py", "_nominal_kernel.py"}
+    assert names(celo) == {"_celo.py"}
+    everywhere = set(OPTIMIZERS.parent.rglob("*.py")) - set(OPTIMIZERS.glob("*.py"))
+    assert OPTIMIZERS.parent / "parts" / "_orthogonal.py" in everywhere
+    assert everywhere < set(nominal) and everywhere < set(celo)
 
 
 def test_a_factory_is_its_function_and_the_source_of_its_file(tmp_path):
