@@ -22,7 +22,7 @@ def reference(config, theta, params, grads, total):
     m = {k: [np.zeros(x.shape)] * 3 for k, x in p.items()}
     v = {k: np.zeros(x.shape) for k, x in p.items()}
     row, col = dict.fromkeys(p, 0.0), dict.fromkeys(p, 0.0)
-    felt, level = {k: np.zeros(3) for k in p}, dict.fromkeys(p, 0.0)
+    felt = {k: np.zeros(3) for k in p}
     bits = jnp.bfloat16 if config.momenta == "bfloat16" else np.float64
     decays, path = (0.5, 0.9, 0.99), []
 
@@ -117,12 +117,7 @@ def reference(config, theta, params, grads, total):
                 start, strength = (
                     np.exp(3 * theta["damping"][k]) for k in ("log_start", "log_power")
                 )
-                level[name] += 2 / (t + 2) * (np.mean(g**2) - level[name])
-                ratio = rms(g) / np.sqrt(level[name])
-                control[0] += strength * min(0.0, 4 * start + np.log(ratio + 1e-4))
-            if config.bounded:
-                power = 6 * np.exp(3 * theta["log_bound"])
-                control[1] += np.clip(power * np.log(rms(w) * np.sqrt(fan_in)), -5, 5)
+                control[0] += strength * min(0.0, 4 * start + stats[4])
             control = np.exp(control)
             decay = config.weight_decay * np.exp(3 * theta["log_decay"])
             if config.fading:
