@@ -246,7 +246,8 @@ def test_sources_of_a_rule_are_its_own_and_what_all_rules_share():
     assert names(celo) == {"_celo.py"}
     everywhere = set(OPTIMIZERS.parent.rglob("*.py")) - set(OPTIMIZERS.glob("*.py"))
     assert OPTIMIZERS.parent / "parts" / "_orthogonal.py" in everywhere
-    assert everywhere < set(nominal) and everywhere < set(celo)
+    assert everywhere < set(nominal)
+    assert everywhere < set(celo)
 
 
 def test_a_factory_is_its_function_and_the_source_of_its_file(tmp_path):

@@ -1,5 +1,6 @@
-"""The example in docs is what the code of today makes of the data inside it."""
+"""The reports in docs are what the code of today makes of the data inside them."""
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -12,33 +13,37 @@ from eval.report._draw import STYLE, alone
 from eval.report._forest import headline
 
 ROOT = Path(__file__).parent.parent
-EXAMPLE = ROOT / "docs" / "example"
+FOLDERS = [ROOT / "docs" / "example", ROOT / "docs" / "reports" / "META_TEST_V1"]
 
 
-@pytest.fixture(scope="module")
-def report():
-    page = (EXAMPLE / "report.html").read_text()
+@functools.cache
+def report_of(folder):
+    page = (folder / "report.html").read_text()
     (data,) = re.findall(r'id="report">(.*?)</script>', page, re.S)
     return json.loads(data)
 
 
-def test_the_markdown_is_made_of_the_data_of_the_page(report):
-    assert (EXAMPLE / "report.md").read_bytes() == to_markdown(report).encode()
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_markdown_is_made_of_the_data_of_the_page(folder):
+    assert (folder / "report.md").read_bytes() == to_markdown(report_of(folder)).encode()
 
 
-def test_the_figure_is_made_of_the_data_of_the_page(report):
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_figure_is_made_of_the_data_of_the_page(folder):
     with matplotlib.rc_context(STYLE):
-        drawn = alone(headline(report)["loss"])
-    assert (EXAMPLE / "report.svg").read_bytes() == drawn.encode()
+        drawn = alone(headline(report_of(folder))["loss"])
+    assert (folder / "report.svg").read_bytes() == drawn.encode()
 
 
-def test_the_sentence_is_made_of_the_data_of_the_page(report):
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_sentence_is_made_of_the_data_of_the_page(folder):
     from eval._sentence import sentence
 
-    assert report["sentence"] == sentence(report)
+    assert report_of(folder)["sentence"] == sentence(report_of(folder))
 
 
-def test_the_readme_quotes_the_sentence(report):
+def test_the_readme_quotes_the_sentence():
+    report = report_of(FOLDERS[0])
     readme = (ROOT / "README.md").read_text()
     _, after = readme.split("[page](docs/example/report.html)")
     quote = re.search(r"(?:^> .*\n)+", after, re.M)[0]
