@@ -1,10 +1,10 @@
 """What a run depends on, as one hash: equal keys, equal runs."""
 
+import ast
 import dataclasses
 import functools
 import hashlib
 import inspect
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,9 +23,6 @@ from ._run import Trial
 RUN_VERSION = 2
 """Part of every key. A change of what a run is, such as its evaluation steps or its random keys,
 makes a new number and new runs."""
-
-SIBLING = re.compile(r"^ *from \.(\w*) import (\w+)", re.MULTILINE)
-"""An import from a module's own folder: from .source import name, from . import name."""
 
 COLUMNS = {"wd": "weight_decay"}
 """Hyper-parameters that rows call by another name."""
@@ -64,8 +61,10 @@ def rule_sources(module: Path) -> list[Path]:
         path = left.pop()
         if path not in reached and path.is_file():
             reached.add(path)
-            found = SIBLING.findall(path.read_text(encoding="utf-8"))
-            left += [path.with_name(f"{source or name}.py") for source, name in found]
+            for node in ast.walk(ast.parse(path.read_bytes())):
+                if isinstance(node, ast.ImportFrom) and node.level == 1:
+                    names = [node.module] if node.module else [name.name for name in node.names]
+                    left += [path.with_name(f"{name}.py") for name in names]
     room = Path(learned_opt.__file__).resolve().parent
     return sorted(reached | set(room.rglob("*.py")) - set((room / "optimizers").glob("*.py")))
 

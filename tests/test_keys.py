@@ -250,6 +250,22 @@ def test_sources_of_a_rule_are_its_own_and_what_all_rules_share():
     assert everywhere < set(celo)
 
 
+def test_sources_of_a_rule_of_ones_own_are_found_beside_it(tmp_path):
+    """Several names in one import, imports in functions and in circles; no words in strings."""
+    sources = {
+        "rule": "from . import one, two\nwords = '''\nfrom .six import x\n'''\n",
+        "one": "def f():\n    from .three import (\n        x,\n    )\n",
+        "two": "from .rule import y\nimport json\n",
+        "three": "from ..parts import z\n",
+        "six": "",
+    }
+    for name, text in sources.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    found = rule_sources(tmp_path / "rule.py")
+    here = [p.stem for p in found if p.parent == tmp_path.resolve()]
+    assert here == ["one", "rule", "three", "two"]
+
+
 def test_a_factory_is_its_function_and_the_source_of_its_file(tmp_path):
     def load(text):
         path = tmp_path / "mine.py"
