@@ -22,7 +22,7 @@ def reference(config, theta, params, grads, total):
     m = {k: [np.zeros(x.shape)] * 3 for k, x in p.items()}
     v = {k: np.zeros(x.shape) for k, x in p.items()}
     row, col = dict.fromkeys(p, 0.0), dict.fromkeys(p, 0.0)
-    felt = {k: np.zeros(3) for k in p}
+    felt, level = {k: np.zeros(3) for k in p}, dict.fromkeys(p, 0.0)
     bits = jnp.bfloat16 if config.momenta == "bfloat16" else np.float64
     decays, path = (0.5, 0.9, 0.99), []
 
@@ -113,11 +113,20 @@ def reference(config, theta, params, grads, total):
                 shift = np.clip(shift + control[2] / (t + 10), -5, 5)
                 felt[name] = np.array([fast, slow, shift])
                 control[0] += shift
+            held = 0.0
             if config.damped:
-                start, strength = (
-                    np.exp(3 * theta["damping"][k]) for k in ("log_start", "log_power")
+                start, strength, kept = (
+                    np.exp(3 * theta["damping"][k]) for k in ("log_start", "log_power", "log_kept")
                 )
-                control[0] += strength * min(0.0, 4 * start + stats[4])
+                level[name] += 2 / (t + 2) * (np.mean(g**2) - level[name])
+                ratio = rms(g) / np.sqrt(level[name])
+                factor = min(1.0, np.exp(2.5 * start) * (ratio + 1e-4)) ** strength
+                control[0] += np.log(factor)
+                held -= kept * np.log(factor)
+            if config.bounded:
+                power = 6 * np.exp(3 * theta["log_bound"])
+                held += power * np.log(rms(w) * np.sqrt(fan_in))
+            control[1] += np.clip(held, -5, 5)
             control = np.exp(control)
             decay = config.weight_decay * np.exp(3 * theta["log_decay"])
             if config.fading:

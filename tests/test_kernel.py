@@ -95,10 +95,10 @@ def test_kernels_agree_with_xla_over_5_steps(momenta, names, error):
     (steps, state, params), (steps_by_loops, loops, wanted) = (
         descend(tx, params) for tx in (kernels, loops)
     )
-    bare = lambda s: s._replace(inner=s.inner._replace(feedback=()))  # noqa: E731
+    bare = lambda s: s._replace(inner=s.inner._replace(memory=()))  # noqa: E731
     assert_close((steps, bare(state), params), (steps_by_loops, bare(loops), wanted), error)
     # Cosines, hence of unit scale.
-    for got, want in zip(*(jax.tree.leaves(x.inner.feedback) for x in (state, loops)), strict=True):
+    for got, want in zip(*(jax.tree.leaves(x.inner.memory) for x in (state, loops)), strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=error)
 
 

@@ -94,15 +94,19 @@ def test_a_horizon_is_needed():
         (0, {"fading": True}),
         (0, {"damped": True}),
         (10**9, {"orthogonal": True, "feedback": True, "damped": True}),
+        (10**9, {"orthogonal": True, "damped": True, "bounded": True, "weight_decay": 1e-3}),
+        (0, {"bounded": True, "weight_decay": 1e-3, "learning_rate": 3e-2}),
     ],
 )
 def test_agrees_with_float64_reference_over_20_steps(monkeypatch, pack_below, options):
     """Relative error under 1e-5 of the parameters, 2e-5 of the way they went; packed or not."""
     monkeypatch.setattr(_pack, "PACK_BELOW", pack_below)
     # Orthogonal steps are of a root mean square of 0.2: as long a way, so as much of rounding.
-    optimizer = Nominal(learning_rate=5e-2 if "orthogonal" in options else 1e-2, **options)
+    rate = 5e-2 if "orthogonal" in options else 1e-2
+    optimizer = Nominal(**({"learning_rate": rate} | options))
     theta = trained_theta(optimizer)
     params, grads = tree(0), [tree(i + 1, 0.1) for i in range(STEPS)]
+    params["scalar"] = jnp.asarray(6.0)  # The logarithm of its size has no bound near zero.
     got = descend(negated(optimizer.transform(theta, num_steps=STEPS)), params, grads)[-1]
     want = reference(optimizer, theta, params, grads, STEPS)[-1]
     for name in SHAPES:
@@ -135,7 +139,7 @@ def test_feedback_tells_steps_that_overshoot_from_steps_that_could_be_longer():
         for _ in range(30):
             _, state = jax.jit(tx.update)(p, state, p)
             p = jax.tree.map(lambda x, rate=rate: x - rate * x, p)
-        found[rate] = [float(x[0]) for x in state.inner.feedback[0]]
+        found[rate] = [float(x[0]) for x in state.inner.memory[0].feedback]
     # Before the first gradient there is nothing to compare it with.
     np.testing.assert_allclose(found[0.01][0], 1 - 0.8**29, rtol=1e-4)
     np.testing.assert_allclose(found[2.0][:2], [-(1 - 0.8**29), -(1 - 0.98**29)], rtol=1e-4)
@@ -163,21 +167,63 @@ def test_orthogonal_steps_have_a_size_of_their_own():
             assert 0.7 < size / (0.2 * optimizer.learning_rate) < 1.3
 
 
-def test_damped_steps_shrink_where_gradients_have_vanished():
-    """After a gradient of ones one of r: by min(1, e^4 (r / rms(sqrt(v)) + 1e-4))."""
-    rule = {"orthogonal": True, "hidden": 0, "controller_hidden": 0, "weight_decay": 0.0}
-    plain, damped = Nominal(**rule), Nominal(**rule, damped=True)
-    params = {"w": jnp.ones((4, 3))}
+ORTHOGONAL = {"orthogonal": True, "hidden": 0, "controller_hidden": 0}
+
+
+def test_damped_steps_shrink_and_decay_grows_where_gradients_have_vanished():
+    """After ten gradients of ones one of r: by D = min(1, e^2.5 (r / sqrt(level) + 1e-4)); 1 / D."""
+    rule = ORTHOGONAL | {"learning_rate": 0.1, "warmup": 0.0}
+    params = {"w": jnp.full((4, 3), 2.0)}
     for r in (0.1, 1e-3):
-        ratio = r / np.sqrt((0.999 + r**2) / 1.999)
+        ratio = r / np.sqrt((10 + 2 * r**2) / 12)
         steps = []
-        for optimizer in (plain, damped):
+        for decay, is_damped in ((0.0, False), (0.0, True), (0.02, True)):
+            optimizer = Nominal(**rule, weight_decay=decay, damped=is_damped)
             tx = optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=100)
-            _, state = tx.update(params, tx.init(params), params)
-            small = jax.tree.map(lambda x, r=r: r * x, params)
+            ones = jax.tree.map(jnp.ones_like, params)
+            state = tx.init(params)
+            for _ in range(10):
+                _, state = tx.update(ones, state, params)
+            small = jax.tree.map(lambda x, r=r: r * x, ones)
             steps.append(np.asarray(tx.update(small, state, params)[0]["w"]))
-        assert (ratio > np.exp(-4)) == (r == 0.1)
-        np.testing.assert_allclose(steps[1] / steps[0], min(1, np.exp(4) * (ratio + 1e-4)), 1e-4)
+        factor = min(1, np.exp(2.5) * (ratio + 1e-4))
+        assert (factor == 1) == (r == 0.1)
+        np.testing.assert_allclose(steps[1] / steps[0], factor, 1e-4)
+        step_size = float(optimizer.schedule(optimizer.init(jax.random.key(0)), num_steps=100)(10))
+        np.testing.assert_allclose(steps[2] - steps[1], step_size * 0.02 / factor * 2.0, 1e-4)
+
+
+def test_damping_forgets_how_large_gradients_were_at_first():
+    """One of 1,000 before steps of 1: its share of the level at step t is 2 / ((t + 1) (t + 2))."""
+    optimizer = Nominal(**ORTHOGONAL, damped=True)
+    tx = optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=1000)
+    params = {"w": jnp.ones((4, 3))}
+
+    def step(state, size):
+        _, state = tx.update(jax.tree.map(lambda x: size * x, params), state, params)
+        return state, state.inner.memory[0].level[0]
+
+    sizes = jnp.ones(200).at[0].set(1000.0)
+    _, levels = jax.lax.scan(step, tx.init(params), sizes)
+    t = np.arange(200.0)
+    share = 2 / ((t + 1) * (t + 2))
+    np.testing.assert_allclose(levels, 1 + (1e6 - 1) * share, rtol=1e-4)
+
+
+def test_bounded_decay_finds_weights_that_are_out_of_scale():
+    """Of matrices with rms c / sqrt(fan in), no gradient: each loses a w c^6, at most e^5 a w."""
+    rule = ORTHOGONAL | {"learning_rate": 0.1, "weight_decay": 0.01, "warmup": 0.0}
+    optimizer = Nominal(**rule, bounded=True)
+    scales = {"in scale": 1.0, "above": 2.0, "below": 0.5, "far above": 100.0}
+    rng = np.random.default_rng(0)
+    params = {k: jnp.asarray(c / 4 * rng.choice([-1.0, 1.0], (16, 5))) for k, c in scales.items()}
+    params = jax.tree.map(lambda x: x.astype(jnp.float32), params)
+    tx = optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=10)
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = tx.update(nothing, tx.init(params), params)
+    for name, c in scales.items():
+        want = 0.1 * 0.01 * np.clip(c**6.0, np.exp(-5), np.exp(5))
+        np.testing.assert_allclose(updates[name] / params[name], want, rtol=1e-4)
 
 
 def test_the_lean_variant_keeps_half_the_momenta_and_no_second_moment():

@@ -29,21 +29,18 @@ from ._nominal_rule import (
     NUM_STATISTICS,
     NUM_TIMES,
     Clock,
-    Feedback,
+    Memory,
 )
 
 ADAM = 2  # index of m_hat_{0.9} / sqrt(v_hat) among the directions
 
 
 class NominalState(NamedTuple):
-    """`steps`: taken so far (int32 scalar); `accumulators`, `feedback`: one a pack.
-
-    Without feedback there are Nones.
-    """
+    """`steps`: taken so far (int32 scalar); `accumulators`, `memory`: one a pack, `Memory`."""
 
     steps: jax.Array
     accumulators: tuple[Accumulators, ...]
-    feedback: tuple[Any, ...]
+    memory: tuple[Any, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Nominal:
     a: warm-up then power decay from `learning_rate`; w: `weight_decay`; gate_k = b_k +
     MLP_k(features) per element; (c_1, c_2): a controller per tensor. At initialisation the gates
     are one for m_.9 / sqrt(v) and zero elsewhere, and c = 0: exactly AdamW, unless `orthogonal`,
-    `fading` or `damped`.
+    `fading`, `damped` or `bounded`.
 
     The features that the networks see are even in (p, g), so the rule commutes with a flip of
     sign of any coordinate (with `orthogonal`, of any row or column of a matrix), and unchanged
@@ -83,10 +80,15 @@ class Nominal:
         steps, then falls as the root of the time, at initialisation; `warmup` has no effect.
       fading: w becomes w (a / peak)^q with a learned power q, 1 at initialisation: small while the
         step size warms up, and at the end, where decay would hold a fit away from its optimum.
-      damped: exp(c_1) of every tensor is multiplied by min(1, e^k (r + 1e-4))^z, r = rms(g) /
-        rms(sqrt(v)), with learned k, 4 at initialisation, and z, 1. Where gradients have all but
-        vanished, as on a table that is known by heart, Adam's steps shrink with them; those of
-        equal singular values would not.
+      damped: exp(c_1) of every tensor is multiplied by D = min(1, e^k (r + 1e-4))^z and w by D^-u,
+        r^2 the mean of its g^2 over a level of what it was before, l_t = l_(t-1) + 2 / (t + 2)
+        (mean g^2 - l_(t-1)), with learned k, 2.5 at initialisation, z, 1, and u, 1. Where gradients
+        have all but vanished, as on a table that is known by heart, Adam's steps shrink with them;
+        those of equal singular values would not, and what is known by heart wants decay. The
+        level forgets a first part of the run in which gradients were large because weights were.
+      bounded: w is multiplied by (rms(p) sqrt(fan in))^y, with a learned power y, 6 at
+        initialisation: weights far out of scale are brought back into it, and those within it are
+        all but left alone. This times D^-u is at most e^5 and at least e^-5.
 
     Example:
       >>> import jax, learned_opt
@@ -109,6 +111,7 @@ class Nominal:
     horizon_free: bool = added(False)
     fading: bool = added(False)
     damped: bool = added(False)
+    bounded: bool = added(False)
 
     def init(self, key: jax.Array) -> Theta:
         """Random first layers, zero last layers: what the networks add is nothing."""
@@ -128,7 +131,10 @@ class Nominal:
         if self.fading:
             theta["log_fade"] = jnp.zeros(())
         if self.damped:
-            theta["damping"] = {"log_start": jnp.zeros(()), "log_power": jnp.zeros(())}
+            scalars = ("log_start", "log_power", "log_kept")
+            theta["damping"] = {name: jnp.zeros(()) for name in scalars}
+        if self.bounded:
+            theta["log_bound"] = jnp.zeros(())
         if h:
             theta["gate"] = {
                 "w1": _glorot(key_gate, NUM_FEATURES + NUM_TIMES, h),
@@ -185,10 +191,10 @@ class Nominal:
                 init_accumulators(pack, [leaves[i] for i in pack.indices], dtype, self.factored)
                 for pack in packs
             ]
-            feedback = tuple(
-                Feedback.zeros(len(pack.shapes)) if self.feedback else None for pack in packs
+            memory = tuple(
+                Memory.zeros(len(pack.shapes), self.feedback, self.damped) for pack in packs
             )
-            return NominalState(jnp.zeros((), jnp.int32), tuple(accumulators), feedback)
+            return NominalState(jnp.zeros((), jnp.int32), tuple(accumulators), memory)
 
         def update(
             updates: optax.Updates,
@@ -209,19 +215,19 @@ class Nominal:
                 times=_times(t, total),
                 step_size=now,
                 decay=self._decay(theta, now),
-                felt=_nominal_rule.common_feedback(state.feedback),
+                felt=_nominal_rule.common_feedback(state.memory),
             )
-            steps, accumulators, feedback = list(grads), [], []
+            steps, accumulators, memory = list(grads), [], []
             packs = pack_leaves([g.shape for g in grads])
-            for pack, acc, felt in zip(packs, state.accumulators, state.feedback, strict=True):
+            for pack, acc, kept in zip(packs, state.accumulators, state.memory, strict=True):
                 of_pack = ([tree[i] for i in pack.indices] for tree in (grads, weights))
-                parts, acc, felt = update_pack(pack, theta, clock, *of_pack, acc, felt, accepted)
+                parts, acc, kept = update_pack(pack, theta, clock, *of_pack, acc, kept, accepted)
                 for i, part in zip(pack.indices, parts, strict=True):
                     steps[i] = part
                 accumulators.append(acc)
-                feedback.append(felt)
+                memory.append(kept)
             return treedef.unflatten(steps), NominalState(
-                state.steps + jnp.where(accepted, 1, 0), tuple(accumulators), tuple(feedback)
+                state.steps + jnp.where(accepted, 1, 0), tuple(accumulators), tuple(memory)
             )
 
         guarded = optax.GradientTransformationExtraArgs(init, update)

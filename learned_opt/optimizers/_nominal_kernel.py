@@ -31,7 +31,7 @@ from ..parts._accumulators import (
 from ..parts._blocks import PLATFORMS, Blocks, in_a_row
 from ..parts._pack import Pack
 from . import _nominal_rule as rule
-from ._nominal_rule import Clock, Feedback, Scales
+from ._nominal_rule import Clock, Memory, Scales
 
 
 def update_pack(
@@ -42,9 +42,9 @@ def update_pack(
     grads: Sequence[jax.Array],
     params: Sequence[jax.Array],
     acc: Accumulators,
-    feedback: Feedback | None,
+    memory: Memory,
     accepted: Any,
-) -> tuple[list[jax.Array], Accumulators, Feedback | None]:
+) -> tuple[list[jax.Array], Accumulators, Memory]:
     """As `_nominal_rule.update_pack`, by kernels on `platforms` where the pack has any.
 
     Derivatives are those of XLA's path.
@@ -59,7 +59,7 @@ def update_pack(
 
     update.defjvp(lambda primals, tangents: jax.jvp(by_xla, primals, tangents))
     run = update if by_kernels else by_xla
-    return run(theta, clock, grads, params, acc, feedback, jnp.asarray(accepted))
+    return run(theta, clock, grads, params, acc, memory, jnp.asarray(accepted))
 
 
 def has_kernels(platform: str, pack: Pack, acc: Accumulators) -> bool:
@@ -85,9 +85,9 @@ def _update_tensor(
     grads: Sequence[jax.Array],
     params: Sequence[jax.Array],
     acc: Accumulators,
-    feedback: Feedback | None,
+    memory: Memory,
     accepted: jax.Array,
-) -> tuple[list[jax.Array], Accumulators, Feedback | None]:
+) -> tuple[list[jax.Array], Accumulators, Memory]:
     (g,), (p,), axes = grads, params, factored_axes(pack.shape)
     blocks = Blocks(PLATFORMS[platform], pack.shape)
     # A reshape is no array of its own: a state that is donated is updated in place.
@@ -101,13 +101,13 @@ def _update_tensor(
     else:
         *vectors, mean_v = _factors(blocks, pack.shape, sums_v, correction)
     means = jnp.stack([sums[0], sum_squares(g) / g.size, *sums[1:]])
-    scales, felt = rule.tensor_scales(theta, pack, clock, mean_v[None], means[None], feedback)
-    feedback = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), felt, feedback)
+    scales, newer = rule.tensor_scales(theta, pack, clock, mean_v[None], means[None], memory)
+    memory = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), newer, memory)
     scales = Scales(*(x[0] for x in scales))
     scalars = (correction, clock.step_size, hats, scales, rule.gate_net(theta, clock))
     step = take_step(blocks, scalars, [*arrays[:2], *new], vectors)
     *momenta, second = (x.reshape(pack.shape) for x in new)
-    return [step.reshape(pack.shape)], Accumulators(tuple(momenta), second), feedback
+    return [step.reshape(pack.shape)], Accumulators(tuple(momenta), second), memory
 
 
 def accumulate(

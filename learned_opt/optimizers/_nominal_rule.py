@@ -33,10 +33,10 @@ NUM_FEEDBACK = 5
 FEEDBACK_DECAYS = (0.8, 0.98)
 LOG_GAIN = 3.0
 """Scalars stored as logarithms move this much faster under a common perturbation sigma."""
-DAMPED_FROM = 4.0
-"""k at initialisation."""
-LOG_GRADIENT = 4
-"""Which statistic is the logarithm of rms(g) / rms(sqrt(v_hat))."""
+DAMPED_FROM, DAMPED_MEMORY = 2.5, 2.0
+"""k at initialisation; steps t + 1 from 0 are remembered as t^2 is summed."""
+BOUND_POWER = 6.0
+"""y of `bounded` at initialisation."""
 BOUNDS = (2.0, 2.0, 1.0, 0.5, 0.5, 1.0, 2.0, 2.0)
 """Features are clipped there."""
 
@@ -74,9 +74,26 @@ class Feedback(NamedTuple):
         return cls(*(jnp.zeros(tensors) for _ in range(3)))
 
 
-def common_feedback(feedback: Sequence[Feedback | None]) -> jax.Array:
+class Memory(NamedTuple):
+    """What is remembered of the tensors of a pack besides accumulators; None where not asked for.
+
+    `level`: of `damped`, a mean of their g^2 that forgets as a power of the time, (tensors,).
+    """
+
+    feedback: Feedback | None
+    level: jax.Array | None
+
+    @classmethod
+    def zeros(cls, tensors: int, feedback: bool, damped: bool) -> "Memory":
+        """Before the first step."""
+        return cls(
+            Feedback.zeros(tensors) if feedback else None, jnp.zeros(tensors) if damped else None
+        )
+
+
+def common_feedback(memory: Sequence[Memory]) -> jax.Array:
     """Means over all tensors of `fast` and `slow`, (2,), from one entry a pack; zero without."""
-    found = [x for x in feedback if x is not None]
+    found = [x.feedback for x in memory if x.feedback is not None]
     if not found:
         return jnp.zeros(2)
     fast, slow = (jnp.concatenate([x[k] for x in found]) for k in range(2))
@@ -103,11 +120,11 @@ def update_pack(
     grads: Sequence[jax.Array],
     params: Sequence[jax.Array],
     acc: Accumulators,
-    feedback: Feedback | None,
+    memory: Memory,
     accepted: jax.Array,
     orthogonal: bool = False,
-) -> tuple[list[jax.Array], Accumulators, Feedback | None]:
-    """Steps for the tensors of one pack, in the dtypes of `grads`, accumulators, and feedback.
+) -> tuple[list[jax.Array], Accumulators, Memory]:
+    """Steps for the tensors of one pack, in the dtypes of `grads`, accumulators, and memory.
 
     Where `accepted` is False these are the old ones, and the steps mean nothing.
     """
@@ -120,8 +137,8 @@ def update_pack(
     momenta = [m.astype(jnp.float32) for m in acc.momenta]
     arrays = [pack.split(x) for x in (p, g, *momenta)]
     means = jnp.stack([_means(*(parts[j] for parts in arrays)) for j in range(len(pack.shapes))])
-    scales, felt = tensor_scales(theta, pack, clock, found.means, means, feedback)
-    feedback = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), felt, feedback)
+    scales, newer = tensor_scales(theta, pack, clock, found.means, means, memory)
+    memory = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), newer, memory)
     scales = Scales(*(pack.spread(list(x)) for x in scales))
     mixed = mixture(gate_net(theta, clock), scales, hats, g, p, momenta, *found[:3])
     if orthogonal:
@@ -131,7 +148,7 @@ def update_pack(
         mixed = pack.join([a if a.ndim >= 2 else m for a, m in parts])
     step = clock.step_size * bracket(scales, mixed, p)
     parts = zip(pack.split(step), grads, strict=True)
-    return [part.astype(g.dtype) for part, g in parts], acc, feedback
+    return [part.astype(g.dtype) for part, g in parts], acc, memory
 
 
 def _means(p: jax.Array, g: jax.Array, m1: jax.Array, m2: jax.Array, m3: jax.Array) -> jax.Array:
@@ -158,11 +175,11 @@ def tensor_scales(
     clock: Clock,
     means_v: jax.Array,
     means: jax.Array,
-    feedback: Feedback | None,
-) -> tuple[Scales, Feedback | None]:
+    memory: Memory,
+) -> tuple[Scales, Memory]:
     """`Scales` of shape (tensors,) each, from means of v_hat, (tensors,), and `_means`.
 
-    And the new feedback: every step moves c_1 by 1 / (t + 10) of the controller's third output, by
+    And the new memory: every step moves c_1 by 1 / (t + 10) of the controller's third output, by
     equal amounts in equal times as a run grows tenfold.
     """
     cosine = _cosine_before(means)
@@ -170,7 +187,7 @@ def tensor_scales(
     means = means[:, :6] * jnp.stack([1.0, 1.0, *(s * s for s in hats), hats[1]])[None]
     means = jnp.concatenate([means_v[:, None], means], 1)
     statistics = _statistics(pack, means, clock.times)
-    shift = jnp.zeros(())
+    feedback, level = memory
     if feedback is not None:
         pairs = zip(FEEDBACK_DECAYS, feedback[:2], strict=True)
         fast, slow = (b * x + (1 - b) * cosine for b, x in pairs)
@@ -179,24 +196,47 @@ def tensor_scales(
         seen = [*(3 * x for x in (fast, slow, *common)), feedback.shift]
         statistics = jnp.concatenate([statistics, jnp.stack(seen, 1)], 1)
     control = _controller(theta["controller"], statistics)
-    if "damping" in theta:
-        shift += damping(theta["damping"], statistics[:, LOG_GRADIENT])
+    log_step, log_decay = control[:, 0], control[:, 1]
+    held = jnp.zeros_like(log_decay)
+    if level is not None:
+        squares, c = means[:, 2], DAMPED_MEMORY
+        level += c / (clock.t + c) * (squares - level)
+        damped, kept = damping(theta["damping"], squares, level)
+        log_step, held = log_step + damped, held + kept
     if feedback is not None:
         so_far = jnp.clip(feedback.shift + control[:, 2] / (clock.t + 10), -5.0, 5.0)
         feedback = feedback._replace(shift=so_far)
-        shift += so_far
+        log_step += so_far
+    if "log_bound" in theta:
+        held += bounding(theta["log_bound"], pack, means[:, 1])
+    # A step of decay must not turn weights over.
+    log_decay += jnp.clip(held, -5.0, 5.0)
     return Scales(
         p=rsqrt(means[:, 1] + TINY),
         root=rsqrt(means[:, 0] + TINY),
-        step=jnp.exp(control[:, 0] + shift),
-        decay=clock.decay * jnp.exp(control[:, 1]),
-    ), feedback
+        step=jnp.exp(log_step),
+        decay=clock.decay * jnp.exp(log_decay),
+    ), Memory(feedback, level)
 
 
-def damping(net: Theta, log_gradient: jax.Array) -> jax.Array:
-    """z min(0, k + log(r + 1e-4)) of `Nominal`: what is added to the logarithm of a step."""
-    start, power = (jnp.exp(LOG_GAIN * net[name]) for name in ("log_start", "log_power"))
-    return power * jnp.minimum(0.0, DAMPED_FROM * start + log_gradient)
+def damping(net: Theta, squares: jax.Array, level: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """z min(0, k + log(r + 1e-4)) of `Nominal`, and -u times it: added to log step and log decay.
+
+    r^2 is the mean of g^2 over its level.
+    """
+    start, power, kept = (
+        jnp.exp(LOG_GAIN * net[name]) for name in ("log_start", "log_power", "log_kept")
+    )
+    log_r = _log(jnp.sqrt(squares + TINY) * rsqrt(level + TINY))
+    damped = power * jnp.minimum(0.0, DAMPED_FROM * start + log_r)
+    return damped, -kept * damped
+
+
+def bounding(log_bound: jax.Array, pack: Pack, p: jax.Array) -> jax.Array:
+    """y log(rms(p) sqrt(fan in)) of `Nominal`, added to log(w). `p`: means of p^2."""
+    fan_in = np.asarray([fans(shape)[0] for shape in pack.shapes], np.float32)
+    power = BOUND_POWER * jnp.exp(LOG_GAIN * log_bound)
+    return power / 2 * jnp.log(p * fan_in + TINY)
 
 
 def _cosine_before(means: jax.Array) -> jax.Array:
