@@ -171,7 +171,7 @@ ORTHOGONAL = {"orthogonal": True, "hidden": 0, "controller_hidden": 0}
 
 
 def test_damped_steps_shrink_and_decay_grows_where_gradients_have_vanished():
-    """After ten gradients of ones one of r: D = min(1, e^2.5 (r / sqrt(level) + 1e-4)), then 1 / D."""
+    """D = min(1, e^2.5 (r / sqrt(level) + 1e-4)) and 1 / D, after gradients of ones one of r."""
     rule = ORTHOGONAL | {"learning_rate": 0.1, "warmup": 0.0}
     params = {"w": jnp.full((4, 3), 2.0)}
     for r in (0.1, 1e-3):
