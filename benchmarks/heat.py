@@ -83,9 +83,8 @@ def main() -> None:
         for options in ({}, {"damped": True}, {"fading": True, "damped": True}):
             what = ", ".join([f"untrained, 0.05, decay {decay}", *options])
             show(what, untrained(learning_rate=0.05, weight_decay=decay, **options))
-    bounded = {"fading": True, "damped": True, "bounded": True}
-    what = ", ".join(["untrained, 0.05, decay 0.006", *bounded])
-    show(what, untrained(learning_rate=0.05, weight_decay=0.006, **bounded))
+    held = dict.fromkeys(("fading", "damped", "bounded", "feedback", "selective"), True)
+    show(", ".join(["untrained, 0.05", *held]), untrained(learning_rate=0.05, **held))
     for lr in (3e-3, 1e-2, 3e-2):
         show(f"Adam, cosine {lr}, no decay", cosine(optax.adam), lr)
         show(f"Muon, cosine {lr}, no decay", cosine(optax.contrib.muon), lr)

@@ -113,6 +113,8 @@ def reference(config, theta, params, grads, total):
                 shift = np.clip(shift + control[2] / (t + 10), -5, 5)
                 felt[name] = np.array([fast, slow, shift])
                 control[0] += shift
+                if config.selective:
+                    control[1] -= 5 * np.exp(3 * theta["log_selectivity"]) * abs(slow)
             held = 0.0
             if config.damped:
                 start, strength, kept = (

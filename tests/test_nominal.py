@@ -96,6 +96,7 @@ def test_a_horizon_is_needed():
         (10**9, {"orthogonal": True, "feedback": True, "damped": True}),
         (10**9, {"orthogonal": True, "damped": True, "bounded": True, "weight_decay": 1e-3}),
         (0, {"bounded": True, "weight_decay": 1e-3, "learning_rate": 3e-2}),
+        (0, {"feedback": True, "selective": True}),
     ],
 )
 def test_agrees_with_float64_reference_over_20_steps(monkeypatch, pack_below, options):
@@ -224,6 +225,44 @@ def test_bounded_decay_finds_weights_that_are_out_of_scale():
     for name, c in scales.items():
         want = 0.1 * 0.01 * np.clip(c**6.0, np.exp(-5), np.exp(5))
         np.testing.assert_allclose(updates[name] / params[name], want, rtol=1e-4)
+
+
+def test_selective_decay_is_where_gradients_are_noise():
+    """From equal gradients c = 1 - .98^t, from changing signs minus that, from noise about 0."""
+    rule = ORTHOGONAL | {"learning_rate": 0.1, "warmup": 0.0, "feedback": True}
+    rng = np.random.default_rng(0)
+    params = {"w": jnp.full((16, 8), 2.0)}
+    once = rng.normal(size=(16, 8))
+    grads = {
+        "equal": lambda t: once,
+        "back and forth": lambda t: (-1) ** t * once,
+        "noise": lambda t: rng.normal(size=(16, 8)),
+    }
+    found = {}
+    for kind, draw in grads.items():
+        drawn = [{"w": jnp.asarray(draw(t), jnp.float32)} for t in range(200)]
+        decays = []
+        for selective in (False, True):
+            last = []
+            for decay in (0.0, 0.1):
+                optimizer = Nominal(**rule, weight_decay=decay, selective=selective)
+                tx = optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=300)
+                state, update = tx.init(params), jax.jit(tx.update)
+                for g in drawn:
+                    step, state = update(g, state, params)
+                last.append(np.asarray(step["w"]))
+            decays.append(np.mean(last[1] - last[0]))
+        found[kind] = decays[1] / decays[0]
+    np.testing.assert_allclose(found["equal"], np.exp(-5 * (1 - 0.98**199)), rtol=1e-2)
+    # The momentum before is of the last gradient's sign, which this one changes.
+    np.testing.assert_allclose(found["back and forth"], found["equal"], rtol=2e-2)
+    # A cosine of 128 normals has a deviation of 128^-.5, and a mean over 50 or so a tenth of it.
+    assert found["noise"] > np.exp(-5 * 4 * 128**-0.5 * 0.1)
+
+
+def test_selective_decay_needs_feedback():
+    with pytest.raises(ValueError, match="selective needs feedback, got feedback=False"):
+        Nominal(selective=True)
 
 
 def test_the_lean_variant_keeps_half_the_momenta_and_no_second_moment():

@@ -54,8 +54,8 @@ class Nominal:
 
     a: warm-up then power decay from `learning_rate`; w: `weight_decay`; gate_k = b_k +
     MLP_k(features) per element; (c_1, c_2): a controller per tensor. At initialisation the gates
-    are one for m_.9 / sqrt(v) and zero elsewhere, and c = 0: exactly AdamW, unless `orthogonal`,
-    `fading`, `damped` or `bounded`.
+    are one for m_.9 / sqrt(v) and zero elsewhere, and c = 0: exactly AdamW, unless one of
+    `orthogonal`, `fading`, `damped`, `bounded` and `selective` is asked for.
 
     The features that the networks see are even in (p, g), so the rule commutes with a flip of
     sign of any coordinate (with `orthogonal`, of any row or column of a matrix), and unchanged
@@ -90,6 +90,13 @@ class Nominal:
         initialisation: weights far out of scale are brought back into it, and those within it are
         all but left alone. This times D^-u is at most e^5 and at least e^-5.
 
+      selective: w is multiplied by exp(-s |c|), c the slower EMA of `feedback`, which this needs,
+        with a learned s, 5 at initialisation: decay where gradients are noise, about none where
+        they go on pointing the same way, or back and forth as steps that are too long make them.
+
+    Raises:
+      ValueError: `selective` without `feedback`.
+
     Example:
       >>> import jax, learned_opt
       >>> optimizer = learned_opt.Nominal()
@@ -112,6 +119,11 @@ class Nominal:
     fading: bool = added(False)
     damped: bool = added(False)
     bounded: bool = added(False)
+    selective: bool = added(False)
+
+    def __post_init__(self) -> None:
+        if self.selective and not self.feedback:
+            raise ValueError("selective needs feedback, got feedback=False: set feedback=True too")
 
     def init(self, key: jax.Array) -> Theta:
         """Random first layers, zero last layers: what the networks add is nothing."""
@@ -135,6 +147,8 @@ class Nominal:
             theta["damping"] = {name: jnp.zeros(()) for name in scalars}
         if self.bounded:
             theta["log_bound"] = jnp.zeros(())
+        if self.selective:
+            theta["log_selectivity"] = jnp.zeros(())
         if h:
             theta["gate"] = {
                 "w1": _glorot(key_gate, NUM_FEATURES + NUM_TIMES, h),

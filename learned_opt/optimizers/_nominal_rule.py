@@ -35,8 +35,8 @@ LOG_GAIN = 3.0
 """Scalars stored as logarithms move this much faster under a common perturbation sigma."""
 DAMPED_FROM, DAMPED_MEMORY = 2.5, 2.0
 """k at initialisation; steps t + 1 from 0 are remembered as t^2 is summed."""
-BOUND_POWER = 6.0
-"""y of `bounded` at initialisation."""
+BOUND_POWER, SELECTIVITY = 6.0, 5.0
+"""y of `bounded` and s of `selective` at initialisation."""
 BOUNDS = (2.0, 2.0, 1.0, 0.5, 0.5, 1.0, 2.0, 2.0)
 """Features are clipped there."""
 
@@ -207,6 +207,9 @@ def tensor_scales(
         so_far = jnp.clip(feedback.shift + control[:, 2] / (clock.t + 10), -5.0, 5.0)
         feedback = feedback._replace(shift=so_far)
         log_step += so_far
+        if "log_selectivity" in theta:
+            selectivity = SELECTIVITY * jnp.exp(LOG_GAIN * theta["log_selectivity"])
+            log_decay -= selectivity * jnp.abs(feedback.slow)
     if "log_bound" in theta:
         held += bounding(theta["log_bound"], pack, means[:, 1])
     # A step of decay must not turn weights over.
