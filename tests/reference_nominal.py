@@ -117,14 +117,15 @@ def reference(config, theta, params, grads, total):
                     control[1] -= 5 * np.exp(3 * theta["log_selectivity"]) * abs(slow)
             held = 0.0
             if config.damped:
-                start, strength, kept = (
-                    np.exp(3 * theta["damping"][k]) for k in ("log_start", "log_power", "log_kept")
-                )
-                level[name] += 2 / (t + 2) * (np.mean(g**2) - level[name])
-                ratio = rms(g) / np.sqrt(level[name])
-                factor = min(1.0, np.exp(2.5 * start) * (ratio + 1e-4)) ** strength
+                learned = {k: np.exp(3 * x) for k, x in theta["damping"].items()}
+                start, ratio = 4.0, rms(g) / rms(root)
+                if config.bounded:
+                    level[name] += 2 / (t + 2) * (np.mean(g**2) - level[name])
+                    start, ratio = 2.5, rms(g) / np.sqrt(level[name])
+                factor = min(1.0, np.exp(start * learned["log_start"]) * (ratio + 1e-4))
+                factor **= learned["log_power"]
                 control[0] += np.log(factor)
-                held -= kept * np.log(factor)
+                held -= learned.get("log_kept", 0.0) * np.log(factor)
             if config.bounded:
                 power = 6 * np.exp(3 * theta["log_bound"])
                 held += power * np.log(rms(w) * np.sqrt(fan_in))

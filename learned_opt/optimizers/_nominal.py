@@ -80,16 +80,17 @@ class Nominal:
         steps, then falls as the root of the time, at initialisation; `warmup` has no effect.
       fading: w becomes w (a / peak)^q with a learned power q, 1 at initialisation: small while the
         step size warms up, and at the end, where decay would hold a fit away from its optimum.
-      damped: exp(c_1) of every tensor is multiplied by D = min(1, e^k (r + 1e-4))^z and w by D^-u,
-        r^2 the mean of its g^2 over a level of what it was before, l_t = l_(t-1) + 2 / (t + 2)
-        (mean g^2 - l_(t-1)), with learned k, 2.5 at initialisation, z, 1, and u, 1. Where gradients
-        have all but vanished, as on a table that is known by heart, Adam's steps shrink with them;
-        those of equal singular values would not, and what is known by heart wants decay. The
-        level forgets a first part of the run in which gradients were large because weights were.
+      damped: exp(c_1) of every tensor is multiplied by D = min(1, e^k (r + 1e-4))^z, r = rms(g) /
+        rms(sqrt(v)), with learned k, 4 at initialisation, and z, 1. Where gradients have all but
+        vanished, as on a table that is known by heart, Adam's steps shrink with them; those of
+        equal singular values would not.
       bounded: w is multiplied by (rms(p) sqrt(fan in))^y, with a learned power y, 6 at
         initialisation: weights far out of scale are brought back into it, and those within it are
-        all but left alone. This times D^-u is at most e^5 and at least e^-5.
-
+        all but left alone. With `damped` also by D^-u, with a learned power u, 1, since what is
+        known by heart wants decay; k is 2.5 then and r^2 the mean of g^2 over a level of what it
+        was before, l_t = l_(t-1) + 2 / (t + 2) (mean g^2 - l_(t-1)), which forgets a first part of
+        the run in which gradients were large because weights were. The factor is at most e^5
+        and at least e^-5.
       selective: w is multiplied by exp(-s |c|), c the slower EMA of `feedback`, which this needs,
         with a learned s, 5 at initialisation: decay where gradients are noise, about none where
         they go on pointing the same way, or back and forth as steps that are too long make them.
@@ -143,7 +144,7 @@ class Nominal:
         if self.fading:
             theta["log_fade"] = jnp.zeros(())
         if self.damped:
-            scalars = ("log_start", "log_power", "log_kept")
+            scalars = ("log_start", "log_power") + ("log_kept",) * self.bounded
             theta["damping"] = {name: jnp.zeros(()) for name in scalars}
         if self.bounded:
             theta["log_bound"] = jnp.zeros(())
@@ -205,9 +206,8 @@ class Nominal:
                 init_accumulators(pack, [leaves[i] for i in pack.indices], dtype, self.factored)
                 for pack in packs
             ]
-            memory = tuple(
-                Memory.zeros(len(pack.shapes), self.feedback, self.damped) for pack in packs
-            )
+            level = self.damped and self.bounded
+            memory = tuple(Memory.zeros(len(pack.shapes), self.feedback, level) for pack in packs)
             return NominalState(jnp.zeros((), jnp.int32), tuple(accumulators), memory)
 
         def update(

@@ -33,8 +33,8 @@ NUM_FEEDBACK = 5
 FEEDBACK_DECAYS = (0.8, 0.98)
 LOG_GAIN = 3.0
 """Scalars stored as logarithms move this much faster under a common perturbation sigma."""
-DAMPED_FROM, DAMPED_MEMORY = 2.5, 2.0
-"""k at initialisation; steps t + 1 from 0 are remembered as t^2 is summed."""
+DAMPED_FROM, BOUNDED_FROM, LEVEL_MEMORY = 4.0, 2.5, 2.0
+"""k at initialisation, alone and with `bounded`; steps are remembered as t^2 is summed."""
 BOUND_POWER, SELECTIVITY = 6.0, 5.0
 """y of `bounded` and s of `selective` at initialisation."""
 BOUNDS = (2.0, 2.0, 1.0, 0.5, 0.5, 1.0, 2.0, 2.0)
@@ -77,17 +77,18 @@ class Feedback(NamedTuple):
 class Memory(NamedTuple):
     """What is remembered of the tensors of a pack besides accumulators; None where not asked for.
 
-    `level`: of `damped`, a mean of their g^2 that forgets as a power of the time, (tensors,).
+    `level`: of `damped` with `bounded`, a mean of their g^2 that forgets as a power of the time,
+    (tensors,).
     """
 
     feedback: Feedback | None
     level: jax.Array | None
 
     @classmethod
-    def zeros(cls, tensors: int, feedback: bool, damped: bool) -> "Memory":
+    def zeros(cls, tensors: int, feedback: bool, level: bool) -> "Memory":
         """Before the first step."""
         return cls(
-            Feedback.zeros(tensors) if feedback else None, jnp.zeros(tensors) if damped else None
+            Feedback.zeros(tensors) if feedback else None, jnp.zeros(tensors) if level else None
         )
 
 
@@ -198,10 +199,12 @@ def tensor_scales(
     control = _controller(theta["controller"], statistics)
     log_step, log_decay = control[:, 0], control[:, 1]
     held = jnp.zeros_like(log_decay)
-    if level is not None:
-        squares, c = means[:, 2], DAMPED_MEMORY
-        level += c / (clock.t + c) * (squares - level)
-        damped, kept = damping(theta["damping"], squares, level)
+    if "damping" in theta:
+        before, squares = means[:, 0], means[:, 2]
+        if level is not None:
+            level += LEVEL_MEMORY / (clock.t + LEVEL_MEMORY) * (squares - level)
+            before = level
+        damped, kept = damping(theta["damping"], squares, before)
         log_step, held = log_step + damped, held + kept
     if feedback is not None:
         so_far = jnp.clip(feedback.shift + control[:, 2] / (clock.t + 10), -5.0, 5.0)
@@ -222,17 +225,16 @@ def tensor_scales(
     ), Memory(feedback, level)
 
 
-def damping(net: Theta, squares: jax.Array, level: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """z min(0, k + log(r + 1e-4)) of `Nominal`, and -u times it: added to log step and log decay.
+def damping(net: Theta, squares: jax.Array, before: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """log D = z min(0, k + log(r + 1e-4)) of `Nominal`, for log step, and -u log D, for log decay.
 
-    r^2 is the mean of g^2 over its level.
+    r^2 is the mean of g^2 over what it was `before`.
     """
-    start, power, kept = (
-        jnp.exp(LOG_GAIN * net[name]) for name in ("log_start", "log_power", "log_kept")
-    )
-    log_r = _log(jnp.sqrt(squares + TINY) * rsqrt(level + TINY))
-    damped = power * jnp.minimum(0.0, DAMPED_FROM * start + log_r)
-    return damped, -kept * damped
+    factors = {name: jnp.exp(LOG_GAIN * leaf) for name, leaf in net.items()}
+    log_r = _log(jnp.sqrt(squares + TINY) * rsqrt(before + TINY))
+    begins = (BOUNDED_FROM if "log_kept" in net else DAMPED_FROM) * factors["log_start"]
+    damped = factors["log_power"] * jnp.minimum(0.0, begins + log_r)
+    return damped, -factors.get("log_kept", jnp.zeros(())) * damped
 
 
 def bounding(log_bound: jax.Array, pack: Pack, p: jax.Array) -> jax.Array:
