@@ -1,11 +1,11 @@
 """python -m benchmarks.starts CONFIG [--start "log_decay=0.06" ...]: untrained, task by task.
 
 Scores of the rule of a configuration as it is before meta-training, on the suites of its
-meta-validation, with constants of it times others: one row a --start, which names leaves of theta
-that hold logarithms and the factors to multiply what they are the logarithm of by. What is scored
-is what chooses the checkpoints of a run (mean over the runs of a task of the logarithm of the
-last validation loss over that of the start, or of what the reference reaches). --set changes the
-configuration as `python -m meta_train` does; --trained adds rows of artifacts of the same rule.
+meta-validation, with other constants: one row a --start, of words "leaf=factor", for a leaf of
+theta that holds a logarithm, as log_decay or damping.log_start, and what to multiply it by, or
+"leaf/row/column=number" for an entry, as controller.skip/13/0=0.15. What is scored is what chooses
+the checkpoints of a run. --set changes the configuration as `python -m meta_train` does; --trained
+adds rows of artifacts of the same rule.
 """
 
 import argparse
@@ -35,35 +35,46 @@ def main() -> None:
     use_all_cores()
     config = load_config(args.config, args.overrides)
     names = config.judge_names
+    start: Any = config.optimizer.init(jax.random.key(0))
+    rows = []
+    for text in args.start or [""]:
+        try:
+            rows.append((text or "as it is", moved(start, text)))
+        except (KeyError, ValueError, IndexError, TypeError):
+            paths = [path for path, _ in jax.tree.leaves_with_path(start)]
+            leaves = [jax.tree_util.keystr(p, simple=True, separator=".") for p in paths]
+            parser.error(f"--start takes LEAF=FACTOR words of {', '.join(leaves)}; got {text!r}")
+    for name in args.trained:
+        theta = jax.tree.map(jnp.asarray, dict(learned_opt.load(name).theta))
+        rows.append((name, theta))
     trainer, problems, judges = config.build()
     wanted = [n for n in names if not args.tasks or n in args.tasks]
     judged = [judge for n, judge in zip(names, judges, strict=True) if n in wanted]
     programs = Programs(trainer, problems, judged, 1)
     programs.compile(train=False)
     print(f"{config.optimizer}\n{config.valid}\n{describe_device()}, jax {jax.__version__}\n")
-    start: Any = config.optimizer.init(jax.random.key(0))
-    rows = [(text or "as it is", times(start, text)) for text in args.start or [""]]
-    for name in args.trained:
-        theta = jax.tree.map(jnp.asarray, dict(learned_opt.load(name).theta))
-        rows.append((name, theta))
     print("|".join(["", "", *wanted, "mean", ""]))
     print("|".join(["", *("---" for _ in range(len(wanted) + 2)), ""]))
     for label, theta in rows:
-        pairs = zip(programs._scores, programs.judges, strict=True)
-        found = [float(score(judge, theta)) for score, judge in pairs]
+        found = [float(score) for score in programs.scores(theta)]
         cells = [f"{x:.2f}" for x in found] + [f"{np.mean(found):.3f}"]
         print("|".join(["", label, *cells, ""]), flush=True)
 
 
-def times(theta: Any, text: str) -> Any:
-    """`theta` with the leaves named in "a.b=2 c=0.1" moved by the logarithms of the factors."""
-    for leaf, factor in (part.split("=") for part in text.split()):
-        *path, last = leaf.split(".")
-        theta = jax.tree.map(lambda x: x, theta)  # a copy of the dictionaries
+def moved(theta: Any, text: str) -> Any:
+    """`theta` with what the words of a --start change."""
+    for word in text.split():
+        leaf, number = word.split("=")
+        name, *place = leaf.split("/")
+        *path, last = name.split(".")
+        theta = jax.tree.map(lambda x: x, theta)  # Dictionaries of its own.
         inner = theta
-        for name in path:
-            inner = inner[name]
-        inner[last] = inner[last] + math.log(float(factor)) / LOG_GAIN
+        for key in path:
+            inner = inner[key]
+        if place:
+            inner[last] = inner[last].at[tuple(map(int, place))].set(float(number))
+        else:
+            inner[last] = inner[last] + math.log(float(number)) / LOG_GAIN
     return theta
 
 

@@ -132,13 +132,18 @@ class Programs:
 
     def validate(self, state: MetaTrainState) -> tuple[MetaTrainState, list[float]]:
         """Judge theta and keep it if it is the best; `state` is used up."""
-        scores = []
-        for i, (program, judge) in enumerate(zip(self._scores, self.judges, strict=True)):
-            scores.append(program(judge, state.theta))
-            if i % MAX_PENDING == MAX_PENDING - 1:
-                jax.block_until_ready(scores)
+        scores = self.scores(state.theta)
         state = self._select(state, scores)
         return state, [float(score) for score in scores]
+
+    def scores(self, theta: Any) -> list[jax.Array]:
+        """Of each judge, at theta."""
+        scores = []
+        for i, (program, judge) in enumerate(zip(self._scores, self.judges, strict=True)):
+            scores.append(program(judge, theta))
+            if i % MAX_PENDING == MAX_PENDING - 1:
+                jax.block_until_ready(scores)
+        return scores
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:
