@@ -35,6 +35,9 @@ def main() -> None:
     use_all_cores()
     config = load_config(args.config, args.overrides)
     names = config.judge_names
+    unknown = sorted(set(args.tasks or []) - set(names))
+    if unknown:
+        parser.error(f"--tasks takes names of {', '.join(names)}; got {', '.join(unknown)}")
     start: Any = config.optimizer.init(jax.random.key(0))
     rows = []
     for text in args.start or [""]:

@@ -137,7 +137,7 @@ class Programs:
         return state, [float(score) for score in scores]
 
     def scores(self, theta: Any) -> list[jax.Array]:
-        """Of each judge, at theta."""
+        """Mean meta-loss at theta, a scalar for each judge, in their order."""
         scores = []
         for i, (program, judge) in enumerate(zip(self._scores, self.judges, strict=True)):
             scores.append(program(judge, theta))
