@@ -67,6 +67,21 @@ def conv_loss(net, n, x, y, draws, problem):
     return prediction_loss(affine(net[-1], x.mean((1, 2))), y)
 
 
+def norm_conv_cut(params, n, problem):
+    layers = []
+    for i in range(len(problem.channels)):
+        end = f"_{i}" if i else ""
+        conv = params["conv3x3" + end]
+        layers.append(((conv["w"], conv["b"]), norm(params, "group_norm" + end)))
+    return [*layers, dense(params, "dense")]
+
+
+def norm_conv_loss(net, n, x, y, draws, problem):
+    for i, (layer, scales) in enumerate(net[:-1]):
+        x = activation(n)(group_norm(scales, conv(layer, x, 2 if i else 1)))
+    return prediction_loss(affine(net[-1], x.mean((1, 2))), y)
+
+
 def resnet_cut(params, n, problem):
     def numbered(name, i):
         return f"{name}_{i}" if i else name

@@ -83,13 +83,14 @@ def reference(config, theta, params, grads, total):
                 h = np.maximum(0, h @ net["w2"] + net["b2"])
                 gates = h @ net["w3"] + net["b3"]
             mixed = np.sum(gates * np.stack([d0, d1, d2, d3, d4, d5], -1), -1)
-            if config.orthogonal and g.ndim >= 2:
+            # Of rank above 2 with one side above 1: a vector, shaped for what it multiplies.
+            matrix = g.ndim == 2 or np.sum(np.array(g.shape) > 1) >= 2
+            if config.orthogonal and matrix:
                 mixed = equalised(0.1 * g + 0.9 * hats[1])
-            fan_in = np.prod(g.shape[:-1]) if g.ndim >= 2 else 1
-            fan_out = g.shape[-1] if g.ndim >= 1 else 1
+            fan_in, fan_out = (g.size // g.shape[-1], g.shape[-1]) if matrix else (1, g.size)
             stats = np.array(
                 [
-                    np.log(fan_in) / 2 - 2, np.log(fan_out) / 2 - 2, float(g.ndim >= 2),
+                    np.log(fan_in) / 2 - 2, np.log(fan_out) / 2 - 2, float(matrix),
                     np.log(rms(w) + 1e-4) / 2 + 1, np.log(rms(g) / rms(root) + 1e-4),
                     np.log(rms(hats[0]) / rms(root) + 1e-4),
                     np.log(rms(hats[1]) / rms(root) + 1e-4) + 1,
@@ -127,7 +128,7 @@ def reference(config, theta, params, grads, total):
                 control[0] += np.log(factor)
                 held -= learned.get("log_kept", 0.0) * np.log(factor)
             if config.bounded:
-                power = 6 * np.exp(3 * theta["log_bound"])
+                power = 2 * np.exp(3 * theta["log_bound"])
                 held += power * np.log(rms(w) * np.sqrt(fan_in))
             control[1] += np.clip(held, -5, 5)
             control = np.exp(control)

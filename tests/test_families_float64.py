@@ -28,6 +28,7 @@ NUMBERS = {
     ],
     "norm_mlp": [*({"depth": 1, "activation": i} for i in ALL), {"depth": 2, "activation": 2}],
     "conv": [*({"width": 4 + i, "activation": i} for i in ALL), {"width": 8, "activation": 1}],
+    "norm_conv": [{"activation": i} for i in ALL],
     "resnet": [*({"depth": 1, "activation": i} for i in ALL), {"depth": 2, "activation": 2}],
     "autoencoder": [
         *({"hidden": 9 + i, "code": 3 + i, "activation": i} for i in ALL),

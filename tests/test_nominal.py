@@ -172,6 +172,29 @@ def test_orthogonal_steps_have_a_size_of_their_own():
 ORTHOGONAL = {"orthogonal": True, "hidden": 0, "controller_hidden": 0}
 
 
+def test_scales_that_are_shaped_to_broadcast_step_like_a_vector():
+    """Those of a group norm, (channels, 1, 1, 1), and Equinox's biases of convolutions, (channels, 1, 1)."""
+    optimizer = Nominal(orthogonal=True, feedback=True, bounded=True)
+    theta = trained_theta(optimizer, size=0.1)
+    tx, paths = optimizer.transform(theta, num_steps=5), []
+    for shape in ((12,), (12, 1, 1, 1), (12, 1, 1)):
+        trees = [{"scale": x["scale"].reshape(shape), "w": x["w"]}
+                 for x in (tree(i, shapes={"scale": (12,), "w": (4, 5)}) for i in range(6))]  # fmt: skip
+        paths.append(descend(negated(tx), trees[0], trees[1:])[-1])
+    vector, *others = (path["scale"].ravel() for path in paths)
+    for other in others:
+        np.testing.assert_allclose(other, vector, rtol=1e-5)
+
+
+def test_decay_takes_at_most_half_at_a_step():
+    """With a w = 3, where all of it would turn weights over and make them twice as large."""
+    optimizer = Nominal(**ORTHOGONAL, learning_rate=0.1, weight_decay=30.0, warmup=0.0)
+    params = {"w": jnp.full((4, 3), 2.0)}
+    tx = optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=10)
+    updates, _ = tx.update({"w": jnp.zeros((4, 3))}, tx.init(params), params)
+    np.testing.assert_allclose(updates["w"], 1.0, rtol=1e-6)
+
+
 @pytest.mark.parametrize("bounded", [False, True])
 def test_damped_steps_shrink_where_gradients_have_vanished(bounded):
     """After ten gradients of ones one of r: by D = min(1, e^k (r / before + 1e-4)).
@@ -224,7 +247,7 @@ def test_damping_forgets_how_large_gradients_were_at_first():
 
 
 def test_bounded_decay_finds_weights_that_are_out_of_scale():
-    """Of matrices with rms c / sqrt(fan in), no gradient: each loses a w c^6, at most e^5 a w."""
+    """Of matrices with rms c / sqrt(fan in), no gradient: each loses a w c^2, at most e^5 a w."""
     rule = ORTHOGONAL | {"learning_rate": 0.1, "weight_decay": 0.01, "warmup": 0.0}
     optimizer = Nominal(**rule, bounded=True)
     scales = {"in scale": 1.0, "above": 2.0, "below": 0.5, "far above": 100.0}
@@ -235,7 +258,7 @@ def test_bounded_decay_finds_weights_that_are_out_of_scale():
     nothing = jax.tree.map(jnp.zeros_like, params)
     updates, _ = tx.update(nothing, tx.init(params), params)
     for name, c in scales.items():
-        want = 0.1 * 0.01 * np.clip(c**6.0, np.exp(-5), np.exp(5))
+        want = 0.1 * 0.01 * np.clip(c**2, np.exp(-5), np.exp(5))
         np.testing.assert_allclose(updates[name] / params[name], want, rtol=1e-4)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from learned_opt.parts._orthogonal import equal_singular_values
+from learned_opt.parts._shapes import fans, is_matrix
 
 
 @pytest.mark.parametrize(
@@ -19,3 +20,20 @@ def test_singular_values_come_out_near_one(values, least):
     x = jnp.asarray((u * values) @ v.T * 7e-4, jnp.float32)
     found = np.linalg.svd(np.asarray(equal_singular_values(x)), compute_uv=False)[: len(values)]
     assert least <= found.min() <= found.max() < 1.275
+
+
+@pytest.mark.parametrize(
+    ("shape", "matrix", "fan_in", "fan_out"),
+    [
+        ((), False, 1, 1),
+        ((7,), False, 1, 7),
+        ((8, 1, 1, 1), False, 1, 8),
+        ((1, 1, 1), False, 1, 1),
+        ((32, 1), True, 32, 1),
+        ((1, 32), True, 1, 32),
+        ((3, 3, 1, 8), True, 9, 8),
+        ((1, 1, 4, 8), True, 4, 8),
+    ],
+)
+def test_what_a_shape_says(shape, matrix, fan_in, fan_out):
+    assert (is_matrix(shape), fans(shape)) == (matrix, (fan_in, fan_out))

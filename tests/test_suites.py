@@ -122,6 +122,7 @@ GOLDEN = json.loads((ROOT / "tests" / "golden_suites.json").read_text())
             "META_VALID_V4",
             "META_VALID_V5",
             "META_VALID_V6",
+            "META_VALID_V7",
             "META_TEST_V1",
             "META_TEST_V2",
             "VARIANTS_V1",

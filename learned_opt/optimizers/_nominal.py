@@ -50,7 +50,7 @@ class Nominal:
     For a tensor p with directions d_1..d_6 = (g, m_.5, m_.9, m_.99, factored m_.9) / sqrt(v) and
     p / rms(p), at step t of T::
 
-        p <- p - a(t/T) [ exp(c_1) sum_k gate_k d_k + w exp(c_2) p ]
+        p <- p - a(t/T) [ exp(c_1) sum_k gate_k d_k + min(w exp(c_2), 1 / (2 a)) p ]
 
     a: warm-up then power decay from `learning_rate`; w: `weight_decay`; gate_k = b_k +
     MLP_k(features) per element; (c_1, c_2): a controller per tensor. At initialisation the gates
@@ -84,13 +84,13 @@ class Nominal:
         rms(sqrt(v)), with learned k, 4 at initialisation, and z, 1. Where gradients have all but
         vanished, as on a table that is known by heart, Adam's steps shrink with them; those of
         equal singular values would not.
-      bounded: w is multiplied by (rms(p) sqrt(fan in))^y, with a learned power y, 6 at
+      bounded: w is multiplied by (rms(p) sqrt(fan in))^y, with a learned power y, 2 at
         initialisation: weights far out of scale are brought back into it, and those within it are
         all but left alone. With `damped` also by D^-u, with a learned power u, 1, since what is
         known by heart wants decay; k is 2.5 then and r^2 the mean of g^2 over a level of what it
         was before, l_t = l_(t-1) + 2 / (t + 2) (mean g^2 - l_(t-1)), which forgets a first part of
         the run in which gradients were large because weights were. The factor is at most e^5
-        and at least e^-5.
+        and at least e^-5, and the bracket's bound lets decay take at most half of p at a step.
       selective: w is multiplied by exp(-s |c|), c the slower EMA of `feedback`, which this needs,
         with a learned s, 5 at initialisation: decay where gradients are noise, about none where
         they go on pointing the same way, or back and forth as steps that are too long make them.

@@ -21,11 +21,11 @@ from ..parts._accumulators import (
     corrections,
     directions,
     estimates,
-    fans,
     update_accumulators,
 )
 from ..parts._orthogonal import equalised
 from ..parts._pack import Pack
+from ..parts._shapes import fans, is_matrix
 
 NUM_FEATURES, NUM_TIMES, NUM_STATISTICS, NUM_DIRECTIONS = 8, 3, 12, 6
 NUM_FEEDBACK = 5
@@ -35,7 +35,7 @@ LOG_GAIN = 3.0
 """Scalars stored as logarithms move this much faster under a common perturbation sigma."""
 DAMPED_FROM, BOUNDED_FROM, LEVEL_MEMORY = 4.0, 2.5, 2.0
 """k at initialisation, alone and with `bounded`; steps are remembered as t^2 is summed."""
-BOUND_POWER, SELECTIVITY = 6.0, 5.0
+BOUND_POWER, SELECTIVITY = 2.0, 5.0
 """y of `bounded` and s of `selective` at initialisation."""
 BOUNDS = (2.0, 2.0, 1.0, 0.5, 0.5, 1.0, 2.0, 2.0)
 """Features are clipped there."""
@@ -105,7 +105,7 @@ class Scales(NamedTuple):
     """Of one tensor, scalars, or of several side by side, as `Pack.spread` gives them.
 
     `p`, `root`: 1 / rms of the parameters and of sqrt(v_hat); `step`: exp(c_1); `decay`:
-    w exp(c_2).
+    w exp(c_2), at most 1 / (2 a).
     """
 
     p: jax.Array
@@ -146,7 +146,7 @@ def update_pack(
         # Nesterov's momentum as it is: over sqrt(v) no better (docs/meta-training-log.md, 14).
         ahead = equalised(pack.split(0.1 * g + 0.9 * hats[1] * momenta[1]))
         parts = zip(ahead, pack.split(mixed), strict=True)
-        mixed = pack.join([a if a.ndim >= 2 else m for a, m in parts])
+        mixed = pack.join([a if is_matrix(a.shape) else m for a, m in parts])
     step = clock.step_size * bracket(scales, mixed, p)
     parts = zip(pack.split(step), grads, strict=True)
     return [part.astype(g.dtype) for part, g in parts], acc, memory
@@ -215,13 +215,13 @@ def tensor_scales(
             log_decay -= selectivity * jnp.abs(feedback.slow)
     if "log_bound" in theta:
         held += bounding(theta["log_bound"], pack, means[:, 1])
-    # A step of decay must not turn weights over.
-    log_decay += jnp.clip(held, -5.0, 5.0)
+    decay = clock.decay * jnp.exp(log_decay + jnp.clip(held, -5.0, 5.0))
     return Scales(
         p=rsqrt(means[:, 1] + TINY),
         root=rsqrt(means[:, 0] + TINY),
         step=jnp.exp(log_step),
-        decay=clock.decay * jnp.exp(log_decay),
+        # One step takes at most half of a tensor: more than all would turn it over.
+        decay=jnp.minimum(decay, 0.5 / jnp.maximum(clock.step_size, TINY)),
     ), Memory(feedback, level)
 
 
@@ -262,14 +262,14 @@ def _statistics(pack: Pack, means: jax.Array, times: jax.Array) -> jax.Array:
     """
     # Under roots as under `directions`, so that derivatives exist where nothing has a gradient.
     second, p, *others, product = list((means + TINY).T)
-    shapes = [(*fans(shape), len(shape) >= 2) for shape in pack.shapes]
-    fan_in, fan_out, is_matrix = np.asarray(shapes, np.float32).T
+    shapes = [(*fans(shape), is_matrix(shape)) for shape in pack.shapes]
+    fan_in, fan_out, matrix = np.asarray(shapes, np.float32).T
     g, m1, m2, m3 = [_log(jnp.sqrt(x) * rsqrt(second)) for x in others]
     cosine = product * rsqrt(others[2]) * rsqrt(p)
     statistics = [
         jnp.asarray(np.log(fan_in) / 2 - 2),
         jnp.asarray(np.log(fan_out) / 2 - 2),
-        jnp.asarray(is_matrix),
+        jnp.asarray(matrix),
         _log(jnp.sqrt(p)) / 2 + 1,
         g,
         m1,

@@ -192,10 +192,3 @@ def _mean_squares(g: jax.Array) -> Factors:
     # In words of its own: XLA would store a square that two reductions share.
     half = g / 2
     return Factors(jnp.mean(g * g, axes[0]), 4 * jnp.mean(half * half, axes[1]))
-
-
-def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Fan-in and fan-out of a tensor in the (..., in, out) layout of Haiku and Flax."""
-    if len(shape) < 2:
-        return 1, max(1, math.prod(shape))
-    return math.prod(shape[:-1]), shape[-1]

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from .._axes import untyped
+from ._shapes import is_matrix
 
 MUON = 5 * ((3.4445, -4.7750, 2.0315),)
 """Five times the same polynomial, as published."""
@@ -75,13 +76,13 @@ def _norm(x: jax.Array) -> jax.Array:
 def equalised(parts: Sequence[jax.Array]) -> list[jax.Array]:
     """`equal_singular_values` of every tensor, times 0.2 sqrt(max(rows, cols)): of rms about 0.2.
 
-    A tensor of rank above 2 is the matrix of its last axis against all others; one of rank below 2
-    is returned as it is.
+    A tensor of rank above 2 is the matrix of its last axis against all others; one that is not a
+    matrix is returned as it is: see `is_matrix`.
     """
     found = list(parts)
     groups: dict[tuple[int, int], list[int]] = {}
     for i, x in enumerate(parts):
-        if x.ndim >= 2 and x.size:
+        if is_matrix(x.shape) and x.size:
             sides = sorted((x.size // x.shape[-1], x.shape[-1]))
             groups.setdefault((sides[0], sides[1]), []).append(i)
     for members in groups.values():

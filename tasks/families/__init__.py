@@ -14,6 +14,7 @@ from ._closed_forms import Saddle as Saddle
 from ._contrastive import Contrastive as Contrastive
 from ._control import Control as Control
 from ._conv import Conv as Conv
+from ._conv import NormConv as NormConv
 from ._denoiser import Denoiser as Denoiser
 from ._factorisation import Factorisation as Factorisation
 from ._layers import ACTIVATIONS as ACTIVATIONS
@@ -57,6 +58,7 @@ FAMILIES: tuple[Example, ...] = (
     Example(FamilySpec(MLP(), "teacher_values"), 0.03, 0.8),
     Example(FamilySpec(NormMLP(), "digits"), 0.03, 0.5),
     Example(FamilySpec(Conv(), "digits"), 0.03, 0.8),
+    Example(FamilySpec(NormConv(), "digits"), 0.03, 0.5),
     Example(FamilySpec(ResNet(), "digits", 32), 0.01, 0.8),
     Example(FamilySpec(ViT(), "digits", 32), 0.01, 0.97),
     Example(FamilySpec(Mixer(), "digits", 32), 0.03, 0.8),

@@ -1,6 +1,7 @@
 """Small convolutional networks on images (Metz et al. 2022, "Practical tradeoffs").
 
-Plain, without normalisation: the initial scale matters.
+Plain, where the initial scale matters, and with group normalisation (Wu & He 2018), where it does
+not.
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ import jax
 
 from .._base import Numbers, Spec
 from .._problem import Range, Supervised, log_uniform, uniform_int
-from ._layers import ACTIVATIONS, Conv3x3, Dense, activate
+from ._layers import ACTIVATIONS, Conv3x3, Dense, GroupNorm, activate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,3 +48,33 @@ class Conv(Supervised):
             x = Conv3x3(channels, stride, rows=rows, columns=columns, gain=n["gain"])(x)
             x, rows = activate(x, n["activation"]), columns
         return Dense(spec.outputs, rows=rows, gain=n["gain"])(x.mean((1, 2)).T)
+
+
+@dataclasses.dataclass(frozen=True)
+class NormConv(Supervised):
+    """3x3 convolutions, each act(norm(conv(x))); stride, pooling and head as those of `Conv`.
+
+    Numbers: `activation`; `gain`, the initial scale relative to LeCun's.
+    """
+
+    name: ClassVar[str] = "norm_conv"
+    source: ClassVar[str] = "Wu & He 2018"
+    images: ClassVar[bool] = True
+    channels: tuple[int, ...] = (8, 16, 16)
+    gains: Range = (0.5, 2.0)
+
+    def sample(self, key: jax.Array) -> Numbers:
+        """Draw activation and initial scale."""
+        keys = jax.random.split(key)
+        return {
+            "activation": uniform_int(keys[0], (0, len(ACTIVATIONS) - 1)),
+            "gain": log_uniform(keys[1], self.gains),
+        }
+
+    def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
+        """(batch, height, width, channels) to (batch, outputs)."""
+        x = x.transpose(3, 1, 2, 0)
+        for layer, channels in enumerate(self.channels):
+            x = Conv3x3(channels, 1 if layer == 0 else 2, gain=n["gain"])(x)
+            x = activate(GroupNorm()(x), n["activation"])
+        return Dense(spec.outputs, gain=n["gain"])(x.mean((1, 2)).T)

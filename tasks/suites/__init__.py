@@ -16,6 +16,7 @@ from ._v3 import META_VALID_V3
 from ._v4 import META_VALID_V4
 from ._v5 import META_VALID_V5
 from ._v6 import META_VALID_V6
+from ._v7 import META_VALID_V7
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -28,6 +29,7 @@ SUITES: dict[str, Suite] = {
         META_VALID_V4,
         META_VALID_V5,
         META_VALID_V6,
+        META_VALID_V7,
         META_TEST_V1,
         META_TEST_V2,
         VARIANTS_V1,
@@ -44,6 +46,7 @@ FROZEN: dict[str, str] = {
     "META_VALID_V4": "515466b249953da6",
     "META_VALID_V5": "82ed58d8462783c4",
     "META_VALID_V6": "b871a806ee69de80",
+    "META_VALID_V7": "a0bb33b5873200d9",
     "META_TEST_V1": "f801c2c07517535a",
     "META_TEST_V2": "0e7766d01e4e337f",
     "VARIANTS_V1": "470c39475514956a",
