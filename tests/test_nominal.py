@@ -173,13 +173,12 @@ ORTHOGONAL = {"orthogonal": True, "hidden": 0, "controller_hidden": 0}
 
 
 def test_scales_that_are_shaped_to_broadcast_step_like_a_vector():
-    """Those of a group norm, (channels, 1, 1, 1), and Equinox's biases of convolutions, (channels, 1, 1)."""
+    """Those of a group norm, (channels, 1, 1, 1); of Equinox a convolution's biases too."""
     optimizer = Nominal(orthogonal=True, feedback=True, bounded=True)
     theta = trained_theta(optimizer, size=0.1)
     tx, paths = optimizer.transform(theta, num_steps=5), []
     for shape in ((12,), (12, 1, 1, 1), (12, 1, 1)):
-        trees = [{"scale": x["scale"].reshape(shape), "w": x["w"]}
-                 for x in (tree(i, shapes={"scale": (12,), "w": (4, 5)}) for i in range(6))]  # fmt: skip
+        trees = [tree(i, shapes={"scale": shape, "w": (4, 5)}) for i in range(6)]
         paths.append(descend(negated(tx), trees[0], trees[1:])[-1])
     vector, *others = (path["scale"].ravel() for path in paths)
     for other in others:
