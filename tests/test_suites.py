@@ -114,19 +114,8 @@ GOLDEN = json.loads((ROOT / "tests" / "golden_suites.json").read_text())
     "task",
     [
         pytest.param(task, id=task.name)
-        for suite in (
-            "quickstart",
-            "META_VALID_V1",
-            "META_VALID_V2",
-            "META_VALID_V3",
-            "META_VALID_V4",
-            "META_VALID_V5",
-            "META_VALID_V6",
-            "META_VALID_V7",
-            "META_TEST_V1",
-            "META_TEST_V2",
-            "VARIANTS_V1",
-        )
+        for suite in SUITES
+        if suite != "META_TRAIN_V1"
         for task in offline(suite)
     ],
 )

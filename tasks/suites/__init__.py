@@ -8,6 +8,7 @@ from ._base import EvalTask as EvalTask
 from ._base import Suite as Suite
 from ._base import Tier as Tier
 from ._base import TrainFamily as TrainFamily
+from ._far import FAR_V1
 from ._quickstart import QUICKSTART
 from ._test_v2 import META_TEST_V2
 from ._v1 import META_TEST_V1, META_TRAIN_V1, META_VALID_V1, VARIANTS_V1
@@ -32,6 +33,7 @@ SUITES: dict[str, Suite] = {
         META_VALID_V7,
         META_TEST_V1,
         META_TEST_V2,
+        FAR_V1,
         VARIANTS_V1,
     )
 }
@@ -49,6 +51,7 @@ FROZEN: dict[str, str] = {
     "META_VALID_V7": "a0bb33b5873200d9",
     "META_TEST_V1": "f801c2c07517535a",
     "META_TEST_V2": "0e7766d01e4e337f",
+    "FAR_V1": "8302072c1dc390d6",
     "VARIANTS_V1": "470c39475514956a",
 }
 """Hash of each suite on the day it was released."""
