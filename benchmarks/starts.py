@@ -5,7 +5,8 @@ meta-validation, with other constants: one row a --start, of words "leaf=factor"
 theta that holds a logarithm, as log_decay or damping.log_start, and what to multiply it by, or
 "leaf/row/column=number" for an entry, as controller.skip/13/0=0.15. What is scored is what chooses
 the checkpoints of a run. --set changes the configuration as `python -m meta_train` does; --trained
-adds rows of artifacts of the same rule.
+adds rows of artifacts of the same rule, and --without LEAF, as controller, what these are with that
+part of theta as it was at the start.
 """
 
 import argparse
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="K=V")
     parser.add_argument("--start", action="append", default=[], metavar="LEAF=FACTOR ...")
     parser.add_argument("--trained", nargs="+", default=[], metavar="ARTIFACT")
+    parser.add_argument("--without", nargs="+", default=[], metavar="LEAF", help="of --trained")
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="of the suites, not all")
     args = parser.parse_args()
     use_all_cores()
@@ -50,6 +52,10 @@ def main() -> None:
     for name in args.trained:
         theta = jax.tree.map(jnp.asarray, dict(learned_opt.load(name).theta))
         rows.append((name, theta))
+        for leaf in args.without:
+            if leaf not in theta:
+                parser.error(f"--without takes {', '.join(theta)}; got {leaf!r}")
+            rows.append((f"{name} without {leaf}", theta | {leaf: start[leaf]}))
     trainer, problems, judges = config.build()
     wanted = [n for n in names if not args.tasks or n in args.tasks]
     judged = [judge for n, judge in zip(names, judges, strict=True) if n in wanted]
