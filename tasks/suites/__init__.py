@@ -18,6 +18,7 @@ from ._v4 import META_VALID_V4
 from ._v5 import META_VALID_V5
 from ._v6 import META_VALID_V6
 from ._v7 import META_VALID_V7
+from ._v8 import META_VALID_V8
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -31,6 +32,7 @@ SUITES: dict[str, Suite] = {
         META_VALID_V5,
         META_VALID_V6,
         META_VALID_V7,
+        META_VALID_V8,
         META_TEST_V1,
         META_TEST_V2,
         FAR_V1,
@@ -49,6 +51,7 @@ FROZEN: dict[str, str] = {
     "META_VALID_V5": "82ed58d8462783c4",
     "META_VALID_V6": "b871a806ee69de80",
     "META_VALID_V7": "a0bb33b5873200d9",
+    "META_VALID_V8": "1fc47e2fcdc5222e",
     "META_TEST_V1": "f801c2c07517535a",
     "META_TEST_V2": "0e7766d01e4e337f",
     "FAR_V1": "8302072c1dc390d6",
