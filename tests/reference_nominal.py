@@ -116,6 +116,10 @@ def reference(config, theta, params, grads, total):
                 control[0] += shift
                 if config.selective:
                     control[1] -= 5 * np.exp(3 * theta["log_selectivity"]) * abs(slow)
+                if config.paced:
+                    slope, knee = (np.exp(3 * theta["pace"][k]) for k in ("log_slope", "log_knee"))
+                    agreed = abs(slow) / (1 - 0.98 ** (t + 1))
+                    control[0] += 5 * slope * min(0.0, agreed - 0.3 * knee)
             held = 0.0
             if config.damped:
                 learned = {k: np.exp(3 * x) for k, x in theta["damping"].items()}

@@ -60,7 +60,7 @@ def test_a_horizon_is_needed():
         (10**9, {"orthogonal": True, "feedback": True, "damped": True}),
         (10**9, {"orthogonal": True, "damped": True, "bounded": True, "weight_decay": 1e-3}),
         (0, {"bounded": True, "weight_decay": 1e-3, "learning_rate": 3e-2}),
-        (0, {"feedback": True, "selective": True}),
+        (0, {"feedback": True, "selective": True, "paced": True}),
     ],
 )
 def test_agrees_with_float64_reference_over_20_steps(monkeypatch, pack_below, options):

@@ -126,6 +126,39 @@ def test_selective_decay_is_where_gradients_are_noise():
     assert found["noise"] > np.exp(-5 * 4 * 128**-0.5 * 0.1)
 
 
-def test_selective_decay_needs_feedback():
-    with pytest.raises(ValueError, match="selective needs feedback, got feedback=False"):
-        Nominal(selective=True)
+def test_paced_steps_are_short_where_gradients_are_noise():
+    """Over steps without it exp(5 min(0, |c| - .3)), c the weighted mean of the cosines so far."""
+    rng = np.random.default_rng(0)
+    once = rng.normal(size=(16, 8))
+    kinds = {"equal": lambda: once, "mixed": lambda: 0.1 * once + rng.normal(size=(16, 8)),
+             "noise": lambda: rng.normal(size=(16, 8))}  # fmt: skip
+    rule = ORTHOGONAL | {"warmup": 0.0, "weight_decay": 0.0, "feedback": True}
+    params = {"w": jnp.ones((16, 8))}
+    updates = []
+    for paced in (False, True):
+        optimizer = Nominal(**rule, paced=paced)
+        tx = optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=300)
+        updates.append((tx.init(params), jax.jit(tx.update)))
+    for kind, draw in kinds.items():
+        states = [state for state, _ in updates]
+        momentum, cosine, weights = np.zeros((16, 8)), 0.0, 0.0
+        for _ in range(60):
+            g = draw()
+            grads = {"w": jnp.asarray(g, jnp.float32)}
+            steps = []
+            for i, (_, update) in enumerate(updates):
+                step, states[i] = update(grads, states[i], params)
+                steps.append(np.asarray(step["w"], np.float64))
+            length = max(np.linalg.norm(momentum), 0.01 * np.linalg.norm(g)) * np.linalg.norm(g)
+            cosine = 0.98 * cosine + 0.02 * np.sum(momentum * g) / length
+            weights = 0.98 * weights + 0.02
+            momentum = 0.9 * momentum + 0.1 * g
+        want = np.exp(5 * min(0.0, abs(cosine) / weights - 0.3))
+        np.testing.assert_allclose(steps[1], want * steps[0], rtol=1e-4)
+        assert want == 1.0 if kind == "equal" else want < 0.4
+
+
+@pytest.mark.parametrize("name", ["selective", "paced"])
+def test_what_listens_to_gradients_needs_feedback(name):
+    with pytest.raises(ValueError, match=f"{name} needs feedback, got feedback=False"):
+        Nominal(**{name: True})

@@ -55,7 +55,7 @@ class Nominal:
     a: warm-up then power decay from `learning_rate`; w: `weight_decay`; gate_k = b_k +
     MLP_k(features) per element; (c_1, c_2): a controller per tensor. At initialisation the gates
     are one for m_.9 / sqrt(v) and zero elsewhere, and c = 0: exactly AdamW, unless one of
-    `orthogonal`, `fading`, `damped`, `bounded` and `selective` is asked for.
+    `orthogonal`, `fading`, `damped`, `bounded`, `selective` and `paced` is asked for.
 
     The features that the networks see are even in (p, g), so the rule commutes with a flip of
     sign of any coordinate (with `orthogonal`, of any row or column of a matrix), and unchanged
@@ -94,9 +94,12 @@ class Nominal:
       selective: w is multiplied by exp(-s |c|), c the slower EMA of `feedback`, which this needs,
         with a learned s, 5 at initialisation: decay where gradients are noise, about none where
         they go on pointing the same way, or back and forth as steps that are too long make them.
+      paced: exp(c_1) is multiplied by exp(k min(0, |c| - c_0)), c as for `selective` but over what
+        its weights sum to so far, with learned k, 5 at initialisation, and c_0, .3: short steps
+        where gradients are noise, so that few examples are not known by heart too soon.
 
     Raises:
-      ValueError: `selective` without `feedback`.
+      ValueError: `selective` or `paced` without `feedback`.
 
     Example:
       >>> import jax, learned_opt
@@ -121,10 +124,14 @@ class Nominal:
     damped: bool = added(False)
     bounded: bool = added(False)
     selective: bool = added(False)
+    paced: bool = added(False)
 
     def __post_init__(self) -> None:
-        if self.selective and not self.feedback:
-            raise ValueError("selective needs feedback, got feedback=False: set feedback=True too")
+        for name in ("selective", "paced"):
+            if getattr(self, name) and not self.feedback:
+                raise ValueError(
+                    f"{name} needs feedback, got feedback=False: set feedback=True too"
+                )
 
     def init(self, key: jax.Array) -> Theta:
         """Random first layers, zero last layers: what the networks add is nothing."""
@@ -150,6 +157,8 @@ class Nominal:
             theta["log_bound"] = jnp.zeros(())
         if self.selective:
             theta["log_selectivity"] = jnp.zeros(())
+        if self.paced:
+            theta["pace"] = {name: jnp.zeros(()) for name in ("log_slope", "log_knee")}
         if h:
             theta["gate"] = {
                 "w1": _glorot(key_gate, NUM_FEATURES + NUM_TIMES, h),

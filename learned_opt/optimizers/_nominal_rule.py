@@ -37,6 +37,8 @@ DAMPED_FROM, BOUNDED_FROM, LEVEL_MEMORY = 4.0, 2.5, 2.0
 """k at initialisation, alone and with `bounded`; steps are remembered as t^2 is summed."""
 BOUND_POWER, SELECTIVITY = 2.0, 5.0
 """y of `bounded` and s of `selective` at initialisation."""
+PACE, KNEE = 5.0, 0.3
+"""k and c_0 of `paced` at initialisation."""
 BOUNDS = (2.0, 2.0, 1.0, 0.5, 0.5, 1.0, 2.0, 2.0)
 """Features are clipped there."""
 
@@ -213,6 +215,8 @@ def tensor_scales(
         if "log_selectivity" in theta:
             selectivity = SELECTIVITY * jnp.exp(LOG_GAIN * theta["log_selectivity"])
             log_decay -= selectivity * jnp.abs(feedback.slow)
+        if "pace" in theta:
+            log_step += pacing(theta["pace"], feedback.slow, clock.t)
     if "log_bound" in theta:
         held += bounding(theta["log_bound"], pack, means[:, 1])
     decay = clock.decay * jnp.exp(log_decay + jnp.clip(held, -5.0, 5.0))
@@ -235,6 +239,16 @@ def damping(net: Theta, squares: jax.Array, before: jax.Array) -> tuple[jax.Arra
     begins = (BOUNDED_FROM if "log_kept" in net else DAMPED_FROM) * factors["log_start"]
     damped = factors["log_power"] * jnp.minimum(0.0, begins + log_r)
     return damped, -factors.get("log_kept", jnp.zeros(())) * damped
+
+
+def pacing(theta: Theta, slow: jax.Array, t: jax.Array) -> jax.Array:
+    """What `paced` adds to c_1 (tensors,), from the slower EMA of `Feedback` after step t."""
+    slope, knee = (
+        first * jnp.exp(LOG_GAIN * theta[name])
+        for first, name in ((PACE, "log_slope"), (KNEE, "log_knee"))
+    )
+    mean = slow / (1 - FEEDBACK_DECAYS[1] ** (t + 1))
+    return slope * jnp.minimum(0.0, jnp.abs(mean) - knee)
 
 
 def bounding(log_bound: jax.Array, pack: Pack, p: jax.Array) -> jax.Array:
