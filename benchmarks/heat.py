@@ -20,7 +20,7 @@ from checkpoints import describe_device
 from eval import Hyper, Runner, Trial
 from eval._run import MakeTx
 from learned_opt import Nominal
-from learned_opt.optimizers._nominal_rule import LOG_GAIN
+from learned_opt.optimizers._nominal_scales import LOG_GAIN
 from tasks import FamilySpec, use_all_cores
 from tasks.families import Heat
 from tasks.suites import EvalTask

@@ -19,7 +19,7 @@ import numpy as np
 
 import learned_opt
 from checkpoints import describe_device
-from learned_opt.optimizers._nominal_rule import LOG_GAIN
+from learned_opt.optimizers._nominal_scales import LOG_GAIN
 from meta_train._config import load_config
 from meta_train._programs import Programs
 from tasks import use_all_cores

@@ -21,15 +21,15 @@ from ..parts._pack import pack_leaves
 from ..parts._path import kernel_platforms
 from ..parts._schedule import ramp_and_decay, ramp_and_fade
 from . import _nominal_rule
-from ._nominal_rule import (
+from ._nominal_rule import NUM_DIRECTIONS, NUM_FEATURES
+from ._nominal_scales import (
     LOG_GAIN,
-    NUM_DIRECTIONS,
-    NUM_FEATURES,
     NUM_FEEDBACK,
     NUM_STATISTICS,
     NUM_TIMES,
     Clock,
     Memory,
+    common_feedback,
 )
 
 ADAM = 2  # index of m_hat_{0.9} / sqrt(v_hat) among the directions
@@ -238,7 +238,7 @@ class Nominal:
                 times=_times(t, total),
                 step_size=now,
                 decay=self._decay(theta, now),
-                felt=_nominal_rule.common_feedback(state.memory),
+                felt=common_feedback(state.memory),
             )
             steps, accumulators, memory = list(grads), [], []
             packs = pack_leaves([g.shape for g in grads])

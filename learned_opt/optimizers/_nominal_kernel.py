@@ -31,7 +31,7 @@ from ..parts._accumulators import (
 from ..parts._blocks import PLATFORMS, Blocks, in_a_row
 from ..parts._pack import Pack
 from . import _nominal_rule as rule
-from ._nominal_rule import Clock, Memory, Scales
+from ._nominal_scales import Clock, Memory, Scales, tensor_scales
 
 
 def update_pack(
@@ -101,7 +101,7 @@ def _update_tensor(
     else:
         *vectors, mean_v = _factors(blocks, pack.shape, sums_v, correction)
     means = jnp.stack([sums[0], sum_squares(g) / g.size, *sums[1:]])
-    scales, newer = rule.tensor_scales(theta, pack, clock, mean_v[None], means[None], memory)
+    scales, newer = tensor_scales(theta, pack, clock, mean_v[None], means[None], memory)
     memory = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), newer, memory)
     scales = Scales(*(x[0] for x in scales))
     scalars = (correction, clock.step_size, hats, scales, rule.gate_net(theta, clock))
