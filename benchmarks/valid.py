@@ -4,11 +4,13 @@ Validation loss at the horizon, the geometric mean over the seeds, of the optimi
 artifact as it was at initialisation with its steps times constants, and of every artifact as it
 ships. Below them, over tasks, geometric means of the losses over those of the first column, and
 over the best of the untrained ones: what learning is worth over choosing, task by task, the step
-size of the rule that it began as.
+size of the rule that it began as. --adamw adds AdamW with cosine, the best of twelve settings for
+each task, chosen by the runs that are shown, and the ratios over it: what could be reached there.
 """
 
 import argparse
 import dataclasses
+import itertools
 
 import jax
 import numpy as np
@@ -16,8 +18,15 @@ import numpy as np
 import learned_opt
 from checkpoints import describe_device
 from eval import Hyper, Runner, Trial
+from eval._baselines import ADAMW
 from eval._run import MakeTx
-from tasks import load_suite, use_all_cores
+from tasks import EvalTask, load_suite, use_all_cores
+
+SETTINGS = [
+    Hyper(lr, wd, cosine=1.0)
+    for lr, wd in itertools.product((1e-3, 3e-3, 1e-2, 3e-2), (0.0, 0.1, 1.0))
+]
+"""Of AdamW, for --adamw."""
 
 
 def main() -> None:
@@ -29,6 +38,7 @@ def main() -> None:
     parser.add_argument(
         "--times", type=float, nargs="+", default=[1.0, 0.3, 3.0], help="of the untrained steps"
     )
+    parser.add_argument("--adamw", action="store_true", help="AdamW tuned per task beside them")
     args = parser.parse_args()
     use_all_cores()
     artifacts = [learned_opt.load(name) for name in args.artifacts]
@@ -39,26 +49,33 @@ def main() -> None:
         f"{args.seeds} seeds, {describe_device()}, jax {jax.__version__}\n"
     )
     names = [f"untrained x {times:g}" for times in args.times] + args.artifacts
+    names += ["AdamW"] * args.adamw
     print(f"{'task':<20}", *(f"{name[-15:]:>16}" for name in names))
-    rules = [(Runner(make_learned(untrained)), args.times)]
-    rules += [(Runner(make_learned(artifact)), [1.0]) for artifact in artifacts]
+    rules = [(Runner(make_learned(untrained)), [Hyper(x) for x in args.times])]
+    rules += [(Runner(make_learned(artifact)), [Hyper(1.0)]) for artifact in artifacts]
+    adamw = Runner(ADAMW.transform, ADAMW.eval_params)
     found = []
     for task in (task for suite in args.suite for task in load_suite(suite)):
         short = dataclasses.replace(task, horizon=min(task.horizon, args.horizon))
-        means = []
-        for runner, every in rules:
-            trials = [Trial(short, Hyper(t), seed) for t in every for seed in range(args.seeds)]
-            losses = [curve.final["valid_loss"] for curve in runner(trials)]
-            means += list(np.mean(np.reshape(np.log(losses), (len(every), -1)), axis=1))
+        means = [m for runner, every in rules for m in mean_logs(runner, every, short, args.seeds)]
+        if args.adamw:
+            means.append(np.nanmin(mean_logs(adamw, SETTINGS, short, args.seeds)))
         print(f"{task.name:<20}", *(f"{loss:>16.5f}" for loss in np.exp(means)), flush=True)
         found.append(means)
     logs = np.array(found)
-    for what, base in (
-        ("over the first", logs[:, 0]),
-        ("over the best", logs[:, : len(args.times)].min(1)),
-    ):
+    bases = {"over the first": logs[:, 0], "over the best": logs[:, : len(args.times)].min(1)}
+    if args.adamw:
+        bases["over AdamW"] = logs[:, -1]
+    for what, base in bases.items():
         ratios = np.exp(np.mean(logs - base[:, None], axis=0))
         print(f"{what:<20}", *(f"{ratio:>16.3f}" for ratio in ratios))
+
+
+def mean_logs(runner: Runner, every: list[Hyper], task: EvalTask, seeds: int) -> list[float]:
+    """Means over seeds of the logarithm of the validation loss, one for each of `every`."""
+    trials = [Trial(task, hyper, seed) for hyper in every for seed in range(seeds)]
+    losses = [curve.final["valid_loss"] for curve in runner(trials)]
+    return list(np.mean(np.reshape(np.log(losses), (len(every), -1)), axis=1))
 
 
 def make_learned(artifact: learned_opt.Artifact) -> MakeTx:

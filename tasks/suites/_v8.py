@@ -1,9 +1,8 @@
 """META_VALID_V8: noisy tables whose validation split is large.
 
-The 27 validation examples of wine, which META_VALID_V1 to V4 have, are all classified right by
-many networks, and then reward confidence without end: a nat more for a step twice as large. Here
-every validation split has hundreds of examples, some with wrong labels. Data of meta-training and
-META_VALID_V1 alone.
+The few validation examples of wine, which META_VALID_V1 to V4 have, reward confidence without end
+once all are classified right. Here every validation split has hundreds of examples. Data of
+meta-training and META_VALID_V1 alone.
 """
 
 from .._spec import FamilySpec
