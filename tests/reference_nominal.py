@@ -22,7 +22,7 @@ def reference(config, theta, params, grads, total):
     m = {k: [np.zeros(x.shape)] * 3 for k, x in p.items()}
     v = {k: np.zeros(x.shape) for k, x in p.items()}
     row, col = dict.fromkeys(p, 0.0), dict.fromkeys(p, 0.0)
-    felt, level = {k: np.zeros(3) for k in p}, dict.fromkeys(p, 0.0)
+    felt, level = {k: np.zeros(4) for k in p}, dict.fromkeys(p, 0.0)
     bits = jnp.bfloat16 if config.momenta == "bfloat16" else np.float64
     decays, path = (0.5, 0.9, 0.99), []
 
@@ -102,8 +102,9 @@ def reference(config, theta, params, grads, total):
                 # At least as long as a hundredth of the gradient: zero before the first step.
                 length = max(np.linalg.norm(before), 0.01 * np.linalg.norm(g))
                 cosine = np.sum(before * g) / (length * np.linalg.norm(g))
-                fast, slow, shift = felt[name]
+                fast, slow, shift, squares = felt[name]
                 fast, slow = 0.8 * fast + 0.2 * cosine, 0.98 * slow + 0.02 * cosine
+                squares = 0.98 * squares + 0.02 * cosine**2
                 stats = np.append(stats, [*(3 * np.array([fast, slow, *common])), shift])
             net = theta["controller"]
             control = stats @ net["skip"]
@@ -112,14 +113,14 @@ def reference(config, theta, params, grads, total):
             control = np.clip(control, -5, 5)
             if config.feedback:
                 shift = np.clip(shift + control[2] / (t + 10), -5, 5)
-                felt[name] = np.array([fast, slow, shift])
+                felt[name] = np.array([fast, slow, shift, squares])
                 control[0] += shift
                 if config.selective:
                     control[1] -= 5 * np.exp(3 * theta["log_selectivity"]) * abs(slow)
                 if config.paced:
                     slope, knee = (np.exp(3 * theta["pace"][k]) for k in ("log_slope", "log_knee"))
-                    agreed = abs(slow) / (1 - 0.98 ** (t + 1))
-                    control[0] += 5 * slope * min(0.0, agreed - 0.3 * knee)
+                    agreed = np.sqrt(squares / (1 - 0.98 ** (t + 1)))
+                    control[0] += 15 * slope * min(0.0, agreed - 0.4 * knee)
             held = 0.0
             if config.damped:
                 learned = {k: np.exp(3 * x) for k, x in theta["damping"].items()}

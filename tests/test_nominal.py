@@ -67,7 +67,8 @@ def test_agrees_with_float64_reference_over_20_steps(monkeypatch, pack_below, op
     """Relative error under 1e-5 of the parameters, 2e-5 of the way they went; packed or not."""
     monkeypatch.setattr(_pack, "PACK_BELOW", pack_below)
     # Orthogonal steps are of a root mean square of 0.2: as long a way, so as much of rounding.
-    rate = 5e-2 if "orthogonal" in options else 1e-2
+    # Paced ones are short where gradients are noise, as these are.
+    rate = 5e-2 if "orthogonal" in options else 1e-1 if "paced" in options else 1e-2
     optimizer = Nominal(**({"learning_rate": rate} | options))
     theta = trained_theta(optimizer)
     params, grads = tree(0), [tree(i + 1, 0.1) for i in range(STEPS)]

@@ -1,5 +1,7 @@
 """Decay and damping of `Nominal`, one option at a time, by closed forms."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,10 +129,12 @@ def test_selective_decay_is_where_gradients_are_noise():
 
 
 def test_paced_steps_are_short_where_gradients_are_noise():
-    """Over steps without it exp(5 min(0, |c| - .3)), c the weighted mean of the cosines so far."""
+    """Over steps without it exp(15 min(0, q - .4)), q^2 the weighted mean of cosines squared."""
     rng = np.random.default_rng(0)
     once = rng.normal(size=(16, 8))
-    kinds = {"equal": lambda: once, "mixed": lambda: 0.1 * once + rng.normal(size=(16, 8)),
+    signs = itertools.cycle((1.0, -1.0))
+    kinds = {"equal": lambda: once, "back and forth": lambda: next(signs) * once,
+             "mixed": lambda: 0.1 * once + rng.normal(size=(16, 8)),
              "noise": lambda: rng.normal(size=(16, 8))}  # fmt: skip
     rule = ORTHOGONAL | {"warmup": 0.0, "weight_decay": 0.0, "feedback": True}
     params = {"w": jnp.ones((16, 8))}
@@ -141,7 +145,7 @@ def test_paced_steps_are_short_where_gradients_are_noise():
         updates.append((tx.init(params), jax.jit(tx.update)))
     for kind, draw in kinds.items():
         states = [state for state, _ in updates]
-        momentum, cosine, weights = np.zeros((16, 8)), 0.0, 0.0
+        momentum, squares, weights = np.zeros((16, 8)), 0.0, 0.0
         for _ in range(60):
             g = draw()
             grads = {"w": jnp.asarray(g, jnp.float32)}
@@ -150,12 +154,12 @@ def test_paced_steps_are_short_where_gradients_are_noise():
                 step, states[i] = update(grads, states[i], params)
                 steps.append(np.asarray(step["w"], np.float64))
             length = max(np.linalg.norm(momentum), 0.01 * np.linalg.norm(g)) * np.linalg.norm(g)
-            cosine = 0.98 * cosine + 0.02 * np.sum(momentum * g) / length
+            squares = 0.98 * squares + 0.02 * (np.sum(momentum * g) / length) ** 2
             weights = 0.98 * weights + 0.02
             momentum = 0.9 * momentum + 0.1 * g
-        want = np.exp(5 * min(0.0, abs(cosine) / weights - 0.3))
+        want = np.exp(15 * min(0.0, np.sqrt(squares / weights) - 0.4))
         np.testing.assert_allclose(steps[1], want * steps[0], rtol=1e-4)
-        assert want == 1.0 if kind == "equal" else want < 0.4
+        assert want < 0.1 if kind in ("mixed", "noise") else want == 1.0
 
 
 @pytest.mark.parametrize("name", ["selective", "paced"])

@@ -94,9 +94,10 @@ class Nominal:
       selective: w is multiplied by exp(-s |c|), c the slower EMA of `feedback`, which this needs,
         with a learned s, 5 at initialisation: decay where gradients are noise, about none where
         they go on pointing the same way, or back and forth as steps that are too long make them.
-      paced: exp(c_1) is multiplied by exp(k min(0, |c| - c_0)), c as for `selective` but over what
-        its weights sum to so far, with learned k, 5 at initialisation, and c_0, .3: short steps
-        where gradients are noise, so that few examples are not known by heart too soon.
+      paced: exp(c_1) is multiplied by exp(k min(0, q - c_0)), q the root mean square of the last
+        cosines of `feedback`, which this needs (weights .98^age), with learned k, 15 at
+        initialisation, and c_0, .4: short steps where gradients are noise, so that few examples
+        are not known by heart too soon, but not where steps go on or go back and forth.
 
     Raises:
       ValueError: `selective` or `paced` without `feedback`.
@@ -216,7 +217,8 @@ class Nominal:
                 for pack in packs
             ]
             level = self.damped and self.bounded
-            memory = tuple(Memory.zeros(len(pack.shapes), self.feedback, level) for pack in packs)
+            kept = (self.feedback, level, self.paced)
+            memory = tuple(Memory.zeros(len(pack.shapes), *kept) for pack in packs)
             return NominalState(jnp.zeros((), jnp.int32), tuple(accumulators), memory)
 
         def update(

@@ -27,7 +27,7 @@ DAMPED_FROM, BOUNDED_FROM, LEVEL_MEMORY = 4.0, 2.5, 2.0
 """k at initialisation, alone and with `bounded`; steps are remembered as t^2 is summed."""
 BOUND_POWER, SELECTIVITY = 2.0, 5.0
 """y of `bounded` and s of `selective` at initialisation."""
-PACE, KNEE = 5.0, 0.3
+PACE, KNEE = 15.0, 0.4
 """k and c_0 of `paced` at initialisation."""
 
 
@@ -68,17 +68,20 @@ class Memory(NamedTuple):
     """What is remembered of the tensors of a pack besides accumulators; None where not asked for.
 
     `level`: of `damped` with `bounded`, a mean of their g^2 that forgets as a power of the time,
-    (tensors,).
+    (tensors,); `squares`: of `paced`, an EMA of the squared cosines of `feedback`, (tensors,).
     """
 
     feedback: Feedback | None
     level: jax.Array | None
+    squares: jax.Array | None
 
     @classmethod
-    def zeros(cls, tensors: int, feedback: bool, level: bool) -> "Memory":
+    def zeros(cls, tensors: int, feedback: bool, level: bool, squares: bool) -> "Memory":
         """Before the first step."""
         return cls(
-            Feedback.zeros(tensors) if feedback else None, jnp.zeros(tensors) if level else None
+            Feedback.zeros(tensors) if feedback else None,
+            jnp.zeros(tensors) if level else None,
+            jnp.zeros(tensors) if squares else None,
         )
 
 
@@ -122,7 +125,7 @@ def tensor_scales(
     means = means[:, :6] * jnp.stack([1.0, 1.0, *(s * s for s in hats), hats[1]])[None]
     means = jnp.concatenate([means_v[:, None], means], 1)
     statistics = _statistics(pack, means, clock.times)
-    feedback, level = memory
+    feedback, level, agreed = memory
     if feedback is not None:
         pairs = zip(FEEDBACK_DECAYS, feedback[:2], strict=True)
         fast, slow = (b * x + (1 - b) * cosine for b, x in pairs)
@@ -147,8 +150,10 @@ def tensor_scales(
         if "log_selectivity" in theta:
             selectivity = SELECTIVITY * jnp.exp(LOG_GAIN * theta["log_selectivity"])
             log_decay -= selectivity * jnp.abs(feedback.slow)
-        if "pace" in theta:
-            log_step += pacing(theta["pace"], feedback.slow, clock.t)
+    if agreed is not None:
+        keep = FEEDBACK_DECAYS[1]
+        agreed = keep * agreed + (1 - keep) * cosine * cosine
+        log_step += pacing(theta["pace"], agreed / (1 - keep ** (clock.t + 1)))
     if "log_bound" in theta:
         held += bounding(theta["log_bound"], pack, means[:, 1])
     decay = clock.decay * jnp.exp(log_decay + jnp.clip(held, -5.0, 5.0))
@@ -158,7 +163,7 @@ def tensor_scales(
         step=jnp.exp(log_step),
         # One step takes at most half of a tensor: more than all would turn it over.
         decay=jnp.minimum(decay, 0.5 / jnp.maximum(clock.step_size, TINY)),
-    ), Memory(feedback, level)
+    ), Memory(feedback, level, agreed)
 
 
 def damping(net: Theta, squares: jax.Array, before: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -173,14 +178,13 @@ def damping(net: Theta, squares: jax.Array, before: jax.Array) -> tuple[jax.Arra
     return damped, -factors.get("log_kept", jnp.zeros(())) * damped
 
 
-def pacing(theta: Theta, slow: jax.Array, t: jax.Array) -> jax.Array:
-    """What `paced` adds to c_1 (tensors,), from the slower EMA of `Feedback` after step t."""
+def pacing(theta: Theta, squares: jax.Array) -> jax.Array:
+    """What `paced` adds to c_1 (tensors,), from means of the squares of the last cosines."""
     slope, knee = (
         first * jnp.exp(LOG_GAIN * theta[name])
         for first, name in ((PACE, "log_slope"), (KNEE, "log_knee"))
     )
-    mean = slow / (1 - FEEDBACK_DECAYS[1] ** (t + 1))
-    return slope * jnp.minimum(0.0, jnp.abs(mean) - knee)
+    return slope * jnp.minimum(0.0, jnp.sqrt(squares + TINY) - knee)
 
 
 def bounding(log_bound: jax.Array, pack: Pack, p: jax.Array) -> jax.Array:
