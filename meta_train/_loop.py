@@ -50,10 +50,10 @@ def meta_train(
 ) -> Artifact:
     """Meta-train by `config` into the folder `out` and export the artifact with the best score.
 
-    Writes `config.toml`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `NAME.safetensors`,
-    `NAME.md`. A run that was killed at any moment continues with `resume=True` and ends with the
-    theta, bit for bit, of a run that was not; with nothing to resume it starts. In a program of
-    several processes all call this with the same arguments, and share the folder.
+    Writes `config.toml`, `command.txt`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`,
+    `NAME.safetensors`, `NAME.md`. A run that was killed at any moment continues with `resume=True`
+    and ends with the theta, bit for bit, of a run that was not; with nothing to resume it starts.
+    In a program of several processes all call this with the same arguments, and share the folder.
 
     Raises:
       ConfigError: the configuration cannot be built here.
@@ -72,6 +72,7 @@ def meta_train(
         claim_folder(folder, "config.toml", facts, what="a meta-training run", resume=resume)
 
     leader_does(claim, (FolderError,))
+    command = _first_command(folder, command)
     identity: dict[str, Any] = {"config": facts, "code": code_identity()}
     if config.ancestor:
         identity["start"] = config.ancestor.sha256
@@ -251,11 +252,10 @@ def _export(
     folder: Path,
     state: MetaTrainState,
     seconds: float,
-    command: str | None,
+    command: str,
     console: rich.console.Console,
     inside: str = "",
 ) -> Artifact:
-    command = command or f"meta_train.meta_train(Config(...), {str(folder)!r})"
     curve = validation_curve(folder) if leads() else {}
     card = make_card(config, state, seconds=seconds, command=command, curve=curve)
     artifact = Artifact(config.optimizer, jax.device_get(state.best_theta), card)
@@ -269,6 +269,15 @@ def _export(
         )
         console.print(f"Exported {path}", soft_wrap=True)
     return artifact
+
+
+def _first_command(folder: Path, command: str | None) -> str:
+    """What began the run in `folder`, for its card: resuming it names no configuration."""
+    command = command or f"meta_train.meta_train(Config(...), {str(folder)!r})"
+    path = folder / "command.txt"
+    if leads() and not path.exists():
+        path.write_text(command + "\n")
+    return path.read_text().strip() if leads() else command
 
 
 def shell_command(argv: Sequence[str]) -> str:

@@ -46,11 +46,13 @@ def test_sigkill_and_resume_is_bit_identical(uninterrupted, config, tmp_path, ki
     process.communicate()
     assert len(rows(out)) < 7
     assert not (out / "tiny.safetensors").exists()
-    output = finish(launch(config, "--out", out, "--resume"))
+    output = finish(launch("--out", out, "--resume"))
     # The save after the last row may have been in flight; those before it are whole.
     if kill_after_rows > 2:
         assert "Resuming after" in output
     same_run(uninterrupted, out)
+    card = learned_opt.load(out / "tiny.safetensors").card
+    assert card["command"] == f"python -m meta_train {config} --out {out}"
 
 
 @pytest.mark.parametrize(
