@@ -25,7 +25,9 @@ def test_every_shipped_configuration_loads_and_round_trips():
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(p, marks=[pytest.mark.slow] if p.stem == "velo" else [], id=p.stem)
+        pytest.param(
+            p, marks=[pytest.mark.slow] if "velo" in p.stem or "rival" in p.stem else [], id=p.stem
+        )
         for p in sorted(QUICKSTART.parent.glob("*.toml"))
     ],
 )

@@ -74,6 +74,7 @@ def test_two_processes(alone, config, tmp_path):
     assert "outer step" not in second
 
 
+@pytest.mark.slow
 def test_from_eight_devices_to_one(alone, stopped_on_eight, config, tmp_path):
     shutil.copytree(stopped_on_eight, tmp_path / "run")
     output = finish(launch(config, "--out", tmp_path / "run", "--resume", devices=1))
