@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import rich.console
 
-from checkpoints import CheckpointError, FolderError, Store, claim_folder
+from checkpoints import CheckpointError, FolderError, Store, claim_folder, write_atomic
 from learned_opt import Artifact
 
 from ._card import card_markdown, code_identity, make_card
@@ -276,7 +276,7 @@ def _first_command(folder: Path, command: str | None) -> str:
     command = command or f"meta_train.meta_train(Config(...), {str(folder)!r})"
     path = folder / "command.txt"
     if leads() and not path.exists():
-        path.write_text(command + "\n")
+        write_atomic(path, command + "\n")
     return path.read_text().strip() if leads() else command
 
 
