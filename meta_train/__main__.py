@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.export:
             out = args.out or newest_unfinished(Path("runs"))
-            export_now(out, last=args.last, command=shell_command(argv))
+            export_now(out, last=args.last)
             return 0
         if args.last:
             raise ConfigError(

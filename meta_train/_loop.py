@@ -23,6 +23,9 @@ from ._programs import Programs
 from ._progress import Progress
 from ._trainer import MetaTrainState, Metrics
 
+COMMAND = "command.txt"
+"""Of a run's folder: what began the run, for its card. Resuming it names no configuration."""
+
 PATIENCE = 3
 """Meta-validations in a row that must be out of bounds before a run counts as diverged."""
 
@@ -70,9 +73,11 @@ def meta_train(
 
     def claim() -> None:
         claim_folder(folder, "config.toml", facts, what="a meta-training run", resume=resume)
+        if not (folder / COMMAND).exists():
+            begun = command or f"meta_train.meta_train(Config(...), {str(folder)!r})"
+            write_atomic(folder / COMMAND, begun + "\n")
 
     leader_does(claim, (FolderError,))
-    command = _first_command(folder, command)
     identity: dict[str, Any] = {"config": facts, "code": code_identity()}
     if config.ancestor:
         identity["start"] = config.ancestor.sha256
@@ -103,7 +108,7 @@ def meta_train(
                 "continue with --resume",
                 stop.signal,
             )
-    artifact = _export(config, folder, state, loop.seconds, command, console)
+    artifact = _export(config, folder, state, loop.seconds, console)
     if loop.astray:
         raise DivergedError(
             f"diverged: {loop.astray}; the best theta (outer step {int(state.best_step)}, "
@@ -113,7 +118,7 @@ def meta_train(
     return artifact
 
 
-def export_now(out: str | os.PathLike, *, command: str, last: bool = False) -> Artifact:
+def export_now(out: str | os.PathLike, *, last: bool = False) -> Artifact:
     """Export the best theta so far of the run in `out` to `out`/exports/NAME.safetensors.
 
     With `last` the newest one, judged now: where runs of meta-validation are few, the best owes its
@@ -138,8 +143,7 @@ def export_now(out: str | os.PathLike, *, command: str, last: bool = False) -> A
     if last:
         programs.compile(train=False)
         state, _ = programs.validate(state._replace(best_score=jax.numpy.asarray(jax.numpy.inf)))
-    console = rich.console.Console()
-    return _export(config, folder, state, saved["seconds"], command, console, "exports")
+    return _export(config, folder, state, saved["seconds"], rich.console.Console(), "exports")
 
 
 class _Loop:
@@ -252,11 +256,11 @@ def _export(
     folder: Path,
     state: MetaTrainState,
     seconds: float,
-    command: str,
     console: rich.console.Console,
     inside: str = "",
 ) -> Artifact:
     curve = validation_curve(folder) if leads() else {}
+    command = _first_command(folder)
     card = make_card(config, state, seconds=seconds, command=command, curve=curve)
     artifact = Artifact(config.optimizer, jax.device_get(state.best_theta), card)
     if leads():
@@ -271,13 +275,11 @@ def _export(
     return artifact
 
 
-def _first_command(folder: Path, command: str | None) -> str:
-    """What began the run in `folder`, for its card: resuming it names no configuration."""
-    command = command or f"meta_train.meta_train(Config(...), {str(folder)!r})"
-    path = folder / "command.txt"
-    if leads() and not path.exists():
-        write_atomic(path, command + "\n")
-    return path.read_text().strip() if leads() else command
+def _first_command(folder: Path) -> str:
+    path = folder / COMMAND
+    if path.exists():
+        return path.read_text().strip()
+    return shell_command([str(folder / "config.toml"), "--out", str(folder)])  # an older run
 
 
 def shell_command(argv: Sequence[str]) -> str:
