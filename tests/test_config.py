@@ -22,12 +22,13 @@ def test_every_shipped_configuration_loads_and_round_trips():
         assert Config.from_dict(config.to_dict()) == config
 
 
+LONG = ("small", "velo", "rival-celo2", "rival-hypernet")
+
+
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(
-            p, marks=[pytest.mark.slow] if "velo" in p.stem or "rival" in p.stem else [], id=p.stem
-        )
+        pytest.param(p, marks=[pytest.mark.slow] if p.stem in LONG else [], id=p.stem)
         for p in sorted(QUICKSTART.parent.glob("*.toml"))
     ],
 )

@@ -34,11 +34,23 @@ from tasks.families import (
     Rosenbrock,
 )
 
-ROWS = [
-    pytest.param(row, id=f"{row.spec.problem.name}-{row.spec.data.replace('/', '-')}")
-    for row in FAMILIES
-]
-every = pytest.mark.parametrize("row", ROWS)
+
+def rows(*slow):
+    """All of them; those of the problems named in `slow` are slow tests."""
+    return pytest.mark.parametrize(
+        "row",
+        [
+            pytest.param(
+                row,
+                id=f"{row.spec.problem.name}-{row.spec.data.replace('/', '-')}",
+                marks=[pytest.mark.slow] if row.spec.problem.name in slow else [],
+            )
+            for row in FAMILIES
+        ],
+    )
+
+
+every = rows()
 
 
 def test_every_problem_has_a_row_a_name_and_a_source():
@@ -103,7 +115,7 @@ def test_twenty_steps_of_a_known_good_adam(row):
         assert isinstance(row.spec.problem, InfluenceBalancing)
 
 
-@every
+@rows("resnet", "vit", "mixer")
 def test_fifty_draws_compile_once_and_differ(row):
     """Sampling, initialising, drawing and stepping; and a draw is a function of its key."""
     family, tx, traces = row.spec.build(), optax.with_extra_args_support(optax.sgd(0.01)), 0
