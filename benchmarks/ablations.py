@@ -19,6 +19,7 @@ import tomli_w
 
 import learned_opt
 from checkpoints import describe_device
+from tasks import use_all_cores
 
 CONFIG = Path(__file__).parent.parent / "docs" / "meta-training-log" / "ablations.toml"
 UNAUGMENTED = "families without augmentations"
@@ -64,6 +65,7 @@ def main() -> None:
     if unknown:
         parser.error(f"--only takes {', '.join(known)}; got {', '.join(unknown)}")
     args.out.mkdir(parents=True, exist_ok=True)
+    use_all_cores()  # as a run does, for the line below
     print(f"{describe_device()}, {args.seeds} seeds\n")
     print("| changed | to | start | end | best |\n|---|---|---|---|---|")
     for what, to, settings in ROWS:
