@@ -179,7 +179,9 @@ def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
         console=console,
     )
     console.print(f"\n{report['sentence']}\n", highlight=False, markup=False)
-    console.print(f"Evaluated in {report['seconds']:.0f} s. Report: {args.out}/report.html")
+    seconds = report["seconds"]  # None of a resumed one
+    took = "" if seconds is None else f" in {seconds:.0f} s"
+    console.print(f"Evaluated{took}. Report: {args.out}/report.html")
 
 
 def _baselines(args: argparse.Namespace, console: rich.console.Console) -> None:
