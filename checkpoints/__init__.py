@@ -2,6 +2,7 @@
 
 from learned_opt._files import write_atomic as write_atomic
 
+from ._card import card_markdown as card_markdown
 from ._folder import FolderError as FolderError
 from ._folder import claim_folder as claim_folder
 from ._lock import hold_folder as hold_folder

@@ -1,4 +1,4 @@
-"""python -m eval NAME | baselines | frozen | compare: learned optimizers against tuned ones."""
+"""python -m eval NAME | baselines | frozen | compare | card: learned optimizers, tuned others."""
 
 import argparse
 import json
@@ -12,6 +12,7 @@ COMMANDS = """other commands, each with its own --help:
   python -m eval baselines   make the runs of all baselines on a suite, once, for the package
   python -m eval frozen      choose the one AdamW setting that is used on all tasks
   python -m eval compare     two reports side by side
+  python -m eval card        keep what reports say of an artifact in its card
 
 The folder receives report.html (one file, opens offline), report.md, report.json and runs.jsonl.
 Interrupted, the same command goes on where it stopped; with runs.jsonl of another machine copied
@@ -99,6 +100,18 @@ def compare_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def card_parser() -> argparse.ArgumentParser:
+    """The command line of `card`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval card",
+        description="Keep what reports say of an artifact in its card and in the .md beside it.",
+    )
+    parser.add_argument("artifact", metavar="FILE.safetensors", help="receives the results")
+    parser.add_argument("reports", metavar="REPORT.json", nargs="+", help="made by python -m eval")
+    parser.add_argument("--limits", metavar="TEXT", help="what to know before it is used")
+    return parser
+
+
 def _add_suite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", default="quickstart", help="tasks (default: quickstart)")
     parser.add_argument(
@@ -113,6 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "baselines": (baselines_parser, _baselines),
         "frozen": (frozen_parser, _frozen),
         "compare": (compare_parser, _compare),
+        "card": (card_parser, _card),
     }
     make, run = commands.get(argv[0] if argv else "", (parser, _evaluate))
     chosen = make()
@@ -206,6 +220,21 @@ def _compare(args: argparse.Namespace, console: rich.console.Console) -> None:
     found = write_comparison(one, two, out)
     console.print(f"\n{found['sentence']}\n", highlight=False, markup=False)
     console.print(f"Side by side: {args.out}/compare.html")
+
+
+def _card(args: argparse.Namespace, console: rich.console.Console) -> None:
+    import learned_opt
+    from checkpoints import card_markdown
+
+    from ._card import add_results
+
+    path = Path(args.artifact)
+    reports = [json.loads(Path(name).read_text()) for name in args.reports]
+    artifact = add_results(learned_opt.load(path), reports, args.limits)
+    page = card_markdown(artifact)
+    artifact.save(path)
+    path.with_suffix(".md").write_text(page)
+    console.print(f"Results of {len(reports)} reports: {path.with_suffix('.md')}", soft_wrap=True)
 
 
 def _fail(message: str) -> int:

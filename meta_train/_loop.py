@@ -11,10 +11,17 @@ from typing import Any
 import jax
 import rich.console
 
-from checkpoints import CheckpointError, FolderError, Store, claim_folder, write_atomic
+from checkpoints import (
+    CheckpointError,
+    FolderError,
+    Store,
+    card_markdown,
+    claim_folder,
+    write_atomic,
+)
 from learned_opt import Artifact
 
-from ._card import card_markdown, code_identity, make_card
+from ._card import code_identity, make_card
 from ._config import Config
 from ._log import Log, validation_curve
 from ._parse import load_table

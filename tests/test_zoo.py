@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import learned_opt
+from checkpoints import card_markdown
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden_zoo.json"
@@ -43,6 +44,12 @@ def test_updates_are_those_of_the_day_it_was_released(name):
     found, want = np.array(updates_of(name)), np.array(golden["updates"])
     assert (want[..., 1] > 0).all()
     assert (np.abs(found - want) < 1e-4 * want[..., 1:]).all()
+
+
+@pytest.mark.parametrize("name", learned_opt.available())
+def test_the_page_beside_it_is_its_card(name):
+    artifact = learned_opt.load(name)
+    assert (ROOT / "checkpoints" / "zoo" / f"{name}.md").read_text() == card_markdown(artifact)
 
 
 @pytest.mark.parametrize("name", learned_opt.available())
