@@ -234,7 +234,7 @@ def _card(args: argparse.Namespace, console: rich.console.Console) -> None:
     page = card_markdown(artifact)
     artifact.save(path)
     path.with_suffix(".md").write_text(page)
-    console.print(f"Results of {len(reports)} reports: {path.with_suffix('.md')}", soft_wrap=True)
+    console.print(f"Kept in {path} and {path.with_suffix('.md')}", soft_wrap=True)
 
 
 def _fail(message: str) -> int:

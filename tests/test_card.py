@@ -37,7 +37,7 @@ def test_results_are_kept_and_the_artifact_stays_the_same(artifact, tmp_path, ca
     assert "python -m eval quickstart --suite quickstart --out DIR" in card_markdown(QUICKSTART)
     words = ["card", str(artifact), report_file(tmp_path), "--limits", "Not for small tables."]
     assert main(words) == 0
-    assert "Results of 1 report" in capsys.readouterr().out
+    assert "Kept in " in capsys.readouterr().out
     kept = learned_opt.load(artifact)
     assert kept.sha256 == QUICKSTART.sha256
     added = {"results", "limits"}
