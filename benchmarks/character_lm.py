@@ -11,11 +11,11 @@ import jax
 
 import learned_opt
 from benchmarks.valid import make_learned
-from checkpoints import describe_device
-from eval import BASELINES, Hyper, Runner, Trial
-from eval._run import Curve
-from tasks import EvalTask, FamilySpec, use_all_cores
-from tasks.families import Transformer
+from learned_opt.checkpoints import describe_device
+from learned_opt.eval import BASELINES, Hyper, Runner, Trial
+from learned_opt.eval._run import Curve
+from learned_opt.tasks import EvalTask, FamilySpec, use_all_cores
+from learned_opt.tasks.families import Transformer
 
 NETWORK = Transformer(64, 2, 256, (2, 2), (256, 256), heads=4)
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 import jax
 
-from tasks import core_count
+from learned_opt.tasks import core_count
 
 QUOTED = {"8x8": 3750.0, "28x28": 275.0}
 """Inner steps a second of google/learned_optimization (the middle of what it did at 8x8)."""
@@ -45,9 +45,9 @@ def reference_work(size: str, optimizer: str, width: int = WIDTH) -> tuple[Any, 
 
     from benchmarks.plain import PlainMLP
     from learned_opt import PerParamMLP
-    from meta_train import PES, MetaProblem, Objective, Trainer
-    from tasks import Family, device_mesh, load_dataset
-    from tasks.families import MLP
+    from learned_opt.meta_train import PES, MetaProblem, Objective, Trainer
+    from learned_opt.tasks import Family, device_mesh, load_dataset
+    from learned_opt.tasks.families import MLP
 
     @dataclasses.dataclass(frozen=True)
     class Network(MLP):
@@ -83,7 +83,7 @@ def reference_work(size: str, optimizer: str, width: int = WIDTH) -> tuple[Any, 
 
 def quickstart(size: str, optimizer: str) -> tuple[Any, Any]:
     """The committed configuration, at its longest horizon."""
-    from meta_train import load_config
+    from learned_opt.meta_train import load_config
 
     path = "meta_train/configs/quickstart.toml"
     setup = load_config(path, ["estimator.horizon=[300, 300]"]).build()
@@ -93,7 +93,7 @@ def quickstart(size: str, optimizer: str) -> tuple[Any, Any]:
 def measure(devices: int, size: str, optimizer: str) -> dict[str, float]:
     """Runs in a process of its own: the number of devices is fixed when JAX starts."""
     jax.config.update("jax_num_cpu_devices", devices)
-    from meta_train import Programs
+    from learned_opt.meta_train import Programs
 
     make = quickstart if size == "quickstart" else reference_work
     trainer, problems = make(size, optimizer)
@@ -124,7 +124,7 @@ def matrix_speed(devices: int) -> float:
     jax.config.update("jax_num_cpu_devices", devices)
     import jax.numpy as jnp
 
-    from tasks import device_mesh, map_lanes
+    from learned_opt.tasks import device_mesh, map_lanes
 
     n, products = 1024, 10
     mesh = device_mesh(devices)

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from benchmarks.meta_train_speed import reference_work
-from tasks import core_count, device_mesh, use_all_cores
+from learned_opt.tasks import core_count, device_mesh, use_all_cores
 
 PAIRS = (1, 4, 16, 64, 128)
 WIDTHS = (13, 134, 1_340, 13_400)
@@ -28,7 +28,7 @@ WIDTHS = (13, 134, 1_340, 13_400)
 
 def programs(pairs: int, width: int = 32, chunk: int = 5) -> Any:
     """The reference work with that many pairs and hidden units, compiled."""
-    from meta_train import Programs
+    from learned_opt.meta_train import Programs
 
     trainer, (problem,) = reference_work("8x8", "fused", width)
     estimator: Any = dataclasses.replace(trainer.estimators[0], pairs=pairs)  # type: ignore[type-var]
@@ -123,8 +123,8 @@ def process_table() -> None:
 
 def save_table(rounds: int = 30) -> None:
     """The quickstart's own chunks with and without a save before them, alternating."""
-    from checkpoints import Store
-    from meta_train import Config, Programs, load_config
+    from learned_opt.checkpoints import Store
+    from learned_opt.meta_train import Config, Programs, load_config
 
     setup = load_config("meta_train/configs/quickstart.toml").build()
     found = Programs(*setup[:2], (), 2)

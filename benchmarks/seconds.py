@@ -16,13 +16,13 @@ import numpy as np
 
 import learned_opt
 from benchmarks.valid import SETTINGS, make_learned, mean_logs
-from checkpoints import describe_device
-from eval import Hyper, Runner, Trial
-from eval._baselines import ADAMW
-from eval._cost import NETWORKS, measure_step
-from eval._times import SHARES, ladder, steps_to_target, target
-from tasks import EvalTask, FamilySpec, use_all_cores
-from tasks.families import MLP
+from learned_opt.checkpoints import describe_device
+from learned_opt.eval import Hyper, Runner, Trial
+from learned_opt.eval._baselines import ADAMW
+from learned_opt.eval._cost import NETWORKS, measure_step
+from learned_opt.eval._times import SHARES, ladder, steps_to_target, target
+from learned_opt.tasks import EvalTask, FamilySpec, use_all_cores
+from learned_opt.tasks.families import MLP
 
 SEEDS = range(100, 105)
 

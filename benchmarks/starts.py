@@ -18,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import learned_opt
-from checkpoints import describe_device
+from learned_opt.checkpoints import describe_device
+from learned_opt.meta_train._config import load_config
+from learned_opt.meta_train._programs import Programs
 from learned_opt.optimizers._nominal_scales import LOG_GAIN
-from meta_train._config import load_config
-from meta_train._programs import Programs
-from tasks import use_all_cores
+from learned_opt.tasks import use_all_cores
 
 
 def main() -> None:

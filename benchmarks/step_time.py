@@ -25,9 +25,9 @@ import optax
 
 import learned_opt
 from benchmarks import seconds_per_call
-from checkpoints import describe_device
-from eval._cost import NETWORKS, CostRow, measure_costs
 from learned_opt import OPTIMIZERS, Nominal
+from learned_opt.checkpoints import describe_device
+from learned_opt.eval._cost import NETWORKS, CostRow, measure_costs
 from learned_opt.parts import update_path
 
 LARGE = {"1M": NETWORKS["1M"]}

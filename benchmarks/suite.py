@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tasks import (
+from learned_opt.tasks import (
     EvalTask,
     compiler_options,
     device_mesh,
@@ -20,7 +20,7 @@ from tasks import (
     map_lanes,
     use_all_cores,
 )
-from tasks._describe import parameter_count
+from learned_opt.tasks._describe import parameter_count
 
 LANES, STEPS, RUNS = 36, 50, 560
 """RUNS a task: 8 optimizers, each tuned in about 60 runs and reported on 10 seeds."""

@@ -17,10 +17,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from eval import BASELINES, Runner, Trial, tune
-from eval._baselines import Baseline
-from eval._evaluate import REPORT_SEEDS
-from tasks import full_loss, inner_init, inner_step, load_suite, use_all_cores
+from learned_opt.eval import BASELINES, Runner, Trial, tune
+from learned_opt.eval._baselines import Baseline
+from learned_opt.eval._evaluate import REPORT_SEEDS
+from learned_opt.tasks import full_loss, inner_init, inner_step, load_suite, use_all_cores
 
 TASK, ROUNDS, EVERY = "digits-mlp-32", 7, 10
 

@@ -16,11 +16,11 @@ import jax
 import numpy as np
 
 import learned_opt
-from checkpoints import describe_device
-from eval import Hyper, Runner, Trial
-from eval._baselines import ADAMW
-from eval._run import MakeTx
-from tasks import EvalTask, load_suite, use_all_cores
+from learned_opt.checkpoints import describe_device
+from learned_opt.eval import Hyper, Runner, Trial
+from learned_opt.eval._baselines import ADAMW
+from learned_opt.eval._run import MakeTx
+from learned_opt.tasks import EvalTask, load_suite, use_all_cores
 
 SETTINGS = [
     Hyper(lr, wd, cosine=1.0)

@@ -18,7 +18,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from learned_opt import Nominal
-from meta_train import (
+from learned_opt.meta_train import (
     NRES,
     PES,
     TBPTT,
@@ -29,7 +29,7 @@ from meta_train import (
     Objective,
     TruncatedES,
 )
-from tasks import (
+from learned_opt.tasks import (
     PROBLEMS,
     FamilySpec,
     compiler_options,

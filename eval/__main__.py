@@ -149,11 +149,11 @@ def without_folder(words: Sequence[str]) -> list[str]:
 
 
 def _guarded(run: Callable[..., None], args: argparse.Namespace) -> int:
-    from tasks import use_all_cores
+    from learned_opt.tasks import use_all_cores
 
     use_all_cores()
     import learned_opt
-    from checkpoints import FolderError
+    from learned_opt.checkpoints import FolderError
 
     from ._pack import ArchiveError
 
@@ -169,7 +169,7 @@ def _guarded(run: Callable[..., None], args: argparse.Namespace) -> int:
 
 def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
     import learned_opt
-    from tasks import load_suite
+    from learned_opt.tasks import load_suite
 
     from ._evaluate import evaluate
     from ._subject import artifact_subject, factory_subject
@@ -224,7 +224,7 @@ def _compare(args: argparse.Namespace, console: rich.console.Console) -> None:
 
 def _card(args: argparse.Namespace, console: rich.console.Console) -> None:
     import learned_opt
-    from checkpoints import card_markdown
+    from learned_opt.checkpoints import card_markdown
 
     from ._card import add_results
 

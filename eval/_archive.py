@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from checkpoints import write_atomic
+from learned_opt.checkpoints import write_atomic
 
 from ._keys import Identity, machine, row_fields, run_key
 from ._pack import unpack

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks import EvalTask
+from learned_opt.tasks import EvalTask
 
 from ._archive import curve_of
 from ._results import Contestant

@@ -10,7 +10,7 @@ import optax
 
 import learned_opt
 from learned_opt import Artifact
-from tasks import EvalTask
+from learned_opt.tasks import EvalTask
 
 from ._archive import Archive, loss_of
 from ._baselines import ADAMW, Baseline, Hyper, weights

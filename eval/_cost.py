@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tasks import EvalTask, FamilySpec, inner_init, inner_step
-from tasks.families import MLP
+from learned_opt.tasks import EvalTask, FamilySpec, inner_init, inner_step
+from learned_opt.tasks.families import MLP
 
 WARM_UP, ROUNDS, STEPS = 20, 5, 100
 

@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import rich.console
 
-from checkpoints import claim_folder, code_version, describe_device, hold_folder
 from learned_opt import Artifact
-from tasks import load_suite
-from tasks.suites import SUITES, Tier
+from learned_opt.checkpoints import claim_folder, code_version, describe_device, hold_folder
+from learned_opt.tasks import load_suite
+from learned_opt.tasks.suites import SUITES, Tier
 
 from ._archive import Archive
 from ._baselines import ADAMW, BASELINES, Baseline

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import rich.console
 
-from checkpoints import claim_folder, hold_folder, write_atomic
-from tasks import load_suite
+from learned_opt.checkpoints import claim_folder, hold_folder, write_atomic
+from learned_opt.tasks import load_suite
 
 from ._archive import Archive, loss_of
 from ._baselines import ADAMW, Hyper

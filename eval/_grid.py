@@ -6,9 +6,17 @@ Gates by held-out variants: Dahl et al. 2023, "Benchmarking neural network train
 import dataclasses
 from typing import Any
 
-from tasks import EvalTask, FamilySpec
-from tasks.augmentations import BFloat16, LossScale
-from tasks.families import ACTIVATIONS, LSTM, MLP, Autoencoder, Conv, NormMLP, Transformer
+from learned_opt.tasks import EvalTask, FamilySpec
+from learned_opt.tasks.augmentations import BFloat16, LossScale
+from learned_opt.tasks.families import (
+    ACTIVATIONS,
+    LSTM,
+    MLP,
+    Autoencoder,
+    Conv,
+    NormMLP,
+    Transformer,
+)
 
 BASE = EvalTask(
     "grid",

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tasks import EvalTask
+from learned_opt.tasks import EvalTask
 
 from ._archive import loss_of
 from ._baselines import ADAMW, Baseline, Hyper

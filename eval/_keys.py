@@ -14,8 +14,8 @@ import numpy as np
 
 import learned_opt
 from learned_opt import Artifact
-from tasks import EvalTask, describe, load_dataset
-from tasks._spec import content_hash
+from learned_opt.tasks import EvalTask, describe, load_dataset
+from learned_opt.tasks._spec import content_hash
 
 from ._baselines import Baseline
 from ._run import Trial

@@ -11,9 +11,9 @@ import optax
 import rich.console
 
 import learned_opt
-import tasks
-from checkpoints import describe_device, write_atomic
-from tasks import EvalTask
+from learned_opt import tasks
+from learned_opt.checkpoints import describe_device, write_atomic
+from learned_opt.tasks import EvalTask
 
 from . import _cost, _trace
 from ._baselines import ADAMW, Hyper

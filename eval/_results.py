@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tasks import EvalTask
+from learned_opt.tasks import EvalTask
 
 from ._archive import curve_of, loss_of
 from ._tune import Tuned

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tasks import (
+from learned_opt.tasks import (
     EvalTask,
     compiler_options,
     device_mesh,

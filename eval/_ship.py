@@ -6,8 +6,8 @@ from pathlib import Path
 
 import rich.console
 
-from checkpoints import claim_folder, hold_folder, write_atomic
-from tasks.suites import Tier
+from learned_opt.checkpoints import claim_folder, hold_folder, write_atomic
+from learned_opt.tasks.suites import Tier
 
 from ._archive import Archive
 from ._baselines import ADAMW, BASELINES, Baseline

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks import EvalTask
-from tasks._describe import parameter_count
+from learned_opt.tasks import EvalTask
+from learned_opt.tasks._describe import parameter_count
 
 from ._archive import curve_of
 from ._baselines import ADAMW

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from learned_opt import skip_nonfinite
-from tasks import EvalTask, compiler_options, inner_init, inner_step
+from learned_opt.tasks import EvalTask, compiler_options, inner_init, inner_step
 
 from ._run import eval_steps
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 
 import numpy as np
 
-from tasks import EvalTask
+from learned_opt.tasks import EvalTask
 
 from ._baselines import COSINE, Baseline, Hyper, neighbour
 from ._run import Trial

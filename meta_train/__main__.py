@@ -72,10 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     import jax
 
-    from tasks import use_all_cores
+    from learned_opt.tasks import use_all_cores
 
     use_all_cores()
-    from checkpoints import CheckpointError, FolderError
+    from learned_opt.checkpoints import CheckpointError, FolderError
 
     from ._config import Config, load_config
     from ._loop import (

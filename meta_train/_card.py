@@ -8,8 +8,8 @@ from typing import Any
 
 import jax
 
-from checkpoints import code_version, describe_device
-from tasks import describe
+from learned_opt.checkpoints import code_version, describe_device
+from learned_opt.tasks import describe
 
 from ._config import Config
 from ._trainer import MetaTrainState

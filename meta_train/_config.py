@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from learned_opt import OPTIMIZERS, Artifact, ArtifactError, LearnedOptimizer, Nominal, load
-from tasks import (
+from learned_opt.tasks import (
     AUGMENTATIONS,
     PROBLEMS,
     SUITES,

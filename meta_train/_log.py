@@ -8,7 +8,7 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
-from checkpoints import write_atomic
+from learned_opt.checkpoints import write_atomic
 
 
 class Log:

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import rich.console
 
-from checkpoints import (
+from learned_opt import Artifact
+from learned_opt.checkpoints import (
     CheckpointError,
     FolderError,
     Store,
@@ -19,7 +20,6 @@ from checkpoints import (
     claim_folder,
     write_atomic,
 )
-from learned_opt import Artifact
 
 from ._card import code_identity, make_card
 from ._config import Config

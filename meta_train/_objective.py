@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from tasks import comparable_loss, relative_loss
+from learned_opt.tasks import comparable_loss, relative_loss
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import optax
 from jax.sharding import Mesh
 
 from learned_opt import LearnedOptimizer, Theta
-from tasks import (
+from learned_opt.tasks import (
     InnerState,
     TaskFamily,
     full_loss,

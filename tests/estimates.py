@@ -10,7 +10,7 @@ from problems import (
     mesh,
 )
 
-from meta_train import (
+from learned_opt.meta_train import (
     MetaProblem,
     Objective,
 )

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eval import BASELINES, Hyper, Runner, Trial
-from eval._keys import COLUMNS, Identity, baseline_identity, run_key
-from eval._run import POINTS, Curve, eval_steps
-from tasks import EvalTask, FamilySpec
-from tasks.families import MLP
+from learned_opt.eval import BASELINES, Hyper, Runner, Trial
+from learned_opt.eval._keys import COLUMNS, Identity, baseline_identity, run_key
+from learned_opt.eval._run import POINTS, Curve, eval_steps
+from learned_opt.tasks import EvalTask, FamilySpec
+from learned_opt.tasks.families import MLP
 
 SPEC = FamilySpec(MLP(), "digits")
 TASK = EvalTask("task", SPEC, (("width", 16), ("gain", 1.0)), 100)
@@ -81,8 +81,8 @@ def main(mode, folder):
     `tear`: it is killed as it appends the second, after half of the bytes. `race`: it says that it
     is ready, waits for the file `go`, and holds the folder until there is a file `end`.
     """
-    from checkpoints import FolderError, hold_folder
-    from eval._archive import Archive
+    from learned_opt.checkpoints import FolderError, hold_folder
+    from learned_opt.eval._archive import Archive
 
     folder, recorder = Path(folder), Recorder()
 

@@ -10,8 +10,8 @@ import pytest
 from made_runs import LATER, RULE, Recorder, trials, value
 from processes import ROOT, environment
 
-from checkpoints import FolderError, hold_folder
-from eval._archive import Archive
+from learned_opt.checkpoints import FolderError, hold_folder
+from learned_opt.eval._archive import Archive
 
 
 def launch(mode, folder):
@@ -69,7 +69,7 @@ def test_of_two_processes_in_one_folder_one_works_and_one_says_why_not(tmp_path)
 
 @pytest.mark.parametrize("command", [["quickstart", "--out"], ["baselines", "--out"]])
 def test_the_command_says_who_holds_the_folder(tmp_path, capsys, command):
-    from eval.__main__ import main
+    from learned_opt.eval.__main__ import main
 
     out = tmp_path / "out"
     held = out if command[0] == "quickstart" else tmp_path / "out.d"

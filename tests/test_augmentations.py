@@ -7,7 +7,7 @@ import optax
 import pytest
 from problems import loss_ratio
 
-from tasks import (
+from learned_opt.tasks import (
     AUGMENTATIONS,
     FamilySpec,
     augment,
@@ -16,7 +16,7 @@ from tasks import (
     inner_step,
     reference_loss,
 )
-from tasks.augmentations import (
+from learned_opt.tasks.augmentations import (
     BFloat16,
     DelayedGradients,
     FewDirections,
@@ -27,7 +27,7 @@ from tasks.augmentations import (
     Reparametrise,
     SmallBatch,
 )
-from tasks.families import GRU, MLP, PINN
+from learned_opt.tasks.families import GRU, MLP, PINN
 
 DIGITS = FamilySpec(MLP(), "digits").build()
 KEY = jax.random.key(5)

@@ -6,10 +6,17 @@ import numpy as np
 import optax
 import pytest
 
-from eval import BASELINES, Baseline, Hyper
-from eval._baselines import CONSTANT, COSINE, half_decade, muon_axes, warmup_cosine, weights
-from tasks import FamilySpec, inner_init, inner_step
-from tasks.families import Quadratic, ResNet, Transformer
+from learned_opt.eval import BASELINES, Baseline, Hyper
+from learned_opt.eval._baselines import (
+    CONSTANT,
+    COSINE,
+    half_decade,
+    muon_axes,
+    warmup_cosine,
+    weights,
+)
+from learned_opt.tasks import FamilySpec, inner_init, inner_step
+from learned_opt.tasks.families import Quadratic, ResNet, Transformer
 
 ROWS = {row.name: row for row in BASELINES}
 AXES = optax.contrib.MuonDimensionNumbers

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import learned_opt
-from checkpoints import card_markdown
-from eval.__main__ import main
+from learned_opt.checkpoints import card_markdown
+from learned_opt.eval.__main__ import main
 
 SHIPPED = Path(__file__).parent.parent / "checkpoints" / "zoo" / "quickstart.safetensors"
 QUICKSTART = learned_opt.load(SHIPPED)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import learned_opt
-from checkpoints import FolderError, claim_folder
-from meta_train import PES, Config, ConfigError, Resume, load_config
-from tasks import SUITES, load_suite
+from learned_opt.checkpoints import FolderError, claim_folder
+from learned_opt.meta_train import PES, Config, ConfigError, Resume, load_config
+from learned_opt.tasks import SUITES, load_suite
 
 QUICKSTART = Path(__file__).parent.parent / "meta_train" / "configs" / "quickstart.toml"
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tasks import SPLITS, load_dataset
-from tasks.data import EMBEDDED, Dataset, Text, mixture, split_dataset, split_text
-from tasks.data import _dataset as dataset_module
+from learned_opt.tasks import SPLITS, load_dataset
+from learned_opt.tasks.data import EMBEDDED, Dataset, Text, mixture, split_dataset, split_text
+from learned_opt.tasks.data import _dataset as dataset_module
 
 SIZES = {
     "breast_cancer": 569, "diabetes": 442, "digits": 1797, "friedman": 400, "iris": 149,

@@ -24,7 +24,7 @@ from problems import (
     Quadratics,
 )
 
-from meta_train import (
+from learned_opt.meta_train import (
     ESTIMATORS,
     NRES,
     PES,
@@ -35,7 +35,7 @@ from meta_train import (
     Objective,
     Resume,
 )
-from meta_train.estimators._evosax import strategies
+from learned_opt.meta_train.estimators._evosax import strategies
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.name)

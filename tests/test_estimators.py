@@ -32,7 +32,7 @@ from problems import (
 
 from benchmarks.signal import split
 from learned_opt import Nominal, PerParamMLP
-from meta_train import (
+from learned_opt.meta_train import (
     NRES,
     PES,
     TBPTT,
@@ -44,7 +44,7 @@ from meta_train import (
     Resume,
     TruncatedES,
 )
-from tasks import PROBLEMS, FamilySpec
+from learned_opt.tasks import PROBLEMS, FamilySpec
 
 
 def parts(objective):

@@ -10,9 +10,9 @@ import pytest
 from reference_layers import conv
 from references import REFERENCES, influence_matrix
 
-from tasks import FAMILIES, FamilySpec
-from tasks.families import ACTIVATIONS, MLP, Contrastive, Mixer, ResNet, ViT
-from tasks.families._layers import _by_patches, _by_xla
+from learned_opt.tasks import FAMILIES, FamilySpec
+from learned_opt.tasks.families import ACTIVATIONS, MLP, Contrastive, Mixer, ResNet, ViT
+from learned_opt.tasks.families._layers import _by_patches, _by_xla
 
 ALL = range(len(ACTIVATIONS))
 NUMBERS = {

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from eval import BASELINES, Hyper
+from learned_opt.eval import BASELINES, Hyper
 
 STEPS = 4
 GOLDEN = {

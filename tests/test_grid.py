@@ -11,16 +11,15 @@ import numpy as np
 import optax
 import pytest
 
-import eval._grid_results
-import eval._tune
-from eval import Hyper, Runner, Trial
-from eval._baselines import ADAMW
-from eval._grid import BASE, Cell, grid
-from eval._grid_results import LEARNED, grid_results
-from eval._tune import TUNE_SEEDS
-from tasks import EvalTask, FamilySpec, full_loss, inner_init, inner_step
-from tasks._describe import parameter_count
-from tasks.families import MLP, PROBLEMS, Conv
+import learned_opt.eval._tune
+from learned_opt.eval import Hyper, Runner, Trial
+from learned_opt.eval._baselines import ADAMW
+from learned_opt.eval._grid import BASE, Cell, grid
+from learned_opt.eval._grid_results import LEARNED, grid_results
+from learned_opt.eval._tune import TUNE_SEEDS
+from learned_opt.tasks import EvalTask, FamilySpec, full_loss, inner_init, inner_step
+from learned_opt.tasks._describe import parameter_count
+from learned_opt.tasks.families import MLP, PROBLEMS, Conv
 
 CELLS = grid()
 SEEDS = range(100, 105)
@@ -331,8 +330,8 @@ def test_misinformed_optimizers_are_told_another_horizon(monkeypatch):
         told: float = 1.0
         beyond: float = 1.0
 
-    monkeypatch.setattr(eval._grid_results, "Trial", Told)
-    monkeypatch.setattr(eval._tune, "Trial", Told)
+    monkeypatch.setattr(learned_opt.eval._grid_results, "Trial", Told)
+    monkeypatch.setattr(learned_opt.eval._tune, "Trial", Told)
     fake = Fake()
     cells = (CELLS[0], *on("told horizon").values())
     found = results(fake, cells)

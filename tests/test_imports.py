@@ -18,13 +18,15 @@ ALLOWED = {
 
 
 def rooms_imported(text: str) -> set[str]:
+    """Rooms by their folders; `learned_opt` where a module of no other room is named."""
     names = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names.add(node.module or "")
-    return {name.split(".")[0] for name in names} & ALLOWED.keys()
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    parts = [name.split(".") for name in names if name.split(".")[0] == "learned_opt"]
+    return {p[1] if len(p) > 1 and p[1] in ALLOWED else p[0] for p in parts}
 
 
 @pytest.mark.parametrize("room", ALLOWED)
@@ -37,14 +39,18 @@ def test_rooms_import_only_what_they_may(room):
 
 
 def test_the_parser_sees_every_form_of_import():
-    text = "import tasks._mlp\ndef f():\n    from eval._run import Runner\nfrom . import x\n"
-    assert rooms_imported(text) == {"tasks", "eval"}
+    text = (
+        "import learned_opt.tasks._mlp\ndef f():\n    from learned_opt.eval._run import Runner\n"
+        "from learned_opt import checkpoints, load\nfrom . import x\n"
+    )
+    assert rooms_imported(text) == {"tasks", "eval", "checkpoints", "learned_opt"}
 
 
 def test_learned_opt_loads_no_other_room_and_no_heavy_package():
     code = (
         "import sys, learned_opt; learned_opt.available();"
-        "print([m for m in ('tasks', 'eval', 'meta_train', 'checkpoints', 'orbax', 'haiku',"
+        "print([m for m in ('learned_opt.tasks', 'learned_opt.eval', 'learned_opt.meta_train',"
+        " 'learned_opt.checkpoints', 'orbax', 'haiku',"
         " 'sklearn', 'matplotlib', 'tensorflow_datasets', 'evosax') if m in sys.modules])"
     )
     done = subprocess.run(

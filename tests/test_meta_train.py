@@ -10,9 +10,8 @@ import optax
 import pytest
 from problems import FINAL, FLOOR, LearnedSGD, Quadratics, mesh
 
-import meta_train
-from learned_opt import OPTIMIZERS, Nominal
-from meta_train import (
+from learned_opt import OPTIMIZERS, Nominal, meta_train
+from learned_opt.meta_train import (
     Config,
     FullES,
     Judge,
@@ -25,7 +24,7 @@ from meta_train import (
     load_config,
     unroll,
 )
-from tasks import device_mesh
+from learned_opt.tasks import device_mesh
 
 FAMILY = Quadratics(jnp.asarray(2.0))
 STEPS = 5

@@ -9,8 +9,8 @@ import itertools
 import numpy as np
 import pytest
 
-from eval.report import COLOURS, colour_of
-from eval.report._colours import LEAKAGE_COLOURS, style_of
+from learned_opt.eval.report import COLOURS, colour_of
+from learned_opt.eval.report._colours import LEAKAGE_COLOURS, style_of
 
 EYES = {
     "all": np.eye(3),

@@ -8,9 +8,9 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from eval.report import to_markdown
-from eval.report._draw import STYLE, alone
-from eval.report._forest import headline
+from learned_opt.eval.report import to_markdown
+from learned_opt.eval.report._draw import STYLE, alone
+from learned_opt.eval.report._forest import headline
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = [ROOT / "docs" / "example", ROOT / "docs" / "reports" / "META_TEST_V1"]
@@ -37,7 +37,7 @@ def test_the_figure_is_made_of_the_data_of_the_page(folder):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_sentence_is_made_of_the_data_of_the_page(folder):
-    from eval._sentence import sentence
+    from learned_opt.eval._sentence import sentence
 
     assert report_of(folder)["sentence"] == sentence(report_of(folder))
 

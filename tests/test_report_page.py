@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from reports import LABELS, bare, make
 
-from eval.report import (
+from learned_opt.eval.report import (
     colour_of,
     compare_reports,
     comparison_html,

@@ -6,12 +6,12 @@ import re
 import pytest
 from reports import bare, make
 
-from eval.report import to_html, to_markdown
-from eval.report._colours import LEAKAGE_COLOURS
-from eval.report._facts import cost, failures, settings
-from eval.report._format import span
-from eval.report._parts import in_seconds, meta_training, reproduce
-from eval.report._tables import pooled
+from learned_opt.eval.report import to_html, to_markdown
+from learned_opt.eval.report._colours import LEAKAGE_COLOURS
+from learned_opt.eval.report._facts import cost, failures, settings
+from learned_opt.eval.report._format import span
+from learned_opt.eval.report._parts import in_seconds, meta_training, reproduce
+from learned_opt.eval.report._tables import pooled
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ import pytest
 from processes import CACHE, TABLE, finish, launch, rows, same_run, wait_for, write_config
 
 import learned_opt
-import meta_train
-from checkpoints import CheckpointError, Store
-from meta_train import Config, _loop
-from meta_train.__main__ import main
-from meta_train._log import Log, validation_curve
+from learned_opt import meta_train
+from learned_opt.checkpoints import CheckpointError, Store
+from learned_opt.meta_train import Config, _loop
+from learned_opt.meta_train.__main__ import main
+from learned_opt.meta_train._log import Log, validation_curve
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
 
 
 def test_resume_alone_finds_the_newest_unfinished_run(tmp_path, monkeypatch):
-    from meta_train.__main__ import newest_unfinished
+    from learned_opt.meta_train.__main__ import newest_unfinished
 
     for i, name in enumerate(("old", "new", "done")):
         folder = tmp_path / name

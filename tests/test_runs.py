@@ -9,14 +9,14 @@ import numpy as np
 import optax
 import pytest
 
-import eval._lanes
-import eval._run
-from eval import BASELINES, Baseline, Hyper, Runner, Trial, tune
-from eval._baselines import COSINE, warmup_cosine
-from eval._lanes import Programs, balanced, memory_budget, useful_lanes
-from eval._run import POINTS, eval_steps
-from tasks import EvalTask, FamilySpec, inner_init, inner_step, load_suite
-from tasks.families import MLP
+import learned_opt.eval._lanes
+import learned_opt.eval._run
+from learned_opt.eval import BASELINES, Baseline, Hyper, Runner, Trial, tune
+from learned_opt.eval._baselines import COSINE, warmup_cosine
+from learned_opt.eval._lanes import Programs, balanced, memory_budget, useful_lanes
+from learned_opt.eval._run import POINTS, eval_steps
+from learned_opt.tasks import EvalTask, FamilySpec, inner_init, inner_step, load_suite
+from learned_opt.tasks.families import MLP
 
 T = 45
 NETWORK = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
@@ -149,7 +149,7 @@ def test_a_program_that_tunes_cannot_read_the_test_split(monkeypatch):
     def peek(family, task, params, split):
         return task.loss(params, family.full(task, "test"), jax.random.key(0))
 
-    monkeypatch.setattr(eval._run, "full_loss", peek)
+    monkeypatch.setattr(learned_opt.eval._run, "full_loss", peek)
     with pytest.raises(ValueError, match="withholds the test split"):
         Runner(sgd)([Trial(TASK, Hyper(0.1), 0)])
 
@@ -249,28 +249,33 @@ def test_runs_of_a_call_fit_into_the_budget_of_memory(monkeypatch):
     parameters = 64 * 8 + 8 + 8 * 10 + 10
     params, adam = 4 * parameters, 2 * 4 * parameters + 4
     held = 2 * (params + adam) + 2 * params + 64 * (4 * 64 + 4)
-    size = eval._lanes.tree_bytes(step)
+    size = learned_opt.eval._lanes.tree_bytes(step)
     # What a backward pass keeps: at least the inputs and the hidden layer, at most 20 layers.
     assert held + 64 * 4 * (64 + 8) <= size <= held + 20 * 64 * 4 * 64
-    whole = size + eval._lanes.tree_bytes(evaluation)
-    assert useful_lanes(runner._one_lane, family, task) == 2 * eval._lanes.MOST
-    monkeypatch.setattr(eval._lanes, "memory_budget", lambda: 5.5 * whole)
+    whole = size + learned_opt.eval._lanes.tree_bytes(evaluation)
+    assert useful_lanes(runner._one_lane, family, task) == 2 * learned_opt.eval._lanes.MOST
+    monkeypatch.setattr(learned_opt.eval._lanes, "memory_budget", lambda: 5.5 * whole)
     assert useful_lanes(runner._one_lane, family, task) == 5
-    monkeypatch.setattr(eval._lanes, "memory_budget", lambda: 0.0)
+    monkeypatch.setattr(learned_opt.eval._lanes, "memory_budget", lambda: 0.0)
     assert useful_lanes(runner._one_lane, family, task) == 1
 
 
 def test_runs_that_overflow_the_caches_go_by_fewer(monkeypatch):
     runner = Runner(sgd)
     step, _ = jax.eval_shape(runner._one_lane, TASK.family, TASK.member, jax.random.key(0))
-    size = eval._lanes.tree_bytes(step)
-    monkeypatch.setattr(eval._lanes, "CACHE", 6.5 * size)
+    size = learned_opt.eval._lanes.tree_bytes(step)
+    monkeypatch.setattr(learned_opt.eval._lanes, "CACHE", 6.5 * size)
     assert useful_lanes(runner._one_lane, TASK.family, TASK.member) == 2 * 6
-    monkeypatch.setattr(eval._lanes, "CACHE", 0.0)
-    assert useful_lanes(runner._one_lane, TASK.family, TASK.member) == 2 * eval._lanes.FEWEST
+    monkeypatch.setattr(learned_opt.eval._lanes, "CACHE", 0.0)
+    assert (
+        useful_lanes(runner._one_lane, TASK.family, TASK.member)
+        == 2 * learned_opt.eval._lanes.FEWEST
+    )
 
 
 def test_the_budget_is_a_quarter_of_what_there_is():
-    pages = eval._lanes.os.sysconf("SC_PHYS_PAGES") * eval._lanes.os.sysconf("SC_PAGE_SIZE")
+    pages = learned_opt.eval._lanes.os.sysconf(
+        "SC_PHYS_PAGES"
+    ) * learned_opt.eval._lanes.os.sysconf("SC_PAGE_SIZE")
     assert 1e8 < memory_budget() <= pages / 4
     assert jnp.isfinite(memory_budget())

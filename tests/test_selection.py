@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from meta_train import load_config
+from learned_opt.meta_train import load_config
 
 CONFIGS = Path(__file__).parent.parent / "meta_train" / "configs"
 SEVERAL = {

@@ -13,29 +13,27 @@ import rich.console
 from made_runs import Recorder, check
 from processes import ROOT
 
-import eval._contest
-import eval._evaluate
-import eval._frozen
-import eval._measured
-import eval._progress
-import eval._ship
-from checkpoints import FolderError
-from eval import BASELINES, Runner, Trial
-from eval.__main__ import main
-from eval._contest import (
+import learned_opt.eval._contest
+import learned_opt.eval._evaluate
+import learned_opt.eval._measured
+import learned_opt.eval._ship
+from learned_opt import Artifact, Nominal
+from learned_opt.checkpoints import FolderError
+from learned_opt.eval import BASELINES, Runner, Trial
+from learned_opt.eval.__main__ import main
+from learned_opt.eval._contest import (
     REPORT_SEEDS,
     Plan,
 )
-from eval._cost import Cost, CostRow
-from eval._evaluate import evaluate
-from eval._frozen import frozen_setting
-from eval._keys import baseline_identity, run_key
-from eval._pack import shipped_file, unpack
-from eval._ship import pack_baselines
-from eval._subject import artifact_subject
-from learned_opt import Artifact, Nominal
-from tasks import EvalTask, FamilySpec
-from tasks.families import MLP
+from learned_opt.eval._cost import Cost, CostRow
+from learned_opt.eval._evaluate import evaluate
+from learned_opt.eval._frozen import frozen_setting
+from learned_opt.eval._keys import baseline_identity, run_key
+from learned_opt.eval._pack import shipped_file, unpack
+from learned_opt.eval._ship import pack_baselines
+from learned_opt.eval._subject import artifact_subject
+from learned_opt.tasks import EvalTask, FamilySpec
+from learned_opt.tasks.families import MLP
 
 NETWORK = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
 TASKS = (EvalTask("tiny", FamilySpec(NETWORK, "digits"), (("activation", 0),), 45),)
@@ -48,10 +46,10 @@ SILENT = rich.console.Console(file=io.StringIO(), width=200)
 def tiny_suite(shipped=None):
     """A suite of one tiny task, and two baselines, in all threads."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (eval._ship, eval._evaluate):
+        for module in (learned_opt.eval._ship, learned_opt.eval._evaluate):
             patch.setattr(module, "suite_plan", lambda name, tier: PLAN)
             patch.setattr(module, "BASELINES", CHOSEN)
-        patch.setattr(eval._evaluate, "shipped_file", lambda suite, tier: shipped)
+        patch.setattr(learned_opt.eval._evaluate, "shipped_file", lambda suite, tier: shipped)
         jax.config.update("jax_numpy_dtype_promotion", "standard")  # optax's own code
         try:
             yield patch
@@ -135,9 +133,9 @@ def test_a_new_version_of_a_baseline_replaces_its_rows_alone(tiny, packed, tmp_p
     out, rows = packed
     copy, recorder = tmp_path / "copy.npz", Recorder()
     copy.write_bytes(out.read_bytes())
-    identity = eval._contest.baseline_identity
+    identity = learned_opt.eval._contest.baseline_identity
     tiny.setattr(
-        eval._contest,
+        learned_opt.eval._contest,
         "baseline_identity",
         lambda row: identity(row)._replace(facts={"new": row.name}),
     )
@@ -156,12 +154,16 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
     cost = {name: Cost(1.0, 0.1, 1.0, 0.5, 1.0, 8, 8, 1.0, 5) for name in ("learned", "adamw")}
     watched = []
     tiny.setattr(
-        eval._measured, "measure_costs", lambda *a, **k: (CostRow("1M", 1, 128, "", cost),)
+        learned_opt.eval._measured,
+        "measure_costs",
+        lambda *a, **k: (CostRow("1M", 1, 128, "", cost),),
     )
-    tiny.setattr(eval._evaluate, "grid", lambda: ())
-    tiny.setattr(eval._evaluate, "grid_results", lambda *a, **k: ())
-    trace = eval._measured.trace
-    tiny.setattr(eval._measured, "trace", lambda *a, **k: watched.append(a) or trace(*a, **k))
+    tiny.setattr(learned_opt.eval._evaluate, "grid", lambda: ())
+    tiny.setattr(learned_opt.eval._evaluate, "grid_results", lambda *a, **k: ())
+    trace = learned_opt.eval._measured.trace
+    tiny.setattr(
+        learned_opt.eval._measured, "trace", lambda *a, **k: watched.append(a) or trace(*a, **k)
+    )
     optimizer = Nominal()
     artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {"name": "mine"})
     subject, folder = artifact_subject(artifact), tmp_path / "report"
@@ -201,7 +203,9 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
 def test_the_command_packs_what_it_is_told(monkeypatch, capsys, tmp_path):
     asked = []
     monkeypatch.setattr(
-        eval._ship, "pack_baselines", lambda suite, **k: asked.append((suite, k)) or tmp_path / "f"
+        learned_opt.eval._ship,
+        "pack_baselines",
+        lambda suite, **k: asked.append((suite, k)) or tmp_path / "f",
     )
     assert main(["baselines", "--suite", "quickstart", "--only", "adam", "lion"]) == 0
     (suite, options) = asked.pop()

@@ -8,19 +8,19 @@ import pytest
 import rich.console
 from made_runs import Recorder, check, trial_of
 
-import eval._evaluate
-import eval._ship
-from eval import BASELINES, Hyper, Runner
-from eval._archive import Archive
-from eval._contest import REPORT_SEEDS, Plan, baseline_jobs
-from eval._evaluate import suite_plan
-from eval._grid import GRID, grid
-from eval._keys import baseline_identity, data_fingerprint, run_key
-from eval._pack import FOLDER, unpack
-from eval._ship import pack_baselines
-from eval._subject import artifact_subject
+import learned_opt.eval._evaluate
+import learned_opt.eval._ship
 from learned_opt import Artifact, Nominal
-from tasks import load_suite
+from learned_opt.eval import BASELINES, Hyper, Runner
+from learned_opt.eval._archive import Archive
+from learned_opt.eval._contest import REPORT_SEEDS, Plan, baseline_jobs
+from learned_opt.eval._evaluate import suite_plan
+from learned_opt.eval._grid import GRID, grid
+from learned_opt.eval._keys import baseline_identity, data_fingerprint, run_key
+from learned_opt.eval._pack import FOLDER, unpack
+from learned_opt.eval._ship import pack_baselines
+from learned_opt.eval._subject import artifact_subject
+from learned_opt.tasks import load_suite
 
 SILENT = rich.console.Console(file=io.StringIO(), width=200)
 
@@ -28,8 +28,8 @@ SILENT = rich.console.Console(file=io.StringIO(), width=200)
 def test_the_baselines_side_of_the_grid_ships_too(monkeypatch, tmp_path):
     """Then an evaluation runs the learned optimizer alone."""
     base, *others = grid()
-    monkeypatch.setattr(eval._ship, "grid", lambda: (base, *others[:2]))
-    monkeypatch.setattr(eval._evaluate, "grid", lambda: (base, *others[:2]))
+    monkeypatch.setattr(learned_opt.eval._ship, "grid", lambda: (base, *others[:2]))
+    monkeypatch.setattr(learned_opt.eval._evaluate, "grid", lambda: (base, *others[:2]))
     recorder = Recorder()
     monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
     file = pack_baselines(GRID, out=tmp_path / "grid-cpu.npz", console=SILENT)
@@ -40,7 +40,7 @@ def test_the_baselines_side_of_the_grid_ships_too(monkeypatch, tmp_path):
     archive = Archive(tmp_path / "runs.jsonl", [file])
     text = io.StringIO()
     console = rich.console.Console(file=text, width=200)
-    found, fresh = eval._evaluate._grid(subject, archive, console)
+    found, fresh = learned_opt.eval._evaluate._grid(subject, archive, console)
     assert len(found) == 3
     assert {row["seed"] for row in fresh} == set(REPORT_SEEDS)
     assert len({row["key"] for row in fresh}) == len(fresh)
@@ -52,7 +52,7 @@ def test_the_baselines_side_of_the_grid_ships_too(monkeypatch, tmp_path):
 
 def test_runs_of_a_cell_that_diverge_are_failures(monkeypatch, tmp_path):
     """One cell: every run of fresh seeds is handed on, with its losses that are not finite."""
-    monkeypatch.setattr(eval._evaluate, "grid", lambda: grid()[:1])
+    monkeypatch.setattr(learned_opt.eval._evaluate, "grid", lambda: grid()[:1])
     healthy, diverging = Recorder(), Recorder(np.nan)
 
     def runner(runner, trials, *, report=False):
@@ -62,7 +62,9 @@ def test_runs_of_a_cell_that_diverge_are_failures(monkeypatch, tmp_path):
     monkeypatch.setattr(Runner, "__call__", runner)
     optimizer = Nominal()
     subject = artifact_subject(Artifact(optimizer, optimizer.init(jax.random.key(0)), {}))
-    (cell,), rows = eval._evaluate._grid(subject, Archive(tmp_path / "runs.jsonl"), SILENT)
+    (cell,), rows = learned_opt.eval._evaluate._grid(
+        subject, Archive(tmp_path / "runs.jsonl"), SILENT
+    )
     bad = [row for row in rows if row["valid_loss"] is None]
     assert cell["diverged"] == len(bad) == len(REPORT_SEEDS)
     assert {(row["optimizer"], row["task"]) for row in bad} == {(subject.identity.name, "grid")}
@@ -100,8 +102,8 @@ def test_the_shipped_runs_are_complete_and_current(monkeypatch, tmp_path, path):
     archive = Archive(tmp_path / "runs.jsonl", [path])
     if suite == GRID:
         cells = tuple(cell for cell in grid() if readable(cell.task))
-        monkeypatch.setattr(eval._ship, "grid", lambda: cells)
-        eval._ship._run_grid(archive, SILENT)
+        monkeypatch.setattr(learned_opt.eval._ship, "grid", lambda: cells)
+        learned_opt.eval._ship._run_grid(archive, SILENT)
     else:
         whole = suite_plan(suite, tier)
         tasks, variants = (tuple(filter(readable, some)) for some in (whole.tasks, whole.variants))

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from made_runs import Recorder
 
-import eval._contest
-import eval._evaluate
-from eval.__main__ import main
-from eval._archive import Archive
-from eval._baselines import Hyper
-from eval._contest import REPORT_SEEDS, Plan, learned_job, rival_jobs, tuned_rival_job
-from eval._run import Runner
-from eval._subject import artifact_subject, factory_subject
+import learned_opt.eval._contest
+import learned_opt.eval._evaluate
 from learned_opt import Artifact, Nominal, PerParamMLP
-from tasks import EvalTask, FamilySpec
-from tasks.families import MLP
+from learned_opt.eval.__main__ import main
+from learned_opt.eval._archive import Archive
+from learned_opt.eval._baselines import Hyper
+from learned_opt.eval._contest import REPORT_SEEDS, Plan, learned_job, rival_jobs, tuned_rival_job
+from learned_opt.eval._run import Runner
+from learned_opt.eval._subject import artifact_subject, factory_subject
+from learned_opt.tasks import EvalTask, FamilySpec
+from learned_opt.tasks.families import MLP
 
 SOURCE = """
 import jax
@@ -191,7 +191,9 @@ def test_the_name_of_a_rivals_job_is_the_contestants(monkeypatch, tmp_path, tune
 def test_a_tuned_rival_decays_what_adamw_decays(standard, monkeypatch):
     """Weights, but no biases and no norms."""
     made = []
-    monkeypatch.setattr(eval._contest, "baseline_job", lambda row, **kind: made.append(row))
+    monkeypatch.setattr(
+        learned_opt.eval._contest, "baseline_job", lambda row, **kind: made.append(row)
+    )
     tuned_rival_job(artifact(PerParamMLP(), name="x"))
     (row,) = made
     params = {"dense": {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}, "norm": {"scale": jnp.ones(2)}}
@@ -212,7 +214,7 @@ def test_the_words_of_a_command_are_kept_but_for_its_folder(monkeypatch, tmp_pat
         asked.update(options)
         return {"sentence": "", "seconds": 0}
 
-    monkeypatch.setattr(eval._evaluate, "evaluate", evaluate)
+    monkeypatch.setattr(learned_opt.eval._evaluate, "evaluate", evaluate)
     words = ["quickstart", "--suite", "quickstart", "--rival", "quickstart", "--quick"]
     for folder in (["--out", str(tmp_path)], [f"--out={tmp_path}"]):
         assert main([*words[:1], *folder, *words[1:]]) == 0

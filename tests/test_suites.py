@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tasks import AUGMENTATIONS, SUITES, Batch, EvalTask, Spec, TrainFamily, load_suite
-from tasks.__main__ import main
-from tasks._problem import Member
-from tasks.suites import FROZEN
+from learned_opt.tasks import AUGMENTATIONS, SUITES, Batch, EvalTask, Spec, TrainFamily, load_suite
+from learned_opt.tasks.__main__ import main
+from learned_opt.tasks._problem import Member
+from learned_opt.tasks.suites import FROZEN
 
 ROOT = Path(__file__).parent.parent
 

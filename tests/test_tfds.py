@@ -8,8 +8,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tasks import SPLITS, load_dataset
-from tasks.data import _tfds
+from learned_opt.tasks import SPLITS, load_dataset
+from learned_opt.tasks.data import _tfds
 
 tfds = pytest.importorskip("tensorflow_datasets")
 pytestmark = pytest.mark.filterwarnings("ignore")

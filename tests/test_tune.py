@@ -6,12 +6,12 @@ import numpy as np
 import optax
 import pytest
 
-from eval import BASELINES, Baseline, Hyper, choose_frozen, tune, tune_frozen
-from eval._baselines import CONSTANT, COSINE, half_decade
-from eval._evaluate import REPORT_SEEDS
-from eval._tune import TUNE_SEEDS
-from tasks import EvalTask, FamilySpec
-from tasks.families import MLP
+from learned_opt.eval import BASELINES, Baseline, Hyper, choose_frozen, tune, tune_frozen
+from learned_opt.eval._baselines import CONSTANT, COSINE, half_decade
+from learned_opt.eval._evaluate import REPORT_SEEDS
+from learned_opt.eval._tune import TUNE_SEEDS
+from learned_opt.tasks import EvalTask, FamilySpec
+from learned_opt.tasks.families import MLP
 
 INF = math.inf
 ROW = Baseline(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import learned_opt
-from checkpoints import card_markdown
+from learned_opt.checkpoints import card_markdown
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden_zoo.json"
@@ -55,7 +55,7 @@ def test_the_page_beside_it_is_its_card(name):
 @pytest.mark.parametrize("name", learned_opt.available())
 def test_its_configuration_ships(name):
     """The file that its command names, with the settings beside it: what it was trained by."""
-    from meta_train import load_config
+    from learned_opt.meta_train import load_config
 
     card = learned_opt.load(name).card
     words = shlex.split(card["command"])

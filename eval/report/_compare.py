@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from checkpoints import write_atomic
+from learned_opt.checkpoints import write_atomic
 
 from .._compared import speedup_json
 from .._sentence import speed as speed_in_words

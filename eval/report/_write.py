@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib
 
-from checkpoints import write_atomic
+from learned_opt.checkpoints import write_atomic
 
 from ._draw import STYLE, alone
 from ._forest import headline

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from learned_opt import Theta
-from tasks import map_blocks, map_lanes
+from learned_opt.tasks import map_blocks, map_lanes
 
 from .._horizons import whole_truncations
 from .._unroll import Episode, MetaProblem, Run, advance, begin, finish, start, unroll

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from learned_opt import Theta
-from tasks import map_lanes
+from learned_opt.tasks import map_lanes
 
 from .._unroll import MetaProblem, unroll
 from ._base import SIGNS, Antithetic, MetaGrad

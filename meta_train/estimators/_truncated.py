@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from learned_opt import Theta
-from tasks import map_blocks
+from learned_opt.tasks import map_blocks
 
 from .._horizons import whole_truncations
 from .._unroll import Episode, MetaProblem, Run, advance, begin, finish, start

@@ -47,7 +47,7 @@ def load_dataset(name: str) -> Any:
         (never a silent fallback to another).
 
     Example:
-      >>> from tasks import load_dataset
+      >>> from learned_opt.tasks import load_dataset
       >>> load_dataset("digits").spec
       Spec(kind='label', shape=(8, 8, 1), outputs=10)
     """
