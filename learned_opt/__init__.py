@@ -11,6 +11,8 @@ from ._fallback import with_fallback as with_fallback
 from ._guard import GuardState as GuardState
 from ._guard import skip_nonfinite as skip_nonfinite
 from ._import import import_published as import_published
+from ._layout import Axes as Axes
+from ._layouts import describe_layouts as describe_layouts
 from ._mup import scale_by_mup as scale_by_mup
 from ._optax import learned as learned
 from ._optax import scale_by_learned as scale_by_learned
