@@ -8,8 +8,8 @@ WORKERS ?= -n auto --maxprocesses 8 --dist loadfile
 
 quickstart: $(VENV)/ready  ## set up, meta-train, export, evaluate, report
 	rm -rf $(OUT)
-	$(BIN)/python -m meta_train meta_train/configs/quickstart.toml --out $(OUT)/meta_train
-	$(BIN)/python -m eval $(OUT)/meta_train/quickstart.safetensors --suite quickstart --quick --out $(OUT)/report
+	$(BIN)/learned-opt meta-train meta_train/configs/quickstart.toml --out $(OUT)/meta_train
+	$(BIN)/learned-opt eval $(OUT)/meta_train/quickstart.safetensors --suite quickstart --quick --out $(OUT)/report
 
 test: $(VENV)/ready  ## everything but the slow tests
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow"

@@ -1,4 +1,4 @@
-"""python -m learned_opt: what it prints is what is so."""
+"""learned-opt: what it prints is what is so."""
 
 import hashlib
 import json
@@ -149,4 +149,4 @@ def test_the_wrong_words_show_the_usage(argv, capsys):
     with pytest.raises(SystemExit) as error:
         __main__.main(argv)
     assert error.value.code == 2
-    assert "usage: python -m learned_opt" in capsys.readouterr().err
+    assert "usage: learned-opt" in capsys.readouterr().err

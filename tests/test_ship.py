@@ -238,7 +238,7 @@ def test_mistakes_are_one_sentence(monkeypatch, capsys, tmp_path, args, message)
 
 def test_help():
     done = subprocess.run(
-        [sys.executable, "-m", "eval", "baselines", "--help"],
+        [sys.executable, "-m", "learned_opt", "eval", "baselines", "--help"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert all(word in done.stdout for word in ("--suite", "--tier", "--only", "--out", "FILE.d"))

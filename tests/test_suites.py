@@ -209,7 +209,7 @@ def test_wrong_names_suggest_the_right_ones(capsys):
 
 def test_the_command_exists():
     done = subprocess.run(
-        [sys.executable, "-m", "tasks", "--help"],
+        [sys.executable, "-m", "learned_opt", "tasks", "--help"],
         cwd=ROOT,
         capture_output=True,
         text=True,
