@@ -59,7 +59,7 @@ def test_its_configuration_ships(name):
 
     card = learned_opt.load(name).card
     words = shlex.split(card["command"])
-    # Today's is "learned-opt meta-train CONFIG", that of the first ones "python -m meta_train CONFIG".
+    # "python -m meta_train CONFIG" was what it was called when the first ones were made.
     given = words[words.index("meta-train" if "meta-train" in words else "meta_train") + 1]
     settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
     config = load_config(ROOT / given if given.endswith(".toml") else given, settings)
