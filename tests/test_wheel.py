@@ -92,12 +92,10 @@ def test_everything_runs_from_the_wheel_among_decoys(place):
     assert artifact.card["code"] == "learned-opt 0.1.0"
 
     (place / "mine.py").write_text(MINE)
-    for words in (["out/tiny.safetensors"], ["--optimizer", "mine:rule"]):
-        out = f"report-{len(words)}"
-        assert "Report: " in call(place, command, "eval", *words, "--smoke", "--out", out)
-        assert (
-            f"learned-opt eval {' '.join(words)} --smoke" in (place / out / "report.md").read_text()
-        )
+    words = ["--optimizer", "mine:rule", "--rival", "out/tiny.safetensors", "--smoke"]
+    assert "Report: " in call(place, command, "eval", *words, "--out", "report")
+    page = (place / "report" / "report.md").read_text()
+    assert f"learned-opt eval {' '.join(words)} --out OUT" in page
 
 
 def test_what_is_installed_is_the_same_code(place):
