@@ -218,7 +218,7 @@ def test_the_best_theta_so_far_can_be_exported_from_a_run_that_goes_on(tiny, tmp
     assert unfinished.exists()
     found = learned_opt.load(tmp_path / "run" / "exports" / "tiny.safetensors")
     jax.tree.map(np.testing.assert_array_equal, found.theta, whole)
-    begun = f"meta_train.meta_train(Config(...), {str(tmp_path / 'run')!r})"
+    begun = f"learned_opt.meta_train.meta_train(Config(...), {str(tmp_path / 'run')!r})"
     assert found.card["command"] == begun
     (tmp_path / "run" / "command.txt").unlink()  # as in a folder of before there was one
     assert main(["--export", "--last", "--out", str(tmp_path / "run")]) == 0

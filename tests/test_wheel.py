@@ -26,6 +26,16 @@ def rule(num_steps):
 """
 
 
+def call(place, *words, status=0):
+    env = environment() | {"PYTHONPATH": ""}
+    done = subprocess.run(
+        list(map(str, words)), cwd=place, env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "decoy" not in done.stdout + done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A repository of someone else's, full of decoys, with the wheel installed in its `env`."""
@@ -45,24 +55,14 @@ def place(tmp_path_factory):
         ["git", "-C", place, "-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "x"],
     ]
     for step in steps:
-        subprocess.run(step, check=True, capture_output=True, timeout=300)
+        call(top, *step)
     (wheel,) = top.glob("*.whl")
     pip += ["--python", place / "env" / "bin" / "python"]
-    subprocess.run([*pip, "install", "--no-deps", "--no-index", wheel], check=True)
+    call(top, *pip, "install", "--no-deps", "--no-index", wheel)
     # What it depends on is what this environment has; the editable install is not among it.
     site = sysconfig.get_path("purelib", vars={"base": str(place / "env")})
     (Path(site) / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return place, wheel
-
-
-def call(place, *words, status=0):
-    env = environment() | {"PYTHONPATH": ""}
-    done = subprocess.run(
-        list(map(str, words)), cwd=place, env=env, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "decoy" not in done.stdout + done.stderr
-    return done.stdout if status == 0 else done.stderr
 
 
 def test_the_wheel_holds_one_package_with_all_its_files(place):
