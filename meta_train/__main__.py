@@ -1,4 +1,4 @@
-"""python -m meta_train CONFIG: meta-train a learned optimizer."""
+"""learned-opt meta-train CONFIG: meta-train a learned optimizer."""
 
 import argparse
 import sys
@@ -11,19 +11,19 @@ import rich.console
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m meta_train",
+        prog="learned-opt meta-train",
         description="Meta-train a learned optimizer and export it as one small file.",
         epilog="The folder receives config.toml, metrics.jsonl, tensorboard/, checkpoints/, and "
         "the artifact NAME.safetensors with its card NAME.md. SIGTERM and Ctrl-C save and stop. "
         "Killed at any moment, --resume goes on and ends with the same theta, bit for bit. "
         "Exit status: 0 done, 1 diverged (the best theta is exported), 2 a mistake in the "
         "settings, 130 or 143 stopped by a signal and saved. Evaluate the artifact with: "
-        "python -m eval DIR/NAME.safetensors --suite quickstart --out REPORT_DIR",
+        "learned-opt eval DIR/NAME.safetensors --suite quickstart --out REPORT_DIR",
     )
     parser.add_argument(
         "config",
         nargs="?",
-        help="a TOML file, for example meta_train/configs/quickstart.toml; may be left out with "
+        help="a TOML file, or the name of one that ships, such as quickstart; may be left out with "
         "--resume: then it is that of the folder --out, or of the newest unfinished run in runs/",
     )
     parser.add_argument(

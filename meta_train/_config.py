@@ -25,6 +25,7 @@ from learned_opt.tasks import (
 from ._objective import Objective
 from ._outer import Outer
 from ._parse import ConfigError, from_dict, load_table, pick, to_dict
+from ._shipped import config_path
 from ._teacher import Teacher
 from ._trainer import Judge, Trainer
 from ._unroll import MetaProblem
@@ -305,9 +306,9 @@ class Config:
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a TOML file and apply overrides, see `load_table`.
+    """Read a TOML file, or the shipped one of that name, and apply overrides, see `load_table`.
 
     Raises:
       ConfigError: missing file, bad TOML, unknown or mistyped key, value of the wrong type.
     """
-    return Config.from_dict(load_table(path, overrides))
+    return Config.from_dict(load_table(config_path(path), overrides))

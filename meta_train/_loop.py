@@ -81,7 +81,7 @@ def meta_train(
     def claim() -> None:
         claim_folder(folder, "config.toml", facts, what="a meta-training run", resume=resume)
         if not (folder / COMMAND).exists():
-            begun = command or f"meta_train.meta_train(Config(...), {str(folder)!r})"
+            begun = command or f"learned_opt.meta_train.meta_train(Config(...), {str(folder)!r})"
             write_atomic(folder / COMMAND, begun + "\n")
 
     leader_does(claim, (FolderError,))
@@ -291,4 +291,4 @@ def _first_command(folder: Path) -> str:
 
 def shell_command(argv: Sequence[str]) -> str:
     """The command line that repeats a run."""
-    return shlex.join(["python", "-m", "meta_train", *(a for a in argv if a != "--resume")])
+    return shlex.join(["learned-opt", "meta-train", *(a for a in argv if a != "--resume")])

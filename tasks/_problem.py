@@ -121,7 +121,7 @@ class Family:
 
     Args:
       problem: network, loss and ranges.
-      data: see `tasks.data`.
+      data: see `learned_opt.tasks.data`.
       batch_size: examples a minibatch.
     """
 

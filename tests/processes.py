@@ -51,7 +51,7 @@ def write_config(folder, **sections):
 
 
 def command(*args):
-    return [sys.executable, "-m", "meta_train", *map(str, args)]
+    return [sys.executable, "-m", "learned_opt", "meta-train", *map(str, args)]
 
 
 def launch(*args, devices=None):

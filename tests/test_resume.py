@@ -52,7 +52,7 @@ def test_sigkill_and_resume_is_bit_identical(uninterrupted, config, tmp_path, ki
         assert "Resuming after" in output
     same_run(uninterrupted, out)
     card = learned_opt.load(out / "tiny.safetensors").card
-    assert card["command"] == f"python -m meta_train {config} --out {out}"
+    assert card["command"] == f"learned-opt meta-train {config} --out {out}"
 
 
 @pytest.mark.parametrize(
@@ -218,14 +218,14 @@ def test_the_best_theta_so_far_can_be_exported_from_a_run_that_goes_on(tiny, tmp
     assert unfinished.exists()
     found = learned_opt.load(tmp_path / "run" / "exports" / "tiny.safetensors")
     jax.tree.map(np.testing.assert_array_equal, found.theta, whole)
-    begun = f"meta_train.meta_train(Config(...), {str(tmp_path / 'run')!r})"
+    begun = f"learned_opt.meta_train.meta_train(Config(...), {str(tmp_path / 'run')!r})"
     assert found.card["command"] == begun
     (tmp_path / "run" / "command.txt").unlink()  # as in a folder of before there was one
     assert main(["--export", "--last", "--out", str(tmp_path / "run")]) == 0
     found = learned_opt.load(tmp_path / "run" / "exports" / "tiny.safetensors")
     assert found.card["best_step"] == 4
     config = tmp_path / "run" / "config.toml"
-    assert found.card["command"] == f"python -m meta_train {config} --out {tmp_path / 'run'}"
+    assert found.card["command"] == f"learned-opt meta-train {config} --out {tmp_path / 'run'}"
     newest = rows(tmp_path / "run")[-1]["valid_loss"]
     assert found.card["meta_valid_loss"] == pytest.approx(newest, abs=1e-5)
     assert main(["--last", "--out", str(tmp_path / "run")]) == 2

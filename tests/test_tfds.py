@@ -163,7 +163,7 @@ def test_a_set_that_is_not_prepared_is_an_error_that_names_the_cure(tmp_path, mo
     for name in ("mnist", "tiny_shakespeare", "fashion_mnist", "svhn_cropped"):
         with pytest.raises(
             ValueError,
-            match=rf"'{name}' is not prepared .*python -m tasks prepare tfds:{name}.*TFDS_DATA_DIR",
+            match=rf"'{name}' is not prep.*learned-opt tasks prepare tfds:{name}.*TFDS_DATA_DIR",
         ):
             load_dataset(f"tfds:{name}")
 

@@ -16,6 +16,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from learned_opt import Theta
+from learned_opt._extras import needs_extra
 from learned_opt.tasks import map_lanes
 
 from .._unroll import MetaProblem, unroll
@@ -29,7 +30,8 @@ def strategies() -> dict[str, tuple[type, bool]]:
     All but the few that need arguments of their own.
     """
     # Not at the top: importing evosax starts JAX's devices, before their number can be set.
-    from evosax import algorithms as known
+    with needs_extra("the estimator evosax"):
+        from evosax import algorithms as known
 
     found = {name: (cls, False) for name, cls in known.population_based_algorithms.items()}
     found |= {name: (cls, True) for name, cls in known.distribution_based_algorithms.items()}

@@ -4,6 +4,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from learned_opt._extras import needs_extra
+
 from . import _embedded, _text, _tfds
 from ._dataset import mixture
 from ._points import points
@@ -35,6 +37,7 @@ EMBEDDED = tuple(sorted([*TABLES, *SIZED]))
 
 
 @functools.cache
+@needs_extra("learned_opt.tasks.load_dataset")
 def load_dataset(name: str) -> Any:
     """A data set by name; the same object every time.
 
