@@ -172,7 +172,8 @@ def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
     from learned_opt.tasks import load_suite
 
     from ._evaluate import evaluate
-    from ._subject import artifact_subject, factory_subject
+    from ._factory import factory_subject
+    from ._subject import artifact_subject
 
     for task in load_suite(args.suite, args.tier):
         task.spec.build()

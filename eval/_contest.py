@@ -163,7 +163,7 @@ def learned_job(subject: Subject) -> Job:
     """What is judged: half as long again, under wrong horizons, on the variants."""
 
     def make(plan: Plan, archive: Archive) -> Entry:
-        runner = Runner(lambda hyper, num_steps: subject.make(num_steps))
+        runner = subject.runner()
         run = functools.partial(archive.run, subject.identity, runner, stage="report")
         trials = [Trial(task, UNTUNED, seed) for task in plan.tasks for seed in plan.seeds]
         rows = run([dataclasses.replace(trial, beyond=BEYOND) for trial in trials])

@@ -80,6 +80,7 @@ class HyperAdam:
     use: ClassVar[str] = (
         "A test oracle, and the row that says how much more than Adam's numbers was learned."
     )
+    horizon_free: ClassVar[bool] = False
     learning_rate: float = 1e-3
     b1: float = 0.9
     b2: float = 0.999

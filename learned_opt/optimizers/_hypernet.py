@@ -102,6 +102,7 @@ class Hypernet:
 
     name: ClassVar[str] = "hypernet"
     use: ClassVar[str] = "Large meta-training budgets; small sizes as a rival."
+    horizon_free: ClassVar[bool] = False
     lstm: int = 512
     bank: int = 256
     hidden: int = 4

@@ -115,6 +115,7 @@ class OPEN:
 
     name: ClassVar[str] = "open"
     use: ClassVar[str] = "Reinforcement learning; pass dormancy where you have it."
+    horizon_free: ClassVar[bool] = False
     gru: int = 8
     hidden: int = 16
     step_multiplier: float = 0.001

@@ -124,6 +124,7 @@ class RNNMLP:
     use: ClassVar[str] = (
         "A rule that sees training and validation loss, where cost does not matter."
     )
+    horizon_free: ClassVar[bool] = True
     hidden: int = 32
     layers: int = 2
     lstm_size: int = 64
