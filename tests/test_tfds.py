@@ -1,6 +1,9 @@
 """The tensorflow-datasets path, on small sets that are made here, without TensorFlow."""
 
 import os
+import re
+import shutil
+import stat
 import sys
 from pathlib import Path
 
@@ -23,6 +26,7 @@ needs_shared = pytest.mark.skipif(
 class TinyColours(tfds.core.GeneratorBasedBuilder):
     """120 images of 16x20, red and green of one grey each, darker for label 0."""
 
+    FIRST = 10
     VERSION = tfds.core.Version("1.0.0")
 
     def _info(self):
@@ -40,7 +44,7 @@ class TinyColours(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self):
         for i in range(120):
-            grey = 10 + 80 * (i % 3) + i % 7
+            grey = self.FIRST + 80 * (i % 3) + i % 7
             image = PIL.Image.new("RGB", (20, 16), (grey, grey, 0))
             yield i, {"image": image, "label": i % 3}
 
@@ -72,8 +76,9 @@ def prepared(tmp_path, monkeypatch):
     monkeypatch.setattr(
         tfds,
         "builder",
-        lambda name, data_dir=None: known[name](data_dir=tmp_path, file_format="array_record"),
+        lambda name, data_dir=None: known[name](data_dir=data_dir, file_format="array_record"),
     )
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("LEARNED_OPT_CACHE", str(tmp_path / "cache"))
     load_dataset.cache_clear()
     yield tmp_path
@@ -122,8 +127,83 @@ def test_decoding_is_done_once_and_survives_a_kill(prepared, monkeypatch):
     assert (np.diff(y) != 1).sum() > 40
     monkeypatch.setattr(_tfds, "_decode", None)  # not called again
     np.testing.assert_array_equal(_tfds.decoded("tiny_colours")[0], x)
-    folders = list((prepared / "cache").iterdir())
-    assert [folder.name for folder in folders] == ["tiny_colours-1.0.0"]
+    (folder,) = (prepared / "cache").iterdir()
+    assert re.fullmatch(r"tiny_colours-1\.0\.0-[0-9a-f]{16}", folder.name)
+
+
+def test_decoded_images_are_those_of_the_folder(prepared, monkeypatch):
+    """Of equal name and version; a copy elsewhere is not decoded again."""
+    first = _tfds.decoded("tiny_colours")[0]
+    brighter = prepared / "brighter"
+    monkeypatch.setattr(TinyColours, "FIRST", 60)
+    TinyColours(data_dir=brighter, file_format="array_record").download_and_prepare()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(brighter))
+    second = _tfds.decoded("tiny_colours")[0]
+    np.testing.assert_array_equal(second[..., :2], first[..., :2] + 50)
+    copy = prepared / "copy"
+    shutil.copytree(prepared / "tiny_colours", copy / "tiny_colours")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(copy))
+    monkeypatch.setattr(_tfds, "_decode", None)  # not called again
+    np.testing.assert_array_equal(_tfds.decoded("tiny_colours")[0], first)
+
+
+def test_one_other_bit_in_a_record_file_is_other_data(prepared):
+    """With its name, its size and its time of change as they were."""
+    before = _tfds._content(_tfds._prepared("tiny_colours"))
+    (path,) = (prepared / "tiny_colours" / "1.0.0").glob("*train.array_record*")
+    times, content = path.stat(), bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert _tfds._content(_tfds._prepared("tiny_colours")) != before
+
+
+def test_a_folder_that_does_not_exist_serves_no_cached_images(prepared, monkeypatch):
+    _tfds.decoded("tiny_colours")
+    gone = str(prepared / "gone")
+    monkeypatch.setenv("TFDS_DATA_DIR", gone)
+    with pytest.raises(ValueError, match=f"TFDS_DATA_DIR is '{gone}', and there is no such folder"):
+        load_dataset("tfds:tiny_colours/4")
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o755), (0o027, 0o750), (0o002, 0o775)])
+def test_other_users_read_the_cache_as_the_umask_says(prepared, mask, mode):
+    before = os.umask(mask)
+    try:
+        _tfds.decoded("tiny_colours")
+    finally:
+        os.umask(before)
+    (folder,) = (prepared / "cache").iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == mode
+    assert {stat.S_IMODE(f.stat().st_mode) for f in folder.iterdir()} == {mode & 0o666}
+
+
+def test_a_cache_that_cannot_be_used_is_one_sentence(prepared, monkeypatch):
+    message = r"'tiny_colours' cannot be kept in .*: {}; set LEARNED_OPT_CACHE to a folder"
+    _tfds.decoded("tiny_colours")
+
+    def denied(*arguments, **options):
+        raise PermissionError(13, "Permission denied", "image.npy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", denied)
+        with pytest.raises(ValueError, match=message.format("Permission denied")):
+            load_dataset("tfds:tiny_colours/4")
+    (prepared / "a file").write_text("")
+    monkeypatch.setenv("LEARNED_OPT_CACHE", str(prepared / "a file"))
+    with pytest.raises(ValueError, match=message.format("(Not a directory|File exists)")):
+        load_dataset("tfds:tiny_colours/4")
+
+
+@pytest.mark.parametrize(("scheme", "library"), [("gs", "gcsfs"), ("s3", "s3fs")])
+def test_a_folder_elsewhere_without_its_library_is_one_sentence(monkeypatch, scheme, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setenv("TFDS_DATA_DIR", f"{scheme}://bucket/tfds")
+    with pytest.raises(
+        ValueError, match=f"'mnist' cannot be read from {scheme}://.*{library}.*or set"
+    ) as raised:
+        load_dataset("tfds:mnist/8")
+    assert "\n" not in str(raised.value)
 
 
 def test_an_interrupted_decoding_leaves_nothing_behind(prepared):
