@@ -288,6 +288,8 @@ def test_the_name_of_a_rivals_job_is_the_contestants(monkeypatch, tmp_path, tune
     found = [job.make(plan, Archive(tmp_path / "runs.jsonl")).contestant for job in jobs.values()]
     assert [one.name for one in found] == list(jobs)
     assert len({one.label for one in found}) == 2
+    # Their rule has no horizon; the schedules that tuning tries have.
+    assert [one.horizon_free for one in found] == [not tuned] * 2
 
 
 def test_a_tuned_rival_decays_what_adamw_decays(standard, monkeypatch):
