@@ -71,7 +71,7 @@ def _quiet() -> Iterator[None]:
 
 def _prepared(name: str) -> Any:
     where = os.environ.get("TFDS_DATA_DIR")
-    if where and "://" not in where and not Path(where).is_dir():
+    if where and "://" not in where and not Path(where).expanduser().is_dir():
         raise ValueError(
             f"TFDS_DATA_DIR is {where!r}, and there is no such folder; set it to one that holds "
             f"{name!r}, or unset it"
