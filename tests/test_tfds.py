@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 
 from learned_opt.tasks import SPLITS, load_dataset
-from learned_opt.tasks.data import _tfds
+from learned_opt.tasks.data import _load, _tfds
 
 tfds = pytest.importorskip("tensorflow_datasets")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -80,9 +80,9 @@ def prepared(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("LEARNED_OPT_CACHE", str(tmp_path / "cache"))
-    load_dataset.cache_clear()
+    _load._load.cache_clear()
     yield tmp_path
-    load_dataset.cache_clear()
+    _load._load.cache_clear()
 
 
 def test_images_load_without_tensorflow(prepared):
@@ -140,6 +140,11 @@ def test_decoded_images_are_those_of_the_folder(prepared, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(brighter))
     second = _tfds.decoded("tiny_colours")[0]
     np.testing.assert_array_equal(second[..., :2], first[..., :2] + 50)
+    means = {float(np.mean(load_dataset("tfds:tiny_colours/4").splits["train"].x))}
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    means.add(float(np.mean(load_dataset("tfds:tiny_colours/4").splits["train"].x)))
+    assert len(means) == 2
+    assert load_dataset("tfds:tiny_colours/4") is load_dataset("tfds:tiny_colours/4")
     copy = prepared / "copy"
     shutil.copytree(prepared / "tiny_colours", copy / "tiny_colours")
     monkeypatch.setenv("TFDS_DATA_DIR", str(copy))
@@ -260,7 +265,7 @@ def test_a_set_that_does_not_exist():
 )
 def test_real_images_load_through_the_same_code(name, shape, outputs, examples, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", os.fspath(SHARED))
-    load_dataset.cache_clear()
+    _load._load.cache_clear()
     data = load_dataset(name)
     assert (data.spec.shape, data.spec.outputs) == (shape, outputs)
     sizes = {split: len(part.y) for split, part in data.splits.items()}
@@ -272,15 +277,15 @@ def test_real_images_load_through_the_same_code(name, shape, outputs, examples, 
     for split in SPLITS:
         part = np.bincount(data.splits[split].y, minlength=10) / sizes[split]
         np.testing.assert_allclose(part, shares, atol=2e-3)
-    load_dataset.cache_clear()
+    _load._load.cache_clear()
 
 
 @needs_shared
 def test_real_text_loads_through_the_same_code(monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", os.fspath(SHARED))
-    load_dataset.cache_clear()
+    _load._load.cache_clear()
     data = load_dataset("tfds:tiny_shakespeare/64")
     assert (data.spec.kind, data.spec.shape) == ("text", (64,))
     assert 60 < data.spec.outputs < 70
     assert sum(part.shape[0] for part in data.splits.values()) == pytest.approx(1_003_854, abs=4096)
-    load_dataset.cache_clear()
+    _load._load.cache_clear()
