@@ -11,7 +11,7 @@ def card_markdown(artifact: Artifact) -> str:
     low, high = seen["horizon"]
     families = "".join(_family_row(family) for family in seen["families"])
     estimator = card["config"]["estimator"]
-    horizon = "" if getattr(artifact.optimizer, "horizon_free", False) else ", num_steps=1000"
+    horizon = "" if artifact.optimizer.horizon_free else ", num_steps=1000"
     return f"""# {card["name"]}
 
 A learned optimizer of the family `{artifact.optimizer.name}` with {card["meta_parameters"]}

@@ -1,4 +1,4 @@
-"""learned-opt eval NAME | baselines | frozen | compare | card: learned optimizers, tuned others."""
+"""learned-opt eval NAME | baselines | frozen | compare | render | card: judge optimizers."""
 
 import argparse
 import json
@@ -12,6 +12,7 @@ COMMANDS = """other commands, each with its own --help:
   learned-opt eval baselines   make the runs of all baselines on a suite, once, for the package
   learned-opt eval frozen      choose the one AdamW setting that is used on all tasks
   learned-opt eval compare     two reports side by side
+  learned-opt eval render      make the pages of a report anew from its data
   learned-opt eval card        keep what reports say of an artifact in its card
 
 The folder receives report.html (one file, opens offline), report.md, report.json and runs.jsonl.
@@ -100,6 +101,22 @@ def compare_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def render_parser() -> argparse.ArgumentParser:
+    """The command line of `render`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval render",
+        description="Make the pages of a report anew from its data, without a run: as today's code "
+        "draws them, and with what its artifacts say of themselves.",
+    )
+    parser.add_argument("report", metavar="REPORT", help="a report.json or a report.html")
+    parser.add_argument(
+        "--artifact", metavar="FILE", action="append", default=[],
+        help="its subject or a rival in it, where that does not ship; repeatable",
+    )  # fmt: skip
+    parser.add_argument("--out", metavar="DIR", required=True, help="receives the pages")
+    return parser
+
+
 def card_parser() -> argparse.ArgumentParser:
     """The command line of `card`."""
     parser = argparse.ArgumentParser(
@@ -128,6 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "baselines": (baselines_parser, _baselines),
         "frozen": (frozen_parser, _frozen),
         "compare": (compare_parser, _compare),
+        "render": (render_parser, _render),
         "card": (card_parser, _card),
     }
     make, run = commands.get(argv[0] if argv else "", (parser, _evaluate))
@@ -174,7 +192,8 @@ def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
     from learned_opt.tasks import load_suite
 
     from ._evaluate import evaluate
-    from ._subject import artifact_subject, factory_subject
+    from ._factory import factory_subject
+    from ._subject import artifact_subject
 
     for task in load_suite(args.suite, args.tier):
         task.spec.build()
@@ -222,6 +241,20 @@ def _compare(args: argparse.Namespace, console: rich.console.Console) -> None:
     found = write_comparison(one, two, out)
     console.print(f"\n{found['sentence']}\n", highlight=False, markup=False)
     console.print(f"Side by side: {args.out}/compare.html")
+
+
+def _render(args: argparse.Namespace, console: rich.console.Console) -> None:
+    import learned_opt
+
+    from ._render import read_report, with_facts
+    from .report import write_report
+
+    report = read_report(Path(args.report))
+    made = with_facts(report, [learned_opt.load(name) for name in args.artifact])
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_report(made, out)
+    console.print(f"Report: {out}/report.html", highlight=False, soft_wrap=True)
 
 
 def _card(args: argparse.Namespace, console: rich.console.Console) -> None:

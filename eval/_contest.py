@@ -31,6 +31,9 @@ TOLD = (0.5, 2.0, 10.0)
 
 UNTUNED = Hyper(1.0)
 
+RIVAL = "rival:"
+"""What the names of rivals begin with."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -115,31 +118,36 @@ def rival_jobs(
     for artifact in (*rivals, *tuned_rivals):
         titles.setdefault(_title(artifact), set()).add(artifact.sha256)
 
-    def unique(artifact: Artifact) -> str:
-        title = _title(artifact)
-        return f"{title} {artifact.sha256[:6]}" if len(titles[title]) > 1 else title
+    def name(artifact: Artifact) -> str:
+        return rival_names(artifact)[len(titles[_title(artifact)]) > 1]
 
-    jobs = {f"rival:{unique(a)}": rival_job(a, unique(a)) for a in rivals}
-    return jobs | {f"rival:{unique(a)}:tuned": tuned_rival_job(a, unique(a)) for a in tuned_rivals}
+    jobs = {name(a): rival_job(a, name(a)) for a in rivals}
+    return jobs | {f"{name(a)}:tuned": tuned_rival_job(a, name(a)) for a in tuned_rivals}
 
 
-def rival_job(artifact: Artifact, title: str = "") -> Job:
+def rival_names(artifact: Artifact) -> tuple[str, str]:
+    """What it is called as a rival: by its title, and where another one shares that."""
+    name = f"{RIVAL}{_title(artifact)}"
+    return name, f"{name} {artifact.sha256[:6]}"
+
+
+def rival_job(artifact: Artifact, name: str = "") -> Job:
     """Another learned optimizer, untuned."""
-    title = title or _title(artifact)
+    name = name or rival_names(artifact)[0]
 
     def make(plan: Plan, archive: Archive) -> Entry:
         runner = Runner(lambda hyper, steps: learned_opt.learned(artifact, num_steps=steps))
         tuned = {task.name: Tuned(UNTUNED, 0, 0, ()) for task in plan.tasks}
         rows, variants = _reported(plan, archive, artifact_identity(artifact), runner, tuned)
-        label = f"{title}, untuned"
-        return Entry(Contestant(f"rival:{title}", label, "rival", False, tuned, rows), variants)
+        label, free = f"{name.removeprefix(RIVAL)}, untuned", artifact.optimizer.horizon_free
+        return Entry(Contestant(name, label, "rival", free, tuned, rows), variants)
 
     return Job(make, _fresh)
 
 
-def tuned_rival_job(artifact: Artifact, title: str = "") -> Job:
+def tuned_rival_job(artifact: Artifact, name: str = "") -> Job:
     """Another learned optimizer whose learning rate, schedule and decay are tuned like AdamW's."""
-    title = title or _title(artifact)
+    name = name or rival_names(artifact)[0]
 
     def make(lr: Any, wd: Any, extra: Any) -> Any:
         del extra
@@ -149,10 +157,10 @@ def tuned_rival_job(artifact: Artifact, title: str = "") -> Job:
             optax.scale_by_learning_rate(lr),
         )
 
-    name, label = f"rival:{title}:tuned", f"{title}, tuned"
-    row = dataclasses.replace(ADAMW, name=name, label=label, make=make, lrs=(1e-4, 1e-1))
+    label = f"{name.removeprefix(RIVAL)}, tuned"
+    row = dataclasses.replace(ADAMW, name=f"{name}:tuned", label=label, make=make, lrs=(1e-4, 1e-1))
     facts = artifact_identity(artifact).facts | {"tuned": 2}
-    return baseline_job(row, role="rival", identity=Identity(name, facts))
+    return baseline_job(row, role="rival", identity=Identity(row.name, facts))
 
 
 def _title(artifact: Artifact) -> str:
@@ -163,7 +171,7 @@ def learned_job(subject: Subject) -> Job:
     """What is judged: half as long again, under wrong horizons, on the variants."""
 
     def make(plan: Plan, archive: Archive) -> Entry:
-        runner = Runner(lambda hyper, num_steps: subject.make(num_steps))
+        runner = subject.runner()
         run = functools.partial(archive.run, subject.identity, runner, stage="report")
         trials = [Trial(task, UNTUNED, seed) for task in plan.tasks for seed in plan.seeds]
         rows = run([dataclasses.replace(trial, beyond=BEYOND) for trial in trials])

@@ -84,6 +84,13 @@ def evaluate(
     facts = {"subject": subject.digest, "suite": suite, "tier": tier, "smoke": smoke}
     out = claim_folder(out, "evaluation.toml", facts, what="an evaluation", resume=True)
     start = time.perf_counter()
+    if not subject.traced:
+        console.print(
+            f"{subject.name} could not be run with a traced number of steps: it gets plain "
+            "integers, and its programs are compiled for each length",
+            markup=False,
+            soft_wrap=True,
+        )
     with hold_folder(out):
         resumed = any(out.glob("runs*.jsonl"))
         shipped = shipped_file(suite, tier), shipped_file(GRID, "cpu")
@@ -157,7 +164,7 @@ def _grid(
 ) -> tuple[list[Any], list[dict[str, Any]]]:
     """The cells as JSON types, and the runs of fresh seeds in them."""
     runners = {
-        "learned": (subject.identity, Runner(lambda hyper, steps: subject.make(steps))),
+        "learned": (subject.identity, subject.runner()),
         ADAMW.name: (baseline_identity(ADAMW), Runner(ADAMW.transform, ADAMW.eval_params)),
     }
     cells, fresh = grid(), {}

@@ -28,7 +28,7 @@ class Programs:
     `compile_seconds`: spent on compiling so far.
 
     Args:
-      function: jitted; its first three arguments are static.
+      function: jitted; its first arguments are static.
     """
 
     def __init__(self, function: Any) -> None:

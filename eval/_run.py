@@ -26,8 +26,8 @@ from ._lanes import Programs, useful_lanes
 POINTS = 40
 """Evaluations a run on the way to the horizon, log-spaced from a hundredth of it."""
 
-MakeTx = Callable[[Hyper, jax.Array], optax.GradientTransformationExtraArgs]
-"""(hyper-parameters, number of steps) -> a complete optimizer; both are traced."""
+MakeTx = Callable[[Hyper, Any], optax.GradientTransformationExtraArgs]
+"""(hyper-parameters, number of steps) -> a complete optimizer; the former are traced."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,19 +93,29 @@ class Runner:
       make: builds the optimizer.
       eval_params: (its state, parameters) -> the parameters whose loss is reported.
       most: runs a call at most; None: as many as memory allows and the machine is faster for.
+      traced: `make` takes the number of steps traced, so that one program serves all lengths; else
+        it gets plain integers, and there is a program for each.
     """
 
     def __init__(
-        self, make: MakeTx, eval_params: Callable[..., Any] = at_params, *, most: int | None = None
+        self,
+        make: MakeTx,
+        eval_params: Callable[..., Any] = at_params,
+        *,
+        most: int | None = None,
+        traced: bool = True,
     ) -> None:
-        self.make, self.eval_params, self.most = make, eval_params, most
+        self.make, self.eval_params, self.most, self.traced = make, eval_params, most, traced
         self._most: dict[Any, int] = {}
         self.programs = Programs(
-            jax.jit(self._lanes, static_argnums=(0, 1, 2), compiler_options=compiler_options())
+            jax.jit(self._lanes, static_argnums=(0, 1, 2, 3), compiler_options=compiler_options())
         )
 
     def __call__(self, trials: Sequence[Trial], *, report: bool = False) -> list[Curve]:
-        """One curve a trial, in order. Trials of one family and one length run together.
+        """One curve a trial, in order.
+
+        Trials of one family and one length run together, without `traced` those that are told the
+        same number of steps.
 
         Args:
           trials: runs.
@@ -114,30 +124,34 @@ class Runner:
         """
         groups: dict[Any, list[int]] = {}
         for i, trial in enumerate(trials):
-            key = (trial.task.spec, trial.task.horizon, trial.beyond if report else 1.0)
+            told = None if self.traced else trial.num_steps
+            key = (trial.task.spec, trial.task.horizon, trial.beyond if report else 1.0, told)
             groups.setdefault(key, []).append(i)
         curves: dict[int, Curve] = {}
-        for (spec, horizon, beyond), group in groups.items():
+        for (spec, horizon, beyond, told), group in groups.items():
             steps = eval_steps(horizon, beyond) if report else np.array([horizon])
             upto = int(np.searchsorted(steps, horizon))
             task = trials[group[0]].task
             family = task.family if report else task.family.without_test()
-            kind = (spec, len(steps), upto, report)
+            kind = (spec, len(steps), upto, report, told)
             if spec not in self._most:
-                self._most[spec] = useful_lanes(self._one_lane, family, task.member)
+                one_lane = functools.partial(self._one_lane, told=told)
+                self._most[spec] = self.most or useful_lanes(one_lane, family, task.member)
             while group:
                 width = self.programs.width(kind, len(group), self._most[spec])
                 part, group = group[:width], group[width:]
                 lanes = _stack([trials[i] for i in part], width)
-                run = self.programs.run(
-                    kind, width, (device_mesh(width), upto, report), lanes, steps, family
-                )
+                static = (device_mesh(width), upto, report, told)
+                run = self.programs.run(kind, width, static, lanes, steps, family)
                 curves |= {i: _curve(steps, run, lane) for lane, i in enumerate(part)}
         return [curves[i] for i in range(len(trials))]
 
-    def _one_lane(self, family: Any, task: Any, key: jax.Array) -> tuple[Any, Any]:
+    def _one_lane(
+        self, family: Any, task: Any, key: jax.Array, told: int | None = None
+    ) -> tuple[Any, Any]:
         """What a run holds in a training step and in an evaluation, for an estimate of bytes."""
-        tx = self.make(Hyper(*(jnp.zeros(()) for _ in Hyper._fields)), jnp.ones((), jnp.int32))
+        hyper = Hyper(*(jnp.zeros(()) for _ in Hyper._fields))
+        tx = self.make(hyper, jnp.ones((), jnp.int32) if told is None else told)
         state = inner_init(task, tx, key)
 
         def saved(batch: Any) -> Any:
@@ -149,14 +163,23 @@ class Runner:
         return (held, batch, saved(batch)), saved(family.full(task, "outer_valid"))
 
     def _lanes(
-        self, mesh: Any, upto: int, report: bool, lanes: Any, steps: jax.Array, family: Any
+        self,
+        mesh: Any,
+        upto: int,
+        report: bool,
+        told: int | None,
+        lanes: Any,
+        steps: jax.Array,
+        family: Any,
     ) -> Any:
-        lane = functools.partial(self._lane, upto, report)
+        lane = functools.partial(self._lane, upto, report, told)
         return map_lanes(mesh, lane, lanes, steps, family)
 
-    def _lane(self, upto: int, report: bool, lane: Any, steps: jax.Array, family: Any) -> Any:
+    def _lane(
+        self, upto: int, report: bool, told: int | None, lane: Any, steps: jax.Array, family: Any
+    ) -> Any:
         task, hyper, seed, num_steps = lane
-        tx = self.make(hyper, num_steps)
+        tx = self.make(hyper, num_steps if told is None else told)
         init_key, step_key = jax.random.split(jax.random.key(seed))
         state = inner_init(task, tx, init_key)
 

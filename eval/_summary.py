@@ -1,6 +1,6 @@
 """From runs to `report.json`: every number of it is computed here, from rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,10 +91,7 @@ def summarise(results: Results) -> dict[str, Any]:
             for label, members in groups.items()
         ],
         "oracle": _oracle(results, found),
-        "tracks": {
-            "known": [c.name for c in results.contestants if not c.horizon_free],
-            "free": [c.name for c in results.contestants if c.horizon_free],
-        },
+        "tracks": tracks({c.name: c.horizon_free for c in results.contestants}),
         "misinformed": _misinformed(results),
         **_profile(results, found),
         "break_even": _break_even(results),
@@ -104,6 +101,14 @@ def summarise(results: Results) -> dict[str, Any]:
     report["verdict"] = {c.name: _counts(report["tasks"], c.name) for c in others}
     report["sentence"] = sentence(report)
     return report
+
+
+def tracks(free: Mapping[str, bool]) -> dict[str, list[str]]:
+    """Names by track, of optimizers that are told the number of steps and of those that are not."""
+    return {
+        "known": [name for name, is_free in free.items() if not is_free],
+        "free": [name for name, is_free in free.items() if is_free],
+    }
 
 
 def _optimizer(c: Contestant, subject: dict[str, Any]) -> dict[str, Any]:

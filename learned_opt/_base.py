@@ -33,6 +33,11 @@ class LearnedOptimizer(Protocol):
     use: ClassVar[str]
     """When to use it, in a sentence."""
 
+    @property
+    def horizon_free(self) -> bool:
+        """It never uses `num_steps`, whether that is passed or not."""
+        ...
+
     def init(self, key: jax.Array) -> Theta:
         """Meta-parameters before any meta-training."""
         ...

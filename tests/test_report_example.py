@@ -5,22 +5,35 @@ import json
 import re
 from pathlib import Path
 
+import jax
 import matplotlib
 import pytest
 
+from learned_opt import Artifact, Celo, CeloAdam, Nominal
+from learned_opt.eval.__main__ import main
+from learned_opt.eval._render import read_report, with_facts
 from learned_opt.eval.report import to_markdown
 from learned_opt.eval.report._draw import STYLE, alone
 from learned_opt.eval.report._forest import headline
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = [ROOT / "docs" / "example", ROOT / "docs" / "reports" / "META_TEST_V1"]
+FOLDERS = sorted(page.parent for page in (ROOT / "docs").rglob("report.html"))
 
 
 @functools.cache
 def report_of(folder):
-    page = (folder / "report.html").read_text()
-    (data,) = re.findall(r'id="report">(.*?)</script>', page, re.S)
-    return json.loads(data)
+    return read_report(folder / "report.html")
+
+
+def published(optimizer, **card):
+    return Artifact(optimizer, optimizer.init(jax.random.key(0)), card)
+
+
+PUBLISHED = [
+    published(Celo(), name="published-celo"),
+    published(CeloAdam(), name="published-celo-adam"),
+]
+"""In place of weights that do not ship: what they are told does not depend on theta."""
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -52,3 +65,61 @@ def test_the_readme_quotes_the_sentence():
     words = " ".join(line.removeprefix("> ") for line in quote.splitlines())
     assert len(words) > 100
     assert words in report["sentence"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_who_is_told_the_horizon_is_what_the_artifacts_say(folder):
+    report = report_of(folder)
+    assert with_facts(report, PUBLISHED) == report
+
+
+def test_a_report_is_rendered_again_from_its_page(tmp_path):
+    """Byte for byte; and with what was said wrongly put right, in all places."""
+    page = ROOT / "docs" / "reports" / "quickstart" / "small-free"
+    assert main(["render", str(page / "report.html"), "--out", str(tmp_path / "a")]) == 0
+    for name in ("report.html", "report.md", "report.svg"):
+        assert (tmp_path / "a" / name).read_bytes() == (page / name).read_bytes()
+    data = tmp_path / "a" / "report.json"
+    report = json.loads(data.read_text())
+    report["subject"]["horizon_free"] = report["optimizers"]["learned"]["horizon_free"] = False
+    report["tracks"]["known"].append(report["tracks"]["free"].pop(0))
+    data.write_text(json.dumps(report))
+    assert main(["render", str(data), "--out", str(tmp_path / "b")]) == 0
+    assert (tmp_path / "b" / "report.html").read_bytes() == (page / "report.html").read_bytes()
+
+
+def test_rivals_are_told_what_they_ask_for():
+    """By name, untuned; those that are tuned are told by AdamW's schedules."""
+    report = report_of(ROOT / "docs" / "example")
+    rivals = {"rival:small-free": True, "rival:x": False, "rival:small-free:tuned": False}
+    facts = {"role": "rival", "horizon_free": False}
+    wrong = report | {"optimizers": report["optimizers"] | dict.fromkeys(rivals, facts)}
+    made = with_facts(wrong, [published(Nominal(), name="x")])
+    found = {name: made["optimizers"][name]["horizon_free"] for name in rivals}
+    assert found == rivals
+    assert "rival:small-free" in made["tracks"]["free"]
+    with pytest.raises(ValueError, match="needs its rival:x to be rendered again; give its file"):
+        with_facts(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("report.json", "{}", "holds no report; give a report.json or report.html"),
+        ("report.html", "<html>", "holds no report"),
+        ("report.html", None, "No such file"),
+        ("changed.html", "", r"needs its subject small \(0000"),
+    ],
+)
+def test_what_cannot_be_rendered_is_one_sentence(tmp_path, capsys, name, text, message):
+    path = tmp_path / name
+    if name == "changed.html":
+        page = (ROOT / "docs" / "example" / "report.html").read_text()
+        text = re.sub(r'"digest":"[0-9a-f]{4}', '"digest":"0000', page)
+    if text is not None:
+        path.write_text(text)
+    assert main(["render", str(path), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -6,22 +6,24 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from made_runs import Recorder
 
 import learned_opt.eval._contest
 import learned_opt.eval._evaluate
-from learned_opt import Artifact, Nominal, PerParamMLP
+from learned_opt import OPTIMIZERS, Artifact, Celo2, HyperAdam, Nominal, PerParamMLP
 from learned_opt.eval.__main__ import main
 from learned_opt.eval._archive import Archive
 from learned_opt.eval._baselines import Hyper
 from learned_opt.eval._contest import REPORT_SEEDS, Plan, learned_job, rival_jobs, tuned_rival_job
-from learned_opt.eval._run import Runner
-from learned_opt.eval._subject import artifact_subject, factory_subject
+from learned_opt.eval._factory import factory_subject, ignores_horizon
+from learned_opt.eval._run import Runner, Trial
+from learned_opt.eval._subject import artifact_subject
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.families import MLP
 
-SOURCE = """
+SOURCE = r"""
 import jax
 import optax
 
@@ -33,6 +35,44 @@ def number(num_steps):
 
 def cosine(num_steps):
     return optax.sgd(optax.cosine_decay_schedule(0.1, num_steps))
+
+def warm_up_and_cosine(num_steps):
+    return optax.adam(optax.warmup_cosine_decay_schedule(0, 3e-3, num_steps // 10, num_steps))
+
+def one_cycle(num_steps):
+    return optax.adam(optax.cosine_onecycle_schedule(num_steps, 3e-3))
+
+def linear(num_steps):
+    return optax.adam(optax.linear_schedule(3e-3, 0, num_steps))
+
+def piecewise(num_steps):
+    return optax.adam(optax.piecewise_constant_schedule(3e-3, {num_steps // 2: 0.1}))
+
+def tenth(num_steps):
+    return optax.adam(optax.warmup_constant_schedule(0, 3e-3, int(0.1 * num_steps)))
+
+def unused(num_steps):
+    assert int(num_steps) > 0
+    return optax.sgd(0.1)
+
+def raises(num_steps):
+    raise RuntimeError("no luck\nand more of it")
+
+def nothing():
+    return optax.sgd(0.1)
+
+def long_only(num_steps):
+    return optax.sgd(1 / max(0, num_steps - 50))
+
+def single(num_steps):
+    return optax.stateless(lambda updates, params: updates)._replace(update=lambda u, s, p: (u,))
+
+def narrow(num_steps):
+    return optax.stateless(lambda updates, params: updates["w"])
+
+def restless(num_steps):
+    update = lambda u, s, p: (u, s + 0.5)
+    return optax.GradientTransformation(lambda params: jax.numpy.zeros((), int), update)
 
 def stops(num_steps):
     return optax.sgd(lambda count: jax.numpy.where(count < num_steps, 0.1, 0.0))
@@ -91,10 +131,14 @@ def test_a_function_is_a_subject(module):
         ("users_rules", "must be MODULE:FUNCTION, for example"),
         ("users_rules:none", "cannot be imported: module 'users_rules' has no attribute 'none'"),
         ("no_such_module:f", "cannot be imported: No module named 'no_such_module'"),
+        ("broken_rules:f", "cannot be imported: ZeroDivisionError: division by zero"),
         ("users_rules:number", "must return an optax.GradientTransformation for a number of steps"),
+        ("users_rules:raises", "raised RuntimeError: no luck, called with 100 steps; it must take"),
+        ("users_rules:nothing", "raised TypeError: nothing() takes 0 positional arguments but 1"),
     ],
 )
 def test_what_is_no_optimizer_is_one_sentence(module, where, message, capsys, tmp_path):
+    Path("broken_rules.py").write_text("1 / 0")
     assert main(["--optimizer", where, "--out", str(tmp_path / "report")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: --optimizer ")
@@ -111,16 +155,61 @@ def test_one_optimizer_is_judged(args, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "free"),
+    ("name", "free", "traced"),
     [
-        ("sgd", True), ("adam", True), ("cosine", False), ("stops", False), ("warm", False),
-        ("picky", False),
+        ("sgd", True, True), ("adam", True, True), ("stops", False, True), ("warm", False, True),
+        ("cosine", False, False), ("warm_up_and_cosine", False, False),
+        ("one_cycle", False, False), ("linear", False, False), ("piecewise", False, False),
+        ("tenth", False, False), ("unused", True, False), ("picky", False, False),
     ],
 )  # fmt: skip
-def test_a_function_that_never_uses_the_horizon_is_found_out(standard, module, name, free):
-    """By its updates; what cannot be tried counts as told."""
+def test_what_a_function_does_with_the_number_of_steps_is_found_out(
+    standard, module, name, free, traced
+):
+    """By its updates; what cannot be tried counts as told, and gets plain integers."""
     subject = factory_subject(f"{module}:{name}")
     assert subject.horizon_free == subject.to_json()["horizon_free"] == free
+    assert subject.traced == traced
+
+
+def test_a_schedule_of_plain_integers_runs_at_every_length(standard, module):
+    """A program for each number of steps that is told."""
+    runner = factory_subject(f"{module}:warm_up_and_cosine").runner()
+    trials = [Trial(TASK, Hyper(1.0), 0, told) for told in (1.0, 1.5, 1.0)]
+    curves = runner(trials)
+    assert len(runner.programs) == 2
+
+    def make(hyper, num_steps):
+        ramp = lambda t: jnp.minimum(t / (num_steps // 10), 1.0)  # noqa: E731
+        part = lambda t: (t - num_steps // 10) / (num_steps - num_steps // 10)  # noqa: E731
+        fall = lambda t: 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(part(t), 0.0, 1.0)))  # noqa: E731
+        return optax.with_extra_args_support(optax.adam(lambda t: 3e-3 * ramp(t) * fall(t)))
+
+    for got, want in zip(curves, Runner(make)(trials), strict=True):
+        assert got.final["valid_loss"] == pytest.approx(want.final["valid_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("long_only", r"long_only raised ZeroDivisionError: .*, called with 40 steps; it must"),
+        ("picky", r"the init of the optimizer of --optimizer users_rules:picky raised KeyError"),
+        ("single", r"the update of .* raised ValueError: not enough values to unpack"),
+        ("narrow", r"the update of .* raised TypeError: its updates had another structure"),
+        ("restless", r"raised TypeError: its state had another structure, shape or dtype before"),
+    ],
+)
+def test_what_fails_later_is_one_sentence_too(standard, module, name, message):
+    params = {"w": jnp.ones(2), "b": jnp.ones(2)}
+    subject = factory_subject(f"{module}:{name}")
+
+    def step():
+        tx = subject.make(40)
+        return tx.update(params, tx.init(params), params, value=jnp.zeros(()))
+
+    with pytest.raises(ValueError, match=message) as raised:
+        step()
+    assert "\n" not in str(raised.value)
 
 
 def test_trials_are_those_of_the_card():
@@ -130,14 +219,27 @@ def test_trials_are_those_of_the_card():
     assert tuned.trials == tuned.to_json()["trials"] == 7
 
 
-def test_who_needs_no_horizon_is_found_out():
-    assert not artifact_subject(artifact(Nominal(), name="a")).horizon_free
-    assert artifact_subject(artifact(PerParamMLP(), name="b")).horizon_free
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        Celo2(), Nominal(horizon_free=True),
+        *(pytest.param(cls(), marks=pytest.mark.slow) for cls in OPTIMIZERS if cls is not Celo2),
+    ],
+    ids=lambda optimizer: optimizer.name,
+)  # fmt: skip
+def test_a_rule_is_told_the_horizon_unless_it_says_otherwise(standard, optimizer):
+    """What it declares is what its updates do, with random weights too."""
+    theta = jax.tree.map(
+        lambda x: x + 0.1 * jax.random.normal(jax.random.key(1), x.shape),
+        optimizer.init(jax.random.key(0)),
+    )
+    subject = artifact_subject(Artifact(optimizer, theta, {}))
+    assert subject.horizon_free == optimizer.horizon_free == ignores_horizon(subject.make)
 
 
 def test_the_subject_runs_half_as_long_again_and_under_wrong_horizons(standard, module, tmp_path):
     plan = Plan((TASK,), seeds=REPORT_SEEDS[:2], told=(0.5,))
-    job = learned_job(artifact_subject(artifact(Nominal(), name="mine")))
+    job = learned_job(artifact_subject(artifact(HyperAdam(), name="mine")))
     entry = job.make(plan, Archive(tmp_path / "runs.jsonl"))
     assert job.runs(plan) == 4
     assert [row["steps"][-1] for row in entry.contestant.rows] == [60, 60]
@@ -186,6 +288,8 @@ def test_the_name_of_a_rivals_job_is_the_contestants(monkeypatch, tmp_path, tune
     found = [job.make(plan, Archive(tmp_path / "runs.jsonl")).contestant for job in jobs.values()]
     assert [one.name for one in found] == list(jobs)
     assert len({one.label for one in found}) == 2
+    # Their rule has no horizon; the schedules that tuning tries have.
+    assert [one.horizon_free for one in found] == [not tuned] * 2
 
 
 def test_a_tuned_rival_decays_what_adamw_decays(standard, monkeypatch):

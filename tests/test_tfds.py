@@ -1,6 +1,9 @@
 """The tensorflow-datasets path, on small sets that are made here, without TensorFlow."""
 
 import os
+import re
+import shutil
+import stat
 import sys
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import PIL.Image
 import pytest
 
 from learned_opt.tasks import SPLITS, load_dataset
-from learned_opt.tasks.data import _tfds
+from learned_opt.tasks.data import _load, _tfds
 
 tfds = pytest.importorskip("tensorflow_datasets")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -23,6 +26,7 @@ needs_shared = pytest.mark.skipif(
 class TinyColours(tfds.core.GeneratorBasedBuilder):
     """120 images of 16x20, red and green of one grey each, darker for label 0."""
 
+    FIRST = 10
     VERSION = tfds.core.Version("1.0.0")
 
     def _info(self):
@@ -40,7 +44,7 @@ class TinyColours(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self):
         for i in range(120):
-            grey = 10 + 80 * (i % 3) + i % 7
+            grey = self.FIRST + 80 * (i % 3) + i % 7
             image = PIL.Image.new("RGB", (20, 16), (grey, grey, 0))
             yield i, {"image": image, "label": i % 3}
 
@@ -72,12 +76,13 @@ def prepared(tmp_path, monkeypatch):
     monkeypatch.setattr(
         tfds,
         "builder",
-        lambda name, data_dir=None: known[name](data_dir=tmp_path, file_format="array_record"),
+        lambda name, data_dir=None: known[name](data_dir=data_dir, file_format="array_record"),
     )
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("LEARNED_OPT_CACHE", str(tmp_path / "cache"))
-    load_dataset.cache_clear()
+    _load._load.cache_clear()
     yield tmp_path
-    load_dataset.cache_clear()
+    _load._load.cache_clear()
 
 
 def test_images_load_without_tensorflow(prepared):
@@ -122,8 +127,88 @@ def test_decoding_is_done_once_and_survives_a_kill(prepared, monkeypatch):
     assert (np.diff(y) != 1).sum() > 40
     monkeypatch.setattr(_tfds, "_decode", None)  # not called again
     np.testing.assert_array_equal(_tfds.decoded("tiny_colours")[0], x)
-    folders = list((prepared / "cache").iterdir())
-    assert [folder.name for folder in folders] == ["tiny_colours-1.0.0"]
+    (folder,) = (prepared / "cache").iterdir()
+    assert re.fullmatch(r"tiny_colours-1\.0\.0-[0-9a-f]{16}", folder.name)
+
+
+def test_decoded_images_are_those_of_the_folder(prepared, monkeypatch):
+    """Of equal name and version; a copy elsewhere is not decoded again."""
+    first = _tfds.decoded("tiny_colours")[0]
+    brighter = prepared / "brighter"
+    monkeypatch.setattr(TinyColours, "FIRST", 60)
+    TinyColours(data_dir=brighter, file_format="array_record").download_and_prepare()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(brighter))
+    second = _tfds.decoded("tiny_colours")[0]
+    np.testing.assert_array_equal(second[..., :2], first[..., :2] + 50)
+    means = {float(np.mean(load_dataset("tfds:tiny_colours/4").splits["train"].x))}
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    means.add(float(np.mean(load_dataset("tfds:tiny_colours/4").splits["train"].x)))
+    assert len(means) == 2
+    assert load_dataset("tfds:tiny_colours/4") is load_dataset("tfds:tiny_colours/4")
+    copy = prepared / "copy"
+    shutil.copytree(prepared / "tiny_colours", copy / "tiny_colours")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(copy))
+    monkeypatch.setattr(_tfds, "_decode", None)  # not called again
+    np.testing.assert_array_equal(_tfds.decoded("tiny_colours")[0], first)
+
+
+def test_one_other_bit_in_a_record_file_is_other_data(prepared):
+    """With its name, its size and its time of change as they were."""
+    before = _tfds._content(_tfds._prepared("tiny_colours"))
+    (path,) = (prepared / "tiny_colours" / "1.0.0").glob("*train.array_record*")
+    times, content = path.stat(), bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert _tfds._content(_tfds._prepared("tiny_colours")) != before
+
+
+def test_a_folder_that_does_not_exist_serves_no_cached_images(prepared, monkeypatch):
+    _tfds.decoded("tiny_colours")
+    gone = str(prepared / "gone")
+    monkeypatch.setenv("TFDS_DATA_DIR", gone)
+    with pytest.raises(ValueError, match=f"TFDS_DATA_DIR is '{gone}', and there is no such folder"):
+        load_dataset("tfds:tiny_colours/4")
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o755), (0o027, 0o750), (0o002, 0o775)])
+def test_other_users_read_the_cache_as_the_umask_says(prepared, mask, mode):
+    before = os.umask(mask)
+    try:
+        _tfds.decoded("tiny_colours")
+    finally:
+        os.umask(before)
+    (folder,) = (prepared / "cache").iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == mode
+    assert {stat.S_IMODE(f.stat().st_mode) for f in folder.iterdir()} == {mode & 0o666}
+
+
+def test_a_cache_that_cannot_be_used_is_one_sentence(prepared, monkeypatch):
+    message = r"'tiny_colours' cannot be kept in .*: {}; set LEARNED_OPT_CACHE to a folder"
+    _tfds.decoded("tiny_colours")
+
+    def denied(*arguments, **options):
+        raise PermissionError(13, "Permission denied", "image.npy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", denied)
+        with pytest.raises(ValueError, match=message.format("Permission denied")):
+            load_dataset("tfds:tiny_colours/4")
+    (prepared / "a file").write_text("")
+    monkeypatch.setenv("LEARNED_OPT_CACHE", str(prepared / "a file"))
+    with pytest.raises(ValueError, match=message.format("(Not a directory|File exists)")):
+        load_dataset("tfds:tiny_colours/4")
+
+
+@pytest.mark.parametrize(("scheme", "library"), [("gs", "gcsfs"), ("s3", "s3fs")])
+def test_a_folder_elsewhere_without_its_library_is_one_sentence(monkeypatch, scheme, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setenv("TFDS_DATA_DIR", f"{scheme}://bucket/tfds")
+    with pytest.raises(
+        ValueError, match=f"'mnist' cannot be read from {scheme}://.*{library}.*or set"
+    ) as raised:
+        load_dataset("tfds:mnist/8")
+    assert "\n" not in str(raised.value)
 
 
 def test_an_interrupted_decoding_leaves_nothing_behind(prepared):
@@ -180,7 +265,7 @@ def test_a_set_that_does_not_exist():
 )
 def test_real_images_load_through_the_same_code(name, shape, outputs, examples, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", os.fspath(SHARED))
-    load_dataset.cache_clear()
+    _load._load.cache_clear()
     data = load_dataset(name)
     assert (data.spec.shape, data.spec.outputs) == (shape, outputs)
     sizes = {split: len(part.y) for split, part in data.splits.items()}
@@ -192,15 +277,15 @@ def test_real_images_load_through_the_same_code(name, shape, outputs, examples, 
     for split in SPLITS:
         part = np.bincount(data.splits[split].y, minlength=10) / sizes[split]
         np.testing.assert_allclose(part, shares, atol=2e-3)
-    load_dataset.cache_clear()
+    _load._load.cache_clear()
 
 
 @needs_shared
 def test_real_text_loads_through_the_same_code(monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", os.fspath(SHARED))
-    load_dataset.cache_clear()
+    _load._load.cache_clear()
     data = load_dataset("tfds:tiny_shakespeare/64")
     assert (data.spec.kind, data.spec.shape) == ("text", (64,))
     assert 60 < data.spec.outputs < 70
     assert sum(part.shape[0] for part in data.splits.values()) == pytest.approx(1_003_854, abs=4096)
-    load_dataset.cache_clear()
+    _load._load.cache_clear()

@@ -161,6 +161,7 @@ class Celo(_Scheduled):
     use: ClassVar[str] = (
         "With published weights, up to about 2,000 steps; pass the loss as `value`."
     )
+    horizon_free: ClassVar[bool] = False
     hidden: int = 4
     momenta: str = "float32"
 
@@ -246,6 +247,7 @@ class CeloAdam(_Scheduled):
 
     name: ClassVar[str] = "celo_adam"
     use: ClassVar[str] = "The steadiest with published weights; pass the loss as `value`."
+    horizon_free: ClassVar[bool] = False
     cheap: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

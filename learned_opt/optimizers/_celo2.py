@@ -97,6 +97,7 @@ class Celo2(Rule):
     use: ClassVar[str] = (
         "With published weights, your own learning rate and schedule; matrices first."
     )
+    horizon_free: ClassVar[bool] = False
     hidden: int = 8
     learning_rate: float = 1e-3
     orthogonalise: bool = True

@@ -73,6 +73,7 @@ class HyperAdam(Rule):
     use: ClassVar[str] = (
         "A test oracle, and the row that says how much more than Adam's numbers was learned."
     )
+    horizon_free: ClassVar[bool] = False
     cheap: ClassVar[bool] = True
     learning_rate: float = 1e-3
     b1: float = 0.9

@@ -91,6 +91,7 @@ class Hypernet(Rule):
 
     name: ClassVar[str] = "hypernet"
     use: ClassVar[str] = "Large meta-training budgets; small sizes as a rival."
+    horizon_free: ClassVar[bool] = False
     keywords: ClassVar[tuple[str, ...]] = ("value",)
     lstm: int = 512
     bank: int = 256

@@ -65,6 +65,7 @@ class MomentumMLP(Rule):
 
     name: ClassVar[str] = "momentum_mlp"
     use: ClassVar[str] = "The simplest of the literature, an ablation of the second moments."
+    horizon_free: ClassVar[bool] = True
     hidden: int = 32
     layers: int = 2
     step_multiplier: float = 0.001

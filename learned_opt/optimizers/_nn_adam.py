@@ -95,6 +95,7 @@ class NNAdam(Rule):
     use: ClassVar[str] = (
         "Hyper-parameters that move during a run, at some three times Adam's update."
     )
+    horizon_free: ClassVar[bool] = True
     hidden: int = 32
     output_scale: float = 0.01
     learning_rate: float = 1e-4

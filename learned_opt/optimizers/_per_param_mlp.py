@@ -63,6 +63,7 @@ class PerParamMLP(Rule):
 
     name: ClassVar[str] = "per_param_mlp"
     use: ClassVar[str] = "The reference of the literature; no horizon needed."
+    horizon_free: ClassVar[bool] = True
     hidden: int = 4
     layers: int = 2
     step_multiplier: float = 0.001

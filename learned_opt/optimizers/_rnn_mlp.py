@@ -134,6 +134,7 @@ class RNNMLP(Rule):
     use: ClassVar[str] = (
         "A rule that sees training and validation loss, where cost does not matter."
     )
+    horizon_free: ClassVar[bool] = True
     keywords: ClassVar[tuple[str, ...]] = ("value", "valid_value")
     hidden: int = 32
     layers: int = 2

@@ -1,6 +1,7 @@
 """Data sets by name."""
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -36,10 +37,9 @@ EMBEDDED = tuple(sorted([*TABLES, *SIZED]))
 """Names that need no download."""
 
 
-@functools.cache
 @needs_extra("learned_opt.tasks.load_dataset")
 def load_dataset(name: str) -> Any:
-    """A data set by name; the same object every time.
+    """A data set by name; the same object every time, of tensorflow-datasets for each folder.
 
     NAME or NAME/SIZE: one of EMBEDDED, or `tfds:SET` once prepared; `tfds:mnist/14` is 14x14 grey,
     `tfds:cifar10/32c` is 32x32 in colour, `tfds:tiny_shakespeare/64` is windows of 64 bytes. With
@@ -54,6 +54,12 @@ def load_dataset(name: str) -> Any:
       >>> load_dataset("digits").spec
       Spec(kind='label', shape=(8, 8, 1), outputs=10)
     """
+    return _load(name, os.environ.get("TFDS_DATA_DIR") if "tfds:" in name else None)
+
+
+@functools.cache
+def _load(name: str, folder: str | None) -> Any:
+    del folder  # what `_tfds` reads; here to keep sets of one name apart
     if "+" in name:
         return mixture(tuple(load_dataset(part) for part in name.split("+")))
     base, slash, size = name.partition("/")
