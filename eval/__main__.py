@@ -104,7 +104,7 @@ def compare_parser() -> argparse.ArgumentParser:
 def render_parser() -> argparse.ArgumentParser:
     """The command line of `render`."""
     parser = argparse.ArgumentParser(
-        prog="python -m eval render",
+        prog="learned-opt eval render",
         description="Make the pages of a report anew from its data, without a run: as today's code "
         "draws them, and with what its artifacts say of themselves.",
     )

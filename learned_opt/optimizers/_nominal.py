@@ -172,7 +172,7 @@ class Nominal(Rule):
     ) -> optax.Schedule:
         """a(s) = lr min(1, (t + 1) / (warmup T)) max(0, 1 - t/T)^power, t = 0, 1, ...
 
-        With `horizon_free` lr min(1, (t + 1) / 50) (1 + t/100)^(-power/2). With a shape lr shape(t).
+        With `horizon_free` lr min(1, (t + 1) / 50) (1 + t/100)^(-power/2); or lr shape(t).
         """
         peak, power = self._peak(theta), jnp.exp(theta["log_power"])
         total = None if self.horizon_free else check_num_steps(num_steps)
