@@ -183,7 +183,9 @@ def _chosen(path: Path, layers: Layers, kinds: Mapping[Path, list[_Kind]]) -> _K
             agrees = all(shape[: len(stack or ())] == stack for shape in layers[path].values())
             if found or not agrees:
                 return None
-            left = [x for x in own if x.stacked == len(stack)] if own else [_Kind(len(stack))]
+            if not own:
+                return _Kind(len(stack)) if stack else None
+            left = [x for x in own if x.stacked == len(stack)]
             return left[0] if len(left) == 1 else None
     return None
 
