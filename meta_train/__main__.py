@@ -78,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from learned_opt.checkpoints import CheckpointError, FolderError
 
     from ._config import Config, load_config
+    from ._flags import check_flags
     from ._loop import (
         DivergedError,
         StoppedError,
@@ -88,14 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ._parse import ConfigError, load_table
 
     try:
+        check_flags(args)
         if args.export:
             out = args.out or newest_unfinished(Path("runs"))
             export_now(out, last=args.last)
             return 0
-        if args.last:
-            raise ConfigError(
-                "--last says which theta --export writes: add --export, or leave it out"
-            )
         if not args.resume and not args.config:
             raise ConfigError("a configuration is needed, or --resume to continue a run")
         config: Config
@@ -108,7 +106,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.distributed or args.coordinator:
             # We agree on stopping ourselves; JAX's service would take SIGTERM from us.
             jax.config.update("jax_enable_preemption_service", False)
-            jax.distributed.initialize(args.coordinator, args.processes, args.process)
+            try:
+                jax.distributed.initialize(args.coordinator, args.processes, args.process)
+            except (ValueError, RuntimeError) as error:
+                reason = str(error).splitlines()[0]
+                raise ConfigError(f"cannot join the other processes: {reason}") from error
         meta_train(
             config,
             out,
