@@ -1,6 +1,7 @@
 """python -m meta_train CONFIG: meta-train a learned optimizer."""
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ def parser() -> argparse.ArgumentParser:
         "the artifact NAME.safetensors with its card NAME.md. SIGTERM and Ctrl-C save and stop. "
         "Killed at any moment, --resume goes on and ends with the same theta, bit for bit. "
         "Exit status: 0 done, 1 diverged (the best theta is exported), 2 a mistake in the "
-        "settings, 130 or 143 stopped by a signal and saved. Evaluate the artifact with: "
+        "settings, 3 a file could not be written (what was saved before is good), "
+        "130 or 143 stopped by a signal and saved. Evaluate the artifact with: "
         "python -m eval DIR/NAME.safetensors --suite quickstart --out REPORT_DIR",
     )
     parser.add_argument(
@@ -82,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ._loop import (
         DivergedError,
         StoppedError,
+        WriteError,
         export_now,
         meta_train,
         shell_command,
@@ -120,6 +123,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except (ConfigError, FolderError, CheckpointError) as error:
         return _fail(f"error: {error}", 2)
+    except WriteError as error:
+        return _fail(f"error: {error}", 3)
+    except OSError as error:
+        return _fail(f"error: {error.filename or 'a file'}: {error.strerror or error}", 3)
     except DivergedError as error:
         return _fail(f"error: {error}", 1)
     except StoppedError as stop:
@@ -143,7 +150,8 @@ def newest_unfinished(runs: Path) -> Path:
 
 
 def _fail(message: str, status: int) -> int:
-    rich.console.Console(stderr=True).print(message, style="red", markup=False, soft_wrap=True)
+    with contextlib.suppress(OSError):  # where the disk is full, so may be the log
+        rich.console.Console(stderr=True).print(message, style="red", markup=False, soft_wrap=True)
     return status
 
 
