@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,25 @@ class SaveError(OSError):
     """A checkpoint could not be written; those before it are good. `filename`: their folder."""
 
 
-def save_error(error: BaseException, directory: Path) -> SaveError:
-    """What Orbax raised, as a `SaveError` with the reason of the operating system.
+@contextlib.contextmanager
+def as_save_error(directory: Path) -> Iterator[None]:
+    """What Orbax and TensorStore raise within, of many types, becomes a `SaveError`.
 
-    Waits for what Orbax's other threads are still writing.
+    Waits for what their other threads are still writing.
     """
+    found = None
+    try:
+        yield
+    except Exception as error:
+        found = _save_error(error, directory)
+        if found.errno == errno.EIO:
+            raise found from error
+    # Not chained: their errors hold on to all that was to be written.
+    if found:
+        raise found
+
+
+def _save_error(error: Exception, directory: Path) -> SaveError:
     others = [t for t in threading.enumerate() if t is not threading.current_thread()]
     for thread in others:
         if type(thread).__module__.startswith("orbax."):
@@ -50,22 +65,30 @@ def _code(error: BaseException | None) -> int:
 def quiet_saves() -> Iterator[None]:
     """Within, what fails in Orbax's threads is not printed: `Store` raises it.
 
-    Each logs the error anew, and TensorStore prints one for every write that it was still to do,
-    some of them late: after an error its lines are kept back for good.
+    Each of them logs the error anew, TensorStore prints one for every write that it was still to
+    do, and asyncio what nobody asked for, some of it as the process ends: where an `OSError`
+    leaves the block, all this is kept back for good.
     """
-    logger, before = logging.getLogger("absl"), sys.unraisablehook
+    loggers, before = (logging.getLogger("absl"), logging.getLogger("asyncio")), sys.unraisablehook
 
     def keep(record: logging.LogRecord) -> bool:
-        return not (record.exc_info and f"{os.sep}orbax{os.sep}" in record.pathname)
+        orbax = record.exc_info and f"{os.sep}orbax{os.sep}" in record.pathname
+        text = record.getMessage()
+        return not orbax and not ("was never retrieved" in text and "orbax" in text)
 
     def hook(unraisable: Any) -> None:
         if str(unraisable.exc_value) != "Event loop is closed":
             before(unraisable)
 
-    logger.addFilter(keep)
-    sys.unraisablehook = hook
-    try:
-        yield
-        sys.unraisablehook = before
-    finally:
-        logger.removeFilter(keep)
+    with contextlib.ExitStack() as undo:
+        for logger in loggers:
+            logger.addFilter(keep)
+            undo.callback(logger.removeFilter, keep)
+        sys.unraisablehook = hook
+        undo.callback(setattr, sys, "unraisablehook", before)
+        try:
+            yield
+        except OSError:
+            undo.pop_all()
+            warnings.filterwarnings("ignore", "coroutine 'async_serialize_.* was never awaited")
+            raise

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
-from ._failed import save_error
+from ._failed import as_save_error
 from ._folder import differences
 
 MIN_SLICE_BYTES = 1 << 20
@@ -92,7 +92,7 @@ class Store:
         # A copy: the caller may give the state's own buffers to the next step meanwhile.
         state = _copy(state)
         # Overwrite: a step may be there already, damaged, so that `restore` went further back.
-        try:
+        with as_save_error(self.directory):
             self._checkpointer.save_checkpointables_async(
                 step,
                 {"state": state, "facts": facts},
@@ -100,8 +100,6 @@ class Store:
                 force=True,
                 overwrite=True,
             )
-        except Exception as error:  # Orbax and TensorStore raise many types
-            raise save_error(error, self.directory) from error
 
     def restore(
         self, like: Any, expect: dict[str, Any] | None = None
@@ -155,11 +153,9 @@ class Store:
           SaveError: it could not be written.
         """
         opened, self._opened = self._opened, None
-        try:
-            if opened:
+        if opened:
+            with as_save_error(self.directory):
                 opened.close()
-        except Exception as error:
-            raise save_error(error, self.directory) from error
 
 
 def saved_steps(directory: str | os.PathLike) -> list[int]:
