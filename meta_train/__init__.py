@@ -8,6 +8,7 @@ with needs_extra(__name__):
     from ._horizons import Horizons as Horizons
     from ._loop import DivergedError as DivergedError
     from ._loop import StoppedError as StoppedError
+    from ._loop import WriteError as WriteError
     from ._loop import meta_train as meta_train
     from ._objective import Objective as Objective
     from ._outer import Outer as Outer

@@ -10,6 +10,18 @@ with needs_extra(__name__):
     from ._base import Split as Split
     from ._base import Task as Task
     from ._base import TaskFamily as TaskFamily
+    from ._fields import Count as Count
+    from ._fields import Line as Line
+    from ._fields import Natural as Natural
+    from ._fields import NonNegative as NonNegative
+    from ._fields import Positive as Positive
+    from ._fields import Rate as Rate
+    from ._fields import Share as Share
+    from ._fields import Size as Size
+    from ._fields import Steps as Steps
+    from ._fields import Within as Within
+    from ._fields import check_fields as check_fields
+    from ._fields import shown as shown
     from ._inner import InnerState as InnerState
     from ._inner import full_loss as full_loss
     from ._inner import inner_init as inner_init

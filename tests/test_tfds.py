@@ -233,7 +233,7 @@ def test_an_interrupted_decoding_leaves_nothing_behind(prepared):
         ("tfds:tiny_colours/17", "the image size must be 1 to 16, got 17"),
         (
             "tfds:tiny_colours/c",
-            "the size after / must be a positive integer, got 'tfds:tiny_colours/c'",
+            "the size after / must be an integer from 1 to 1,024, got 'tfds:tiny_colours/c'",
         ),
     ],
 )
