@@ -80,13 +80,6 @@ def check_free_num_steps(num_steps: Any) -> None:
         check_num_steps(num_steps)
 
 
-def float_dtype(name: str, argument: str) -> Any:
-    """The dtype of accumulators called `name`; a ValueError unless float32 or bfloat16."""
-    if name not in ("float32", "bfloat16"):
-        raise ValueError(f'{argument} must be "float32" or "bfloat16", got {name!r}')
-    return jnp.dtype(name)
-
-
 def check_params(params: Any) -> None:
     """A ValueError that names the first leaf of `params` a learned optimizer cannot update."""
     if params is None:

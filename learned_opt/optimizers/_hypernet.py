@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, check_num_steps, float_dtype
+from .._base import Theta, check_num_steps
+from .._checks import MOMENTA, WIDTH, check_fields
 from .._guard import skip_nonfinite
 from ..parts._leaves import Groups, group_leaves
 from ..parts._loss import (
@@ -24,7 +25,7 @@ from ..parts._loss import (
     loss_features,
     time_features,
 )
-from ..parts._lstm import LSTMState, check_sizes, init_lstm, init_lstm_net, linear, run_lstm, select
+from ..parts._lstm import LSTMState, init_lstm, init_lstm_net, linear, run_lstm, select
 from ..parts._per_param import TensorState
 from ..parts._published import (
     FEATURES,
@@ -109,8 +110,7 @@ class Hypernet:
     momenta: str = "float32"
 
     def __post_init__(self) -> None:
-        check_sizes(lstm=self.lstm, bank=self.bank, hidden=self.hidden)
-        float_dtype(self.momenta, "momenta")
+        check_fields(self, lstm=WIDTH, bank=WIDTH, hidden=WIDTH, momenta=MOMENTA)
 
     def init(self, key: jax.Array) -> Theta:
         """Random bank and LSTM; constant heads, such that weights have the scale of the bank's."""
@@ -120,10 +120,13 @@ class Hypernet:
             "bank": init_mlp(key_bank, self.hidden, self.bank),
             "lstm": init_lstm_net(key_lstm, NUM_INPUTS, self.lstm),
             "mixture": {
-                "w": jnp.zeros((self.lstm, self.bank)),
+                "w": jnp.zeros((self.lstm, self.bank), jnp.float32),
                 "b": jnp.full(self.bank, even, jnp.float32),
             },
-            "step_size": {"w": jnp.zeros((self.lstm, 1)), "b": jnp.ones(1)},
+            "step_size": {
+                "w": jnp.zeros((self.lstm, 1), jnp.float32),
+                "b": jnp.ones(1, jnp.float32),
+            },
         }
 
     def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:

@@ -14,10 +14,11 @@ import optax
 from jax.lax import rsqrt
 
 from .._base import Theta, check_free_num_steps, zeros_for
+from .._checks import DEPTH, STEP, WIDTH, check_fields
 from .._guard import skip_nonfinite
 from ..parts._elements import TIME_SCALES, dense, times_since_start, update_averages
 from ..parts._leaves import group_leaves
-from ..parts._lstm import check_sizes, init_layers
+from ..parts._lstm import init_layers
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 NUM_ELEMENT, NORM_EPS = 2 + len(DECAYS), 1e-5
@@ -54,7 +55,7 @@ class MomentumMLP:
       magnitude: scale of its logarithm's second output.
 
     Raises:
-      ValueError: a size is not a positive integer.
+      ValueError: an argument out of its range.
 
     Example:
       >>> import jax, learned_opt
@@ -73,7 +74,7 @@ class MomentumMLP:
     magnitude: float = 0.001
 
     def __post_init__(self) -> None:
-        check_sizes(hidden=self.hidden, layers=self.layers)
+        check_fields(self, hidden=WIDTH, layers=DEPTH, step_multiplier=STEP, magnitude=(0.0, 1.0))
 
     def init(self, key: jax.Array) -> Theta:
         """Truncated normal weights over sqrt(fan-in), zero biases."""

@@ -15,10 +15,10 @@ import optax
 from jax.lax import rsqrt
 
 from .._base import Theta, check_num_steps, zeros_for
+from .._checks import STEP, WIDTH, check_fields
 from .._guard import skip_nonfinite
 from ..parts._elements import dense, update_averages
 from ..parts._leaves import for_leaves, layer_fractions
-from ..parts._lstm import check_sizes
 from ..parts._recurrent import (
     count_weights,
     from_vector,
@@ -98,7 +98,7 @@ class OPEN:
       seed: of the key in the initial state.
 
     Raises:
-      ValueError: a size is not a positive integer.
+      ValueError: an argument out of its range.
 
     Example:
       >>> import jax, jax.numpy as jnp, learned_opt
@@ -123,7 +123,14 @@ class OPEN:
     seed: int = 0
 
     def __post_init__(self):
-        check_sizes(gru=self.gru, hidden=self.hidden)
+        check_fields(
+            self,
+            gru=WIDTH,
+            hidden=WIDTH,
+            step_multiplier=STEP,
+            magnitude=(0.0, 1.0),
+            seed=(0, 2**32 - 1),
+        )
 
     @classmethod
     def published(cls, *, stochastic: bool = False) -> "OPEN":

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, check_free_num_steps, float_dtype
+from .._base import Theta, check_free_num_steps
+from .._checks import DEPTH, MOMENTA, STEP, WIDTH, check_fields, float_dtype
 from .._guard import skip_nonfinite
 from ..parts._elements import TIME_SCALES, times_since_start
 from ..parts._leaves import group_leaves
@@ -62,6 +63,9 @@ class PerParamMLP:
       magnitude: scale of its logarithm's second output.
       momenta: dtype of the first two momenta, see `PerParamFeatures`.
 
+    Raises:
+      ValueError: an argument out of its range.
+
     Example:
       >>> import jax, learned_opt
       >>> optimizer = learned_opt.PerParamMLP()
@@ -79,13 +83,23 @@ class PerParamMLP:
     magnitude: float = 0.001
     momenta: str = "float32"
 
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            hidden=WIDTH,
+            layers=DEPTH,
+            step_multiplier=STEP,
+            magnitude=(0.0, 1.0),
+            momenta=MOMENTA,
+        )
+
     def init(self, key: jax.Array) -> Theta:
         """Published decays; truncated normal weights over sqrt(fan-in), zero biases."""
         widths = [FEATURES.count + len(TIME_SCALES), *[self.hidden] * self.layers, 2]
         return {
-            "momentum_decays": jnp.zeros(len(MOMENTUM_DECAYS)),
-            "second_decay": jnp.zeros(()),
-            "factored_decays": jnp.zeros(len(FACTORED_DECAYS)),
+            "momentum_decays": jnp.zeros(len(MOMENTUM_DECAYS), jnp.float32),
+            "second_decay": jnp.zeros((), jnp.float32),
+            "factored_decays": jnp.zeros(len(FACTORED_DECAYS), jnp.float32),
             "net": init_layers(jax.random.split(key, self.layers + 1), widths),
         }
 

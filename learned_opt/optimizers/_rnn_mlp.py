@@ -15,10 +15,11 @@ import optax
 from jax.lax import rsqrt
 
 from .._base import Theta, check_free_num_steps
+from .._checks import DEPTH, STEP, WIDTH, check_fields
 from .._guard import skip_nonfinite
 from ..parts._adam import gathered
 from ..parts._elements import TIME_SCALES, dense
-from ..parts._lstm import check_sizes, init_layers, init_linear, linear, lstm_cell
+from ..parts._lstm import init_layers, init_linear, linear, lstm_cell
 from ..parts._statistics import (
     TensorAverages,
     init_tensor,
@@ -105,7 +106,7 @@ class RNNMLP:
       magnitude: scale of its logarithm's output.
 
     Raises:
-      ValueError: a size is not a positive integer; at `update`, a loss that is not a scalar.
+      ValueError: an argument out of its range; at `update`, a loss that is not a scalar.
 
     Example:
       >>> import jax, jax.numpy as jnp, learned_opt
@@ -134,8 +135,17 @@ class RNNMLP:
     magnitude: float = 0.001
 
     def __post_init__(self):
-        fields = ("hidden", "layers", "lstm_size", "from_mlp", "from_lstm", "to_mlp")
-        check_sizes(**{name: getattr(self, name) for name in fields})
+        check_fields(
+            self,
+            hidden=WIDTH,
+            layers=DEPTH,
+            lstm_size=WIDTH,
+            from_mlp=WIDTH,
+            from_lstm=WIDTH,
+            to_mlp=WIDTH,
+            step_multiplier=STEP,
+            magnitude=(0.0, 1.0),
+        )
 
     def init(self, key: jax.Array) -> Theta:
         """Truncated normal weights over sqrt(fan-in), also of messages; zero biases and memory."""
@@ -146,8 +156,8 @@ class RNNMLP:
         from_mlp, from_lstm, gates, to_lstm, to_mlp = keys
         return {
             "initial": {
-                "hidden": jnp.zeros(self.lstm_size),
-                "cell": jnp.zeros(self.lstm_size),
+                "hidden": jnp.zeros(self.lstm_size, jnp.float32),
+                "cell": jnp.zeros(self.lstm_size, jnp.float32),
                 "from_mlp": init_linear(from_mlp, self.from_mlp, 1)["w"][:, 0],
                 "from_lstm": init_linear(from_lstm, self.from_lstm, 1)["w"][:, 0],
             },
