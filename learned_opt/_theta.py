@@ -62,9 +62,7 @@ def restore_theta(optimizer: LearnedOptimizer, tensors: Mapping[str, np.ndarray]
                 f"size, got {size:g}"
             )
         sizes[name] = size
-    theta = jax.tree.unflatten(
-        jax.tree.structure(like), [jnp.asarray(tensors[name]) for name in leaves]
-    )
+    theta = jax.tree.unflatten(jax.tree.structure(like), [tensors[name] for name in leaves])
     largest = max(sizes, key=lambda name: sizes[name])
     if sizes[largest] > USUAL:
         # Also where the caller is being traced.
@@ -75,7 +73,7 @@ def restore_theta(optimizer: LearnedOptimizer, tensors: Mapping[str, np.ndarray]
                 f"the leaf {largest!r} of theta holds a number of size {sizes[largest]:g}, with "
                 "which updates are not finite"
             )
-    return theta
+    return jax.tree.map(jnp.asarray, theta)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -94,6 +92,6 @@ def _try(optimizer: LearnedOptimizer, theta: Theta) -> jax.Array:
 
     grads = jax.tree.map(lambda p: jnp.sin(9 * p), params)
     _, steps = jax.lax.scan(step, (params, tx.init(params)), length=TRIAL_STEPS)
-    first = optimizer.schedule(theta, num_steps=TRIAL_HORIZON)(0)
+    first = jnp.asarray(optimizer.schedule(theta, num_steps=TRIAL_HORIZON)(0))
     finite = [jnp.isfinite(x).all() for x in jax.tree.leaves(steps)]
     return jnp.stack([*finite, jnp.isfinite(first) & (first > 0)]).all()
