@@ -2,14 +2,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/quickstart
+TYPING := build/typing
+ROOMS := tasks checkpoints meta_train eval
 WORKERS ?= -n auto --maxprocesses 8 --dist loadfile
 
 .PHONY: quickstart test test-all lint bench clean
 
 quickstart: $(VENV)/ready  ## set up, meta-train, export, evaluate, report
 	rm -rf $(OUT)
-	$(BIN)/python -m meta_train meta_train/configs/quickstart.toml --out $(OUT)/meta_train
-	$(BIN)/python -m eval $(OUT)/meta_train/quickstart.safetensors --suite quickstart --quick --out $(OUT)/report
+	$(BIN)/learned-opt meta-train quickstart --out $(OUT)/meta_train
+	$(BIN)/learned-opt eval $(OUT)/meta_train/quickstart.safetensors --suite quickstart --quick --out $(OUT)/report
 
 test: $(VENV)/ready  ## everything but the slow tests
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
@@ -20,6 +22,11 @@ test-all: $(VENV)/ready
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	# As it is installed, for pyright: links, new at each call, so that none is missing or stale.
+	rm -rf $(TYPING)
+	mkdir -p $(TYPING)/learned_opt
+	ln -s $(CURDIR)/learned_opt/* $(addprefix $(CURDIR)/,$(ROOMS)) $(TYPING)/learned_opt
+	ln -s $(CURDIR)/benchmarks $(TYPING)
 	$(BIN)/pyright
 
 bench: $(VENV)/ready  ## figures measured side by side on this machine
@@ -37,4 +44,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) build runs

@@ -23,7 +23,7 @@ from learned_opt.tasks import use_all_cores
 
 CONFIG = Path(__file__).parent.parent / "docs" / "meta-training-log" / "ablations.toml"
 UNAUGMENTED = "families without augmentations"
-"""No setting of `python -m meta_train`: another file."""
+"""No setting of `learned-opt meta-train`: another file."""
 
 PES = '{name="pes", pairs=24, sigma=0.08, truncation=50, horizon=[50, 500], clip=0.5}'
 ROWS = (
@@ -93,7 +93,15 @@ def train(out: Path, row: str, settings: tuple[str, ...], seed: int) -> dict[str
         if UNAUGMENTED in settings:
             config, settings = out / "unaugmented.toml", ()
             config.write_text(tomli_w.dumps(unaugmented()))
-        command = [sys.executable, "-m", "meta_train", str(config), "--out", str(folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "learned_opt",
+            "meta-train",
+            str(config),
+            "--out",
+            str(folder),
+        ]
         for setting in (f'run.name="{name}"', f"run.seed={seed}", *settings):
             command += ["--set", setting]
         if (folder / "config.toml").exists():

@@ -4,9 +4,9 @@ Scores of the rule of a configuration as it is before meta-training, on the suit
 meta-validation, with other constants: one row a --start, of words "leaf=factor", for a leaf of
 theta that holds a logarithm, as log_decay or damping.log_start, and what to multiply it by, or
 "leaf/row/column=number" for an entry, as controller.skip/13/0=0.15. What is scored is what chooses
-the checkpoints of a run. --set changes the configuration as `python -m meta_train` does; --trained
-adds rows of artifacts of the same rule, and --without LEAF, as controller, what these are with that
-part of theta as it was at the start.
+the checkpoints of a run. --set changes the configuration as `learned-opt meta-train` does;
+--trained adds rows of artifacts of the same rule, and --without LEAF, as controller, what these are
+with that part of theta as it was at the start.
 """
 
 import argparse

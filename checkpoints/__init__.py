@@ -1,12 +1,17 @@
 """Training states on disk (`Store`), output folders, the released artifacts (`zoo/`), origins."""
 
+from learned_opt._extras import needs_extra
 from learned_opt._files import write_atomic as write_atomic
 
-from ._card import card_markdown as card_markdown
-from ._folder import FolderError as FolderError
-from ._folder import claim_folder as claim_folder
-from ._lock import hold_folder as hold_folder
-from ._origin import code_version as code_version
-from ._origin import describe_device as describe_device
-from ._store import CheckpointError as CheckpointError
-from ._store import Store as Store
+with needs_extra(__name__):
+    from ._card import card_markdown as card_markdown
+    from ._failed import SaveError as SaveError
+    from ._failed import quiet_saves as quiet_saves
+    from ._folder import FolderError as FolderError
+    from ._folder import claim_folder as claim_folder
+    from ._lock import hold_folder as hold_folder
+    from ._origin import code_version as code_version
+    from ._origin import describe_device as describe_device
+    from ._store import CheckpointError as CheckpointError
+    from ._store import Store as Store
+    from ._store import saved_steps as saved_steps

@@ -44,11 +44,12 @@ def _limits(card: dict[str, Any]) -> str:
 
 
 def _results(card: dict[str, Any]) -> str:
-    """What `python -m eval card` keeps of reports, or how to get one."""
+    """What `learned-opt eval card` keeps of reports, or how to get one."""
     found = card.get("results")
     if not found:
         return f"""How it does there: the report of
-`python -m eval {card["name"]} --suite quickstart --out DIR`, which `python -m eval card` keeps."""
+`learned-opt eval {card["name"]} --suite quickstart --out DIR`,
+which `learned-opt eval card` keeps."""
     return "\n\n".join(_result(row) for row in found)
 
 

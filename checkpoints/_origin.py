@@ -1,5 +1,6 @@
 """Where a result comes from: the machine and the code."""
 
+import importlib.metadata
 import platform
 import subprocess
 from pathlib import Path
@@ -15,15 +16,20 @@ def describe_device() -> str:
 
 
 def code_version() -> str:
-    """The commit of this checkout, with "+changes" if it has any; "unknown" outside one."""
-    root = Path(__file__).resolve().parent
+    """The commit of this checkout, with "+changes" if it has any; outside one the release."""
+    file = Path(__file__).resolve()
 
     def git(*args: str) -> str:
-        done = subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", *args], cwd=file.parent, capture_output=True, text=True, check=True
+        )
         return done.stdout.strip()
 
     try:
+        git(
+            "ls-files", "--error-unmatch", file.name
+        )  # installed within a checkout of something else
         dirty = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "--short=12", "HEAD") + ("+changes" if dirty else "")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return f"learned-opt {importlib.metadata.version('learned-opt')}"

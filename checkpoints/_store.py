@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
+from ._failed import as_save_error
 from ._folder import differences
 
 MIN_SLICE_BYTES = 1 << 20
@@ -46,9 +47,15 @@ class Store:
     ) -> None:
         self.directory = Path(directory).resolve()
         self._keep, self._best, self._tidy = keep, best, tidy
-        self._open()
+        self._opened = self._open()
 
-    def _open(self) -> None:
+    @property
+    def _checkpointer(self) -> ocp.training.Checkpointer:
+        # Not as soon as it is closed: it tidies in a thread, which the end of the process disturbs.
+        self._opened = self._opened or self._open()
+        return self._opened
+
+    def _open(self) -> ocp.training.Checkpointer:
         policies = ocp.training.preservation_policies
         kept: Any = [policies.LatestN(self._keep)]
         if self._best:
@@ -63,7 +70,7 @@ class Store:
         any_of: Any = policies.AnyPreservationPolicy(kept)
         context = ocp.Context()
         context.array.saving.min_slice_bytes_for_replica_parallel = MIN_SLICE_BYTES
-        self._checkpointer = ocp.training.Checkpointer(
+        return ocp.training.Checkpointer(
             str(self.directory),
             context=context,
             preservation_policy=any_of,
@@ -77,17 +84,22 @@ class Store:
     def save(
         self, step: int, state: Any, facts: dict[str, Any], *, score: float | None = None
     ) -> None:
-        """Save a pytree of arrays, and a JSON-typed dict that `restore` gives back."""
+        """Save a pytree of arrays, and a JSON-typed dict that `restore` gives back.
+
+        Raises:
+          SaveError: this checkpoint, or the one in flight, could not be written.
+        """
         # A copy: the caller may give the state's own buffers to the next step meanwhile.
         state = _copy(state)
         # Overwrite: a step may be there already, damaged, so that `restore` went further back.
-        self._checkpointer.save_checkpointables_async(
-            step,
-            {"state": state, "facts": facts},
-            metrics=None if score is None else {"score": score},
-            force=True,
-            overwrite=True,
-        )
+        with as_save_error(self.directory):
+            self._checkpointer.save_checkpointables_async(
+                step,
+                {"state": state, "facts": facts},
+                metrics=None if score is None else {"score": score},
+                force=True,
+                overwrite=True,
+            )
 
     def restore(
         self, like: Any, expect: dict[str, Any] | None = None
@@ -135,9 +147,25 @@ class Store:
         return self._checkpointer.load_checkpointables(step, what)
 
     def close(self) -> None:
-        """Wait for the save in flight; the store can be used again afterwards."""
-        self._checkpointer.close()
-        self._open()
+        """Wait for the save in flight; the store can be used again afterwards.
+
+        Raises:
+          SaveError: it could not be written.
+        """
+        opened, self._opened = self._opened, None
+        if opened:
+            with as_save_error(self.directory):
+                opened.close()
+
+
+def saved_steps(directory: str | os.PathLike) -> list[int]:
+    """Steps of the checkpoints that lie whole in a store's directory, in order; none if it is not.
+
+    One that is being written has a longer name.
+    """
+    folder = Path(directory)
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
 @jax.jit

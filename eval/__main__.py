@@ -1,4 +1,4 @@
-"""python -m eval NAME | baselines | frozen | compare | render | card: all of judging optimizers."""
+"""learned-opt eval NAME | baselines | frozen | compare | render | card: judge optimizers."""
 
 import argparse
 import json
@@ -9,11 +9,11 @@ from pathlib import Path
 import rich.console
 
 COMMANDS = """other commands, each with its own --help:
-  python -m eval baselines   make the runs of all baselines on a suite, once, for the package
-  python -m eval frozen      choose the one AdamW setting that is used on all tasks
-  python -m eval compare     two reports side by side
-  python -m eval render      make the pages of a report anew from its data
-  python -m eval card        keep what reports say of an artifact in its card
+  learned-opt eval baselines   make the runs of all baselines on a suite, once, for the package
+  learned-opt eval frozen      choose the one AdamW setting that is used on all tasks
+  learned-opt eval compare     two reports side by side
+  learned-opt eval render      make the pages of a report anew from its data
+  learned-opt eval card        keep what reports say of an artifact in its card
 
 The folder receives report.html (one file, opens offline), report.md, report.json and runs.jsonl.
 Interrupted, the same command goes on where it stopped; with runs.jsonl of another machine copied
@@ -24,7 +24,7 @@ there as runs-NAME.jsonl, it takes those runs too.
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m eval",
+        prog="learned-opt eval",
         description="Compare an optimizer, untuned, with Adam, AdamW, Lion, AdaBelief, Muon, SGD "
         "and schedule-free AdamW tuned for each task, on fresh seeds, and write a report.",
         epilog=COMMANDS,
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         "artifact",
         nargs="?",
         metavar="ARTIFACT_OR_NAME",
-        help="a .safetensors file, or a name that `python -m learned_opt list` shows",
+        help="a .safetensors file, or a name that `learned-opt list` shows",
     )
     parser.add_argument(
         "--optimizer",
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
 def baselines_parser() -> argparse.ArgumentParser:
     """The command line of `baselines`."""
     parser = argparse.ArgumentParser(
-        prog="python -m eval baselines",
+        prog="learned-opt eval baselines",
         description="Tune the baselines on a suite, run them on fresh seeds, and pack all runs "
         "into one file. In the package it spares every evaluation these runs. The suite `grid` "
         "has the cells of the generalisation grid.",
@@ -82,7 +82,7 @@ def baselines_parser() -> argparse.ArgumentParser:
 def frozen_parser() -> argparse.ArgumentParser:
     """The command line of `frozen`."""
     parser = argparse.ArgumentParser(
-        prog="python -m eval frozen",
+        prog="learned-opt eval frozen",
         description="Choose, on META_VALID_V1, the one AdamW setting that is used on all tasks, "
         "and write it to eval/archive/frozen.json.",
     )
@@ -93,10 +93,10 @@ def frozen_parser() -> argparse.ArgumentParser:
 def compare_parser() -> argparse.ArgumentParser:
     """The command line of `compare`."""
     parser = argparse.ArgumentParser(
-        prog="python -m eval compare",
+        prog="learned-opt eval compare",
         description="Two reports of one suite side by side, run by run.",
     )
-    parser.add_argument("reports", metavar="REPORT.json", nargs=2, help="made by python -m eval")
+    parser.add_argument("reports", metavar="REPORT.json", nargs=2, help="made by learned-opt eval")
     parser.add_argument("--out", metavar="DIR", required=True, help="receives compare.html and .md")
     return parser
 
@@ -104,7 +104,7 @@ def compare_parser() -> argparse.ArgumentParser:
 def render_parser() -> argparse.ArgumentParser:
     """The command line of `render`."""
     parser = argparse.ArgumentParser(
-        prog="python -m eval render",
+        prog="learned-opt eval render",
         description="Make the pages of a report anew from its data, without a run: as today's code "
         "draws them, and with what its artifacts say of themselves.",
     )
@@ -120,11 +120,13 @@ def render_parser() -> argparse.ArgumentParser:
 def card_parser() -> argparse.ArgumentParser:
     """The command line of `card`."""
     parser = argparse.ArgumentParser(
-        prog="python -m eval card",
+        prog="learned-opt eval card",
         description="Keep what reports say of an artifact in its card and in the .md beside it.",
     )
     parser.add_argument("artifact", metavar="FILE.safetensors", help="receives the results")
-    parser.add_argument("reports", metavar="REPORT.json", nargs="+", help="made by python -m eval")
+    parser.add_argument(
+        "reports", metavar="REPORT.json", nargs="+", help="made by learned-opt eval"
+    )
     parser.add_argument("--limits", metavar="TEXT", help="what to know before it is used")
     return parser
 

@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from learned_opt._layout import Layout
+from learned_opt._layouts import layouts
+
 WARMUP = 0.05
 CONSTANT, COSINE = 0.0, 1.0
 """Values of `Hyper.cosine`."""
@@ -143,13 +146,18 @@ def weights(params: optax.Params) -> Any:
 
 def muon_axes(params: optax.Params) -> Any:
     """What Muon orthogonalises: (fan-in, outputs) of matrices and kernels; None is for AdamW."""
+    leaves, treedef = jax.tree.flatten(weights(params))
+    paths = [path for path, _ in jax.tree.leaves_with_path(params)]
+    rows = zip(leaves, paths, layouts(None, params), strict=True)
+    return treedef.unflatten([_muon_axes(*row) for row in rows])
 
-    def axes(path: Any, p: Any, is_weight: bool) -> Any:
-        if not is_weight or any(name in NOT_MUON for name in _names(path)):
-            return None
-        return optax.contrib.MuonDimensionNumbers(tuple(range(p.ndim - 1)), p.ndim - 1)
 
-    return jax.tree_util.tree_map_with_path(axes, params, weights(params))
+def _muon_axes(is_weight: bool, path: Any, layout: Layout) -> Any:
+    by_adamw = not is_weight or any(name in NOT_MUON for name in _names(path))
+    if by_adamw or layout.axes is None or not layout.is_matrix:
+        return None
+    _, window, inputs, outputs = dataclasses.astuple(layout.axes)
+    return optax.contrib.MuonDimensionNumbers(window + inputs, outputs)
 
 
 def _names(path: Any) -> list[str]:

@@ -15,7 +15,7 @@ def add_results(
     """The artifact with `results` in its card: of each report the suite, its hash, the sentence.
 
     Args:
-      artifact: made by `python -m meta_train`.
+      artifact: made by `learned-opt meta-train`.
       reports: of this artifact, as `report.json` holds them; they take the place of earlier ones.
       limits: in words, beside what it was trained on; None leaves what is there.
 
@@ -25,7 +25,7 @@ def add_results(
     if "budget" not in artifact.card:
         raise ValueError(
             f"the card of {artifact.card.get('name', 'this artifact')} has no budget: results are "
-            "kept for what python -m meta_train has made"
+            "kept for what learned-opt meta-train has made"
         )
     for report in reports:
         subject = report["subject"]

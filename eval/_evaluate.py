@@ -72,7 +72,7 @@ def evaluate(
       tuned_rivals: those whose learning rate is tuned as AdamW's is.
       quick: without the generalisation grid, steps timed on one network and on no task.
       smoke: two tasks of a few steps and two baselines: shows that all works, and nothing else.
-      arguments: the words after `python -m eval` that ask for this report, but for the folder.
+      arguments: the words after `learned-opt eval` that ask for this report, but for the folder.
 
     Raises:
       FolderError: `out` holds something else, or an evaluation of another optimizer or suite, or

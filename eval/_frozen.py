@@ -62,7 +62,7 @@ def choose_setting(
         "hyper": choice.hyper._asdict(),
         "suite": SUITE,
         "settings": choice.trials,
-        "command": "python -m eval frozen",
+        "command": "learned-opt eval frozen",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
     FILE.parent.mkdir(exist_ok=True)

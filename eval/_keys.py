@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-import learned_opt
 from learned_opt import Artifact
+from learned_opt._rooms import CORE, room_folder, room_sources, source_hash
 from learned_opt.tasks import EvalTask, describe, load_dataset
 from learned_opt.tasks._spec import content_hash
 
@@ -65,19 +65,9 @@ def rule_sources(module: Path) -> list[Path]:
                 if isinstance(node, ast.ImportFrom) and node.level == 1:
                     names = [node.module] if node.module else [name.name for name in node.names]
                     left += [path.with_name(f"{name}.py") for name in names]
-    room = Path(learned_opt.__file__).resolve().parent
-    return sorted(reached | set(room.rglob("*.py")) - set((room / "optimizers").glob("*.py")))
-
-
-@functools.cache
-def source_hash(*paths: Path) -> str:
-    """16 hex digits over Python files, and over all in folders; line ends do not count."""
-    digest = hashlib.sha256()
-    for path in paths:
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            name = file.relative_to(path.parent).as_posix()
-            digest.update(f"{name}\0{file.read_text(encoding='utf-8')}\0".encode())
-    return digest.hexdigest()[:16]
+    rules = room_folder(CORE) / "optimizers"
+    shared = [path for path in room_sources(CORE) if path.parent != rules]
+    return sorted(reached | set(shared))
 
 
 def factory_identity(factory: Callable[..., Any]) -> Identity:

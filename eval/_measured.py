@@ -10,8 +10,7 @@ import jax
 import optax
 import rich.console
 
-import learned_opt
-from learned_opt import tasks
+from learned_opt._rooms import CORE, room_sources, source_hash
 from learned_opt.checkpoints import describe_device, write_atomic
 from learned_opt.tasks import EvalTask
 
@@ -19,7 +18,6 @@ from . import _cost, _trace
 from ._baselines import ADAMW, Hyper
 from ._contest import Plan
 from ._cost import BATCH_SIZES, NETWORKS, measure_costs, measure_step
-from ._keys import source_hash
 from ._results import Contestant
 from ._subject import Subject
 from ._trace import trace
@@ -60,7 +58,7 @@ def measure(
 
 def _key(subject: Subject, headline: Contestant, extent: str) -> list[Any]:
     """What the measurements depend on, as JSON types."""
-    rooms = [Path(str(room.__file__)).parent for room in (learned_opt, tasks)]
+    rooms = [*room_sources(CORE), *room_sources("tasks")]
     source = source_hash(*rooms, Path(_cost.__file__), Path(_trace.__file__))
     machine = [platform.node(), describe_device(), jax.__version__]
     settings = {task: list(tuned.hyper) for task, tuned in sorted(headline.tuned.items())}

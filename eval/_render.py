@@ -31,7 +31,7 @@ def read_report(path: Path) -> Report:
         report = None
     if not isinstance(report, dict) or "tracks" not in report:
         raise ValueError(
-            f"{path} holds no report; give a report.json or report.html of python -m eval"
+            f"{path} holds no report; give a report.json or report.html of learned-opt eval"
         )
     return report
 

@@ -9,11 +9,18 @@ from ._base import Theta as Theta
 from ._fallback import FallbackState as FallbackState
 from ._fallback import with_fallback as with_fallback
 from ._guard import GuardState as GuardState
+from ._guard import SkippedError as SkippedError
+from ._guard import SkippedWarning as SkippedWarning
+from ._guard import check_skips as check_skips
 from ._guard import skip_nonfinite as skip_nonfinite
 from ._import import import_published as import_published
+from ._layout import Axes as Axes
+from ._layouts import describe_layouts as describe_layouts
 from ._mup import scale_by_mup as scale_by_mup
 from ._optax import learned as learned
+from ._optax import multi_steps as multi_steps
 from ._optax import scale_by_learned as scale_by_learned
+from ._shell import LearnedState as LearnedState
 from .optimizers import OPEN as OPEN
 from .optimizers import OPTIMIZERS as OPTIMIZERS
 from .optimizers import RNNMLP as RNNMLP
@@ -25,6 +32,5 @@ from .optimizers import Hypernet as Hypernet
 from .optimizers import MomentumMLP as MomentumMLP
 from .optimizers import NNAdam as NNAdam
 from .optimizers import Nominal as Nominal
-from .optimizers import NominalState as NominalState
 from .optimizers import PerParamMLP as PerParamMLP
 from .parts._per_param import PerParamFeatures as PerParamFeatures

@@ -16,13 +16,14 @@ import safetensors.numpy
 
 from ._base import LearnedOptimizer, Theta
 from ._files import write_atomic
+from ._rooms import room_folder
 from .optimizers import OPTIMIZERS
 
 FORMAT = 1
 METADATA_KEY = "learned_opt"
 RECOMMENDED = "small"
 """The pretrained optimizer that is used where none is named."""
-ZOO = Path(__file__).resolve().parent.parent / "checkpoints" / "zoo"
+ZOO = room_folder("checkpoints") / "zoo"
 
 
 class ArtifactError(ValueError):
@@ -114,7 +115,7 @@ def _decode(path: Path, header: dict[str, Any], tensors: dict[str, np.ndarray]) 
     if "format" not in header:
         raise ArtifactError(
             f"{path} is not a learned-opt artifact: its header has no format; "
-            "pass a file exported by python -m meta_train"
+            "pass a file exported by learned-opt meta-train"
         )
     if isinstance(header["format"], int) and header["format"] > FORMAT:
         raise ArtifactError(

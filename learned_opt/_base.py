@@ -2,6 +2,7 @@
 
 import dataclasses
 import numbers
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
@@ -12,6 +13,9 @@ from jax.core import Tracer
 
 Theta = Any
 """Meta-parameters: a nested dict of float32 arrays."""
+
+Shape = Callable[[Any], Any] | None
+"""Of a schedule: count -> factor of the peak step size; None for the rule's own."""
 
 
 @runtime_checkable
@@ -39,13 +43,28 @@ class LearnedOptimizer(Protocol):
         ...
 
     def transform(
-        self, theta: Theta, *, num_steps: Any = None
+        self,
+        theta: Theta,
+        *,
+        num_steps: Any = None,
+        schedule: Shape = None,
+        axes: Any = None,
+        **shell: Any,
     ) -> optax.GradientTransformationExtraArgs:
-        """The update rule at `theta` for a run of `num_steps` inner steps (both may be traced)."""
+        """The update rule at `theta` for a run of `num_steps` inner steps (both may be traced).
+
+        `schedule` as below; `axes` as in `learned_opt.layouts`; `shell`: see `as_transformation`.
+        """
         ...
 
-    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
-        """The nominal step size after `count` steps, before any per-tensor correction."""
+    def schedule(
+        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
+    ) -> optax.Schedule:
+        """The nominal step size after `count` steps, before any per-tensor correction.
+
+        Its peak times shape(count), where `shape` is given in place of the rule's own warm-up and
+        decay.
+        """
         ...
 
 
@@ -68,7 +87,8 @@ def check_num_steps(num_steps: Any) -> jax.Array:
                 f"{num_steps.shape} and dtype {num_steps.dtype}; pass a scalar integer"
             )
         if isinstance(num_steps, Tracer):
-            return num_steps.astype(jnp.float32)
+            # Lest a run of no steps divides by them.
+            return jnp.maximum(num_steps.astype(jnp.float32), 1.0)
         num_steps = int(num_steps)
     integral = isinstance(num_steps, numbers.Integral) and not isinstance(num_steps, bool)
     if not integral or num_steps <= 0:
@@ -92,28 +112,6 @@ def float_dtype(name: str, argument: str) -> Any:
     return jnp.dtype(name)
 
 
-def check_params(params: Any) -> None:
-    """A ValueError that names the first leaf of `params` a learned optimizer cannot update."""
-    if params is None:
-        raise ValueError(
-            "params must be passed to a learned optimizer, got None; "
-            "call update(grads, state, params)"
-        )
-    for path, leaf in jax.tree.leaves_with_path(params):
-        name = jax.tree_util.keystr(path) or "the only leaf"
-        dtype = jnp.result_type(leaf)
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise ValueError(
-                f"every parameter must be floating point, got {dtype} at {name}; "
-                "exclude it with optax.masked or optax.partition"
-            )
-        if jnp.size(leaf) == 0:
-            raise ValueError(
-                f"every parameter must hold at least one number, got shape {jnp.shape(leaf)} "
-                f"at {name}; remove it or exclude it with optax.masked"
-            )
-
-
 def zeros_for(p: Any, *leading: int) -> jax.Array:
     """Float32 zeros of shape (*leading, *shape of p) in a new buffer, sharded like p."""
     zeros = jnp.zeros_like(p, dtype=jnp.float32)
@@ -122,3 +120,13 @@ def zeros_for(p: Any, *leading: int) -> jax.Array:
     return jnp.broadcast_to(
         zeros.reshape(*[1] * len(leading), *zeros.shape), (*leading, *zeros.shape)
     )
+
+
+def shaped(peak: Any, shape: Shape = None) -> optax.Schedule:
+    """peak times shape(count); the peak at any time without a shape."""
+
+    def step_size(count: Any) -> jax.Array:
+        factor = 1.0 if shape is None else shape(count)
+        return jnp.asarray(peak, jnp.float32) * jnp.asarray(factor, jnp.float32)
+
+    return step_size

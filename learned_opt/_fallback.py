@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 
-from ._base import check_num_steps, check_params
+from ._base import check_num_steps
+from ._trees import check_params
 
 REIGN, FIRST, SECOND = 0, 1, 2  # phases: no race; the challenger's leg; the leader's leg
 TRIES = 3

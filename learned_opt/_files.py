@@ -8,5 +8,10 @@ def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
     """Write a file so that a reader, or a crash, sees all of the new content or none of it."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        # What fails as bytes are written does not say where.
+        raise OSError(error.errno, error.strerror, str(path)) from error

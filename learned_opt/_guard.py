@@ -1,22 +1,41 @@
-"""Skip a step whose gradient is not a number, and count it."""
+"""Skip a step whose gradient is not a number, count it, and be heard when they do not end."""
 
-from typing import NamedTuple
+import warnings
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 
-from ._axes import sharded_like
-from ._base import check_params
+from ._trees import check_params
 
 LARGEST_NORM = 1e18
 """Of one tensor. Beyond this its square can overflow float32: the step is treated like a NaN."""
 
+MOST_IN_A_ROW = 10
+"""Skipped steps in a row from which on a run is taken to be stuck."""
+
+OnSkips = Literal["raise", "warn"] | None
+
+
+class SkippedError(RuntimeError):
+    """Too many steps in a row were skipped."""
+
+
+class SkippedWarning(RuntimeWarning):
+    """Too many steps in a row were skipped."""
+
 
 class GuardState(NamedTuple):
-    """`skipped`: steps refused so far (int32 scalar); `inner`: the optimizer's own state."""
+    """Of `skip_nonfinite`.
+
+    `skipped`: steps refused so far, `skipped_in_a_row`: since the last that was taken (int32
+    scalars); `inner`: the optimizer's own state.
+    """
 
     skipped: jax.Array
+    skipped_in_a_row: jax.Array
     inner: optax.OptState
 
 
@@ -28,42 +47,80 @@ def sum_squares(g: jax.Array) -> jax.Array:
 
 
 def skip_nonfinite(
-    inner: optax.GradientTransformationExtraArgs, *, keeps_state: bool = False
+    inner: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
-    """Give a zero update and keep the state when a gradient is not finite or has a norm of 1e18.
+    """Any optimizer, guarded as the learned ones are.
 
+    It gives a zero update and keeps the state when a gradient is not finite or has a norm of 1e18.
     Unlike `optax.apply_if_finite` it never gives in after a number of refusals, and it selects
-    instead of branching, so it fuses into the update under jit and vmap. It also checks `params`
-    once for all optimizers: ValueError for None, integer or empty leaves.
+    instead of branching, so it fuses into the update under jit and vmap.
 
-    With `keeps_state`, `inner.update` takes a keyword `accepted` (boolean scalar) and itself
-    returns the state it got where that is False. It can select before anything else reads the new
-    state; selected here, the new state would be written twice on CPU.
+    Raises:
+      ValueError: at `init` and `update`, `params` that are None or hold integer or empty leaves.
     """
+    inner = optax.with_extra_args_support(inner)
 
     def init(params: optax.Params) -> GuardState:
         check_params(params)
-        return GuardState(jnp.zeros((), jnp.int32), inner.init(params))
+        return GuardState(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), inner.init(params))
 
     def update(
         updates: optax.Updates,
         state: optax.OptState,
         params: optax.Params | None = None,
-        **extra_args,
+        **extra_args: Any,
     ) -> tuple[optax.Updates, GuardState]:
-        assert isinstance(state, GuardState)
         check_params(params)
-        ok = jnp.array(True)
-        for g in jax.tree.leaves(updates):
-            # One fast loop on CPU, where `jnp.all` is two.
-            ok &= sum_squares(g) < LARGEST_NORM**2
-        if keeps_state:
-            extra_args["accepted"] = ok
+        if not isinstance(state, GuardState):
+            raise TypeError(f"state must be a GuardState, got {type(state).__name__}; call init")
+        sums = [sum_squares(g) for g in jax.tree.leaves(updates)]
+        # A maximum passes on a NaN.
+        ok = jnp.max(jnp.stack([jnp.zeros((), jnp.float32), *sums])) < LARGEST_NORM**2
         steps, after = inner.update(updates, state.inner, params, **extra_args)
         steps = jax.tree.map(lambda u: jnp.where(ok, u, jnp.zeros_like(u)), steps)
-        steps = jax.tree.map(sharded_like, steps, updates)
-        if not keeps_state:
-            after = jax.tree.map(lambda new, old: jnp.where(ok, new, old), after, state.inner)
-        return steps, GuardState(state.skipped + jnp.where(ok, 0, 1), after)
+        after = jax.tree.map(lambda new, old: jnp.where(ok, new, old), after, state.inner)
+        in_a_row = jnp.where(ok, 0, state.skipped_in_a_row + 1)
+        return steps, GuardState(state.skipped + jnp.where(ok, 0, 1), in_a_row, after)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def check_skips(
+    state: Any, *, at_most: int = MOST_IN_A_ROW, on_skips: Literal["raise", "warn"] = "raise"
+) -> None:
+    """Be heard when many steps in a row were skipped; to be called now and then, outside jit.
+
+    Args:
+      state: of an optimizer or of any chain or wrapper with learned optimizers inside.
+      at_most: so many steps in a row are nothing to worry about, such as those that loss scaling
+        takes to find its scale.
+      on_skips: "raise" a `SkippedError` or "warn" with a `SkippedWarning`.
+
+    Example:
+      >>> import jax.numpy as jnp, learned_opt
+      >>> tx, params = learned_opt.learned(num_steps=100), {"w": jnp.ones(3)}
+      >>> learned_opt.check_skips(tx.init(params))
+    """
+    for path, leaf in jax.tree.leaves_with_path(state):
+        names = [getattr(key, "name", None) for key in path]
+        if names and names[-1] == "skipped_in_a_row" and int(jnp.max(leaf)) > at_most:
+            _tell(int(jnp.max(leaf)), on_skips)
+
+
+def check_in_a_row(in_a_row: jax.Array, on_skips: OnSkips) -> None:
+    """As `check_skips`, of one counter; nothing inside jit."""
+    if on_skips not in (None, "raise", "warn"):
+        raise ValueError(f'on_skips must be "raise", "warn" or None, got {on_skips!r}')
+    if on_skips and not isinstance(in_a_row, Tracer) and int(jnp.max(in_a_row)) > MOST_IN_A_ROW:
+        _tell(int(jnp.max(in_a_row)), on_skips)
+
+
+def _tell(count: int, on_skips: str) -> None:
+    text = (
+        f"the last {count} steps were skipped, because a gradient was not finite or had a norm of "
+        f"{LARGEST_NORM:.0e}: the parameters stay as they are; look for the NaN in the loss, and "
+        "with optax.MultiSteps use learned_opt.multi_steps"
+    )
+    if on_skips == "raise":
+        raise SkippedError(text)
+    warnings.warn(text, SkippedWarning, stacklevel=4)

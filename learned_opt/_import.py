@@ -17,6 +17,7 @@ import numpy as np
 
 from ._artifact import Artifact, ArtifactError
 from ._base import LearnedOptimizer, Theta
+from ._extras import MissingExtraError, needs_extra
 from .optimizers import OPEN, Celo, Celo2, CeloAdam
 
 NDARRAY, SCALAR = 1, 3
@@ -103,11 +104,10 @@ def import_published(kind: str, path: str | os.PathLike) -> Artifact:
     except OSError as error:
         raise ArtifactError(f"cannot read {os.fspath(path)}: {error.strerror}") from error
     try:
-        weights = _read(data)
-    except ModuleNotFoundError as error:
-        raise ArtifactError(
-            f"reading {path} needs the package {error.name}: pip install {error.name}"
-        ) from error
+        with needs_extra(f"reading {path}"):
+            weights = _read(data)
+    except MissingExtraError as error:
+        raise ArtifactError(str(error)) from error
     except Exception as error:  # NumPy, zipfile and msgpack raise many types on damage
         raise ArtifactError(
             f"{path} is not a readable flax msgpack, .npz or .npy file ({_line(error)}): "

@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ._layout import Layout
+from ._layouts import AxesLike, layouts
+
 ROLES = ("input", "hidden", "output", "embedding", "vector")
-LAYOUTS = ("in_out", "out_in")
 
 Role = str | float
 Roles = Any | Callable[[str, tuple[int, ...]], Role]
@@ -25,7 +27,7 @@ def scale_by_mup(
     base_params: Any,
     *,
     roles: Roles | None = None,
-    layout: str = "in_out",
+    axes: AxesLike = None,
     output_multiplier: bool = True,
     relative: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
@@ -59,7 +61,7 @@ def scale_by_mup(
 
     Roles are read off the axes along which a tensor differs from its twin in `base_params`:
     hidden if the fan-in and the fan-out do, output if only the fan-in does, input if only the
-    fan-out or none does. Tensors of rank 0 and 1 are vectors.
+    fan-out or none does. What has no inputs, by `axes`, is a vector; stacked layers count alone.
 
     Args:
       base_params: the parameters at base width, or their `jax.ShapeDtypeStruct`s, which
@@ -69,18 +71,17 @@ def scale_by_mup(
         a tensor ("input", "hidden", "output", "embedding", "vector"), or the multiplier of its
         updates, a positive number. Paths read "layer/w". Where it has no entry or gives None, the
         shapes say.
-      layout: "in_out" for (..., in, out), Haiku's and Flax's; "out_in" for (out, in, ...),
-        Equinox's and PyTorch's. Embeddings of shape (words, width) are outputs by their shape in
-        the second, which only matters without `output_multiplier`.
+      axes: what the axes of each tensor are, as in `learned`.
       output_multiplier: whether the model multiplies its output by r.
       relative: whether the optimizer's step is proportional to the rms of the tensor, as VeLO's
         and Celo's: muP's hidden weights shrink with the width already (our derivation, not
         muLO's, which leaves out that factor).
 
     Raises:
-      ValueError: an unknown role or layout, `roles` missing; at `init` or `update`, a tensor
-        that `base_params` or `roles` does not have, whose rank differs, or that differs along
-        several of its input axes (they may be heads or layers), each with its path.
+      ValueError: an unknown role, `roles` missing; at `init` or `update`, `axes` that do not fit,
+        a tensor that `base_params` or `roles` does not have, whose rank differs, or that differs
+        along several axes of which nobody said that they are inputs (they may be heads or
+        layers), each with its path.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -92,34 +93,31 @@ def scale_by_mup(
       >>> {name: float(u[0, 0]) for name, u in updates.items()}
       {'in': 1.0, 'mid': 0.25, 'out': 1.0}
     """
-    if layout not in LAYOUTS:
-        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
     common = _common_base(base_params, roles)
     bases = {} if common else {path: _shape(leaf) for path, leaf in _leaves(base_params)}
     told = {} if roles is None or callable(roles) else dict(_leaves(roles))
 
-    def multiplier(path: str, shape: tuple[int, ...]) -> float:
-        role: Any = roles(path, shape) if callable(roles) else told.get(path)
+    def multiplier(path: str, layout: Layout) -> float:
+        role: Any = roles(path, layout.shape) if callable(roles) else told.get(path)
         base_fan_in = common
         if base_fan_in is None:
-            base = _base_shape(path, shape, bases)
-            base_fan_in = _fan_in(base, layout)
-            role = _infer(path, shape, base, layout) if role is None else role
-        _check_role(path, shape, role)
+            base = Layout(_base_shape(path, layout.shape, bases), layout.axes)
+            base_fan_in = _fan_in(base)
+            role = _infer(path, layout, base) if role is None else role
+        _check_role(path, layout, role)
         if not isinstance(role, str):
             return float(role)
         if role == "hidden" or (role == "output" and not output_multiplier and not relative):
-            ratio = base_fan_in / _fan_in(shape, layout)
+            ratio = base_fan_in / _fan_in(layout)
             return math.sqrt(ratio) if relative else ratio
         return 1.0
 
-    def scale(path: Any, update: jax.Array) -> jax.Array:
-        factor = multiplier(_name(path), jnp.shape(update))
-        return update if factor == 1 else update * factor
+    def multipliers(tree: Any) -> list[float]:
+        rows = zip(_leaves(tree), layouts(axes, tree), strict=True)
+        return [multiplier(path, layout) for (path, _), layout in rows]
 
     def init(params: optax.Params) -> optax.EmptyState:
-        for path, leaf in _leaves(params):
-            multiplier(path, _shape(leaf))
+        multipliers(params)
         return optax.EmptyState()
 
     def update(
@@ -129,7 +127,9 @@ def scale_by_mup(
         **extra_args,
     ) -> tuple[optax.Updates, optax.OptState]:
         del params, extra_args
-        return jax.tree.map_with_path(scale, updates), state
+        leaves, treedef = jax.tree.flatten(updates)
+        rows = zip(leaves, multipliers(updates), strict=True)
+        return treedef.unflatten([u if factor == 1 else u * factor for u, factor in rows]), state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -148,16 +148,16 @@ def _common_base(base_params: Any, roles: Any) -> int | None:
     return int(base_params)
 
 
-def _check_role(path: str, shape: tuple[int, ...], role: Any) -> None:
+def _check_role(path: str, layout: Layout, role: Any) -> None:
     number = isinstance(role, numbers.Real) and not isinstance(role, bool)
     if not (0 < float(role) < math.inf if number else role in ROLES):
         raise ValueError(
             f"the role of {path} must be one of {', '.join(ROLES)} or a positive number, "
             f"got {role!r}; correct roles"
         )
-    if role == "hidden" and len(shape) < 2:
+    if role == "hidden" and not layout.is_matrix:
         raise ValueError(
-            f"{path} of shape {shape} cannot be hidden, which takes a matrix; call it vector"
+            f"{path} of shape {layout.shape} cannot be hidden, which takes a matrix; call it vector"
         )
 
 
@@ -178,26 +178,27 @@ def _base_shape(
     return base
 
 
-def _infer(path: str, shape: tuple[int, ...], base: tuple[int, ...], layout: str) -> Role:
-    if len(shape) < 2:
+def _infer(path: str, layout: Layout, base: Layout) -> Role:
+    axes = layout.axes
+    if axes is None or not layout.is_matrix:
         return "vector"
-    differ = [old != new for old, new in zip(base, shape, strict=True)]
-    out = differ.pop() if layout == "in_out" else differ.pop(0)
-    if sum(differ) > 1:
+    differ = {i for i, n in enumerate(layout.shape) if n != base.shape[i]}
+    window, inputs, out = (differ & set(part) for part in (axes.window, axes.inputs, axes.outputs))
+    if window and len(window | inputs) > 1:
         raise ValueError(
-            f"{path} has shape {shape} and at base width {base}: {sum(differ)} axes other than "
-            "its output axis differ, so its fan-in is not clear; give in roles its role, if the "
-            "layer sums over all these axes, else its multiplier"
+            f"{path} has shape {layout.shape} and at base width {base.shape}: "
+            f"{len(window | inputs)} axes other than its output axis differ, so its fan-in is not "
+            "clear; say in axes which are inputs and which a stack, or give in roles its "
+            "role or multiplier"
         )
-    if any(differ):
+    if window or inputs:
         return "hidden" if out else "output"
     return "input"
 
 
-def _fan_in(shape: tuple[int, ...], layout: str) -> int:
-    if len(shape) < 2:
-        return math.prod(shape)
-    return math.prod(shape[:-1] if layout == "in_out" else shape[1:])
+def _fan_in(layout: Layout) -> int:
+    """Of a vector that has been given a matrix's role its length."""
+    return layout.fan_in if layout.is_matrix else math.prod(layout.tensor)
 
 
 def _shape(leaf: Any) -> tuple[int, ...]:

@@ -5,16 +5,27 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from ._artifact import RECOMMENDED, Artifact, load
-from ._guard import skip_nonfinite
+from ._base import Shape
+from ._guard import OnSkips
+from ._layouts import AxesLike
+from ._shell import Finish, as_float32
 
 ArtifactLike = Artifact | str | os.PathLike
+Scalar = float | jax.Array | optax.Schedule
+"""A number, or a function of the number of steps taken that gives one."""
 
 
 def scale_by_learned(
-    artifact_or_name: ArtifactLike = RECOMMENDED, *, num_steps: Any = None
+    artifact_or_name: ArtifactLike = RECOMMENDED,
+    *,
+    num_steps: Any = None,
+    schedule: Shape = None,
+    axes: AxesLike = None,
+    on_skips: OnSkips = None,
 ) -> optax.GradientTransformationExtraArgs:
     """The learned step alone, un-negated, like `optax.scale_by_adam`.
 
@@ -22,22 +33,35 @@ def scale_by_learned(
       artifact_or_name: an `Artifact`, a name from `available()`, or a path; "small" if left out.
       num_steps: updates the whole run will make, a positive integer (may be traced); needed
         unless the optimizer has no horizon.
+      schedule: of the step size: its factor at each count, from 0 to 1 as a rule, in place of the
+        warm-up and decay that the optimizer has of itself. It multiplies the peak step size, and
+        whatever else a learned schedule makes of it.
+      axes: what the axes of the parameters are, see `layouts`; inferred if left out.
+      on_skips: see `learned`.
+
+    Returns a transformation with a `LearnedState`.
 
     Raises:
-      ArtifactError: no such artifact. ValueError: `num_steps`, or at `init` and `update` a
-        parameter tree that is None or holds integer or empty leaves.
+      ArtifactError: no such artifact. ValueError: `num_steps`; at `init` and `update` a parameter
+        tree that is None or holds integer or empty leaves; at `update` gradients or a state of
+        another tree.
     """
     artifact = _artifact(artifact_or_name)
-    return artifact.optimizer.transform(artifact.theta, num_steps=num_steps)
+    return artifact.optimizer.transform(
+        artifact.theta, num_steps=num_steps, schedule=schedule, axes=axes, on_skips=on_skips
+    )
 
 
 def learned(
     artifact_or_name: ArtifactLike = RECOMMENDED,
     *,
     num_steps: Any = None,
-    learning_rate: float | jax.Array = 1.0,
-    weight_decay: float | jax.Array = 0.0,
+    learning_rate: Scalar = 1.0,
+    weight_decay: Scalar = 0.0,
     mask: Any | Callable[[optax.Params], Any] | None = None,
+    schedule: Shape = None,
+    axes: AxesLike = None,
+    on_skips: OnSkips = None,
 ) -> optax.GradientTransformationExtraArgs:
     """A pretrained learned optimizer, used like `optax.adamw`; it needs no tuning.
 
@@ -49,9 +73,16 @@ def learned(
       num_steps: updates the whole run will make, a positive integer (may be traced). The step
         size of `Nominal`, `HyperAdam` and `Celo2` follows t / num_steps and is zero from there
         on; the others see the time as an input, or have no horizon, may go without, and go on.
-      learning_rate: multiplies the whole step; 1 is what was meta-trained.
+      learning_rate: multiplies the whole step; 1 is what was meta-trained. Like the next a number,
+        or a schedule: a function of the number of steps taken.
       weight_decay: decay on top of what the optimizer learned to apply itself.
       mask: tree of booleans, or a function of params that gives one: where to decay.
+      schedule: see `scale_by_learned`.
+      axes: what the axes of the parameters are, see `layouts`; inferred if left out.
+      on_skips: "warn" or "raise" when more than ten steps in a row were skipped, in an update
+        that is not compiled; for compiled ones see `check_skips`.
+
+    Returns a transformation with a `LearnedState`, whatever the arguments are.
 
     Raises:
       ArtifactError: no such artifact. ValueError: as in `scale_by_learned`.
@@ -68,14 +99,60 @@ def learned(
       True
     """
     artifact = _artifact(artifact_or_name)
-    direction = scale_by_learned(artifact, num_steps=num_steps)
-    descend = optax.scale_by_learning_rate(learning_rate)
-    if isinstance(weight_decay, int | float) and weight_decay == 0:
-        return optax.chain(direction, descend)
-    step_size = artifact.optimizer.schedule(artifact.theta, num_steps=num_steps)
-    decay = optax.add_decayed_weights(lambda count: weight_decay * step_size(count), mask)
-    # Guard the whole chain: a step with a NaN gradient must not decay the weights either.
-    return skip_nonfinite(optax.chain(direction, decay, descend))
+    step_size = artifact.optimizer.schedule(artifact.theta, num_steps=num_steps, shape=schedule)
+    decays = callable(weight_decay) or not _is_zero(weight_decay)
+
+    def finish(params: optax.Params) -> Finish:
+        masked = mask(params) if callable(mask) else True if mask is None else mask
+        wanted = jax.tree.leaves(jax.tree.broadcast(masked, params))
+
+        def update(leaf: int, step: jax.Array, p: jax.Array, count: jax.Array) -> jax.Array:
+            if decays and wanted[leaf] is not False:
+                decay = as_float32(step_size(count)) * _at(weight_decay, count)
+                step += jnp.where(wanted[leaf], decay, 0.0) * p
+            return -_at(learning_rate, count) * step
+
+        return update
+
+    return artifact.optimizer.transform(
+        artifact.theta,
+        num_steps=num_steps,
+        schedule=schedule,
+        axes=axes,
+        finish=finish,
+        on_skips=on_skips,
+    )
+
+
+def multi_steps(
+    tx: optax.GradientTransformation, every: int | Callable[[Any], Any]
+) -> optax.GradientTransformationExtraArgs:
+    """`optax.MultiSteps` that leaves out micro-batches whose gradient is not finite.
+
+    Without that, one NaN would stay in what optax accumulates, so that no later step were taken.
+    The mean is over the gradients that were finite.
+
+    Args:
+      tx: an optimizer or a chain.
+      every: micro-batches to a step, or a function of the number of steps that gives it.
+
+    Example:
+      >>> import jax.numpy as jnp, learned_opt
+      >>> tx = learned_opt.multi_steps(learned_opt.learned(num_steps=100), 4)
+      >>> params = {"w": jnp.ones(3)}
+      >>> updates, state = tx.update({"w": jnp.full(3, jnp.nan)}, tx.init(params), params)
+    """
+    wrapped = optax.MultiSteps(tx, every, should_skip_update_fn=optax.skip_not_finite)
+    return optax.GradientTransformationExtraArgs(wrapped.init, wrapped.update)
+
+
+def _is_zero(x: Any) -> bool:
+    return isinstance(x, int | float) and x == 0
+
+
+def _at(value: Any, count: jax.Array) -> jax.Array:
+    """A number, or a schedule at a count."""
+    return as_float32(value(count) if callable(value) else value)
 
 
 def _artifact(artifact_or_name: ArtifactLike) -> Artifact:

@@ -1,31 +1,35 @@
 """Meta-training: meta-gradient estimators, the outer loop, configurations."""
 
-from ._config import Config as Config
-from ._config import load_config as load_config
-from ._horizons import Horizons as Horizons
-from ._loop import DivergedError as DivergedError
-from ._loop import StoppedError as StoppedError
-from ._loop import meta_train as meta_train
-from ._objective import Objective as Objective
-from ._outer import Outer as Outer
-from ._parse import ConfigError as ConfigError
-from ._programs import Programs as Programs
-from ._teacher import Teacher as Teacher
-from ._trainer import Judge as Judge
-from ._trainer import MetaTrainState as MetaTrainState
-from ._trainer import Metrics as Metrics
-from ._trainer import Trainer as Trainer
-from ._unroll import MetaProblem as MetaProblem
-from ._unroll import unroll as unroll
-from .estimators import ESTIMATORS as ESTIMATORS
-from .estimators import NRES as NRES
-from .estimators import PES as PES
-from .estimators import TBPTT as TBPTT
-from .estimators import Backprop as Backprop
-from .estimators import ESSingle as ESSingle
-from .estimators import Evosax as Evosax
-from .estimators import FullES as FullES
-from .estimators import GradientEstimator as GradientEstimator
-from .estimators import MetaGrad as MetaGrad
-from .estimators import Resume as Resume
-from .estimators import TruncatedES as TruncatedES
+from learned_opt._extras import needs_extra
+
+with needs_extra(__name__):
+    from ._config import Config as Config
+    from ._config import load_config as load_config
+    from ._horizons import Horizons as Horizons
+    from ._loop import DivergedError as DivergedError
+    from ._loop import StoppedError as StoppedError
+    from ._loop import WriteError as WriteError
+    from ._loop import meta_train as meta_train
+    from ._objective import Objective as Objective
+    from ._outer import Outer as Outer
+    from ._parse import ConfigError as ConfigError
+    from ._programs import Programs as Programs
+    from ._teacher import Teacher as Teacher
+    from ._trainer import Judge as Judge
+    from ._trainer import MetaTrainState as MetaTrainState
+    from ._trainer import Metrics as Metrics
+    from ._trainer import Trainer as Trainer
+    from ._unroll import MetaProblem as MetaProblem
+    from ._unroll import unroll as unroll
+    from .estimators import ESTIMATORS as ESTIMATORS
+    from .estimators import NRES as NRES
+    from .estimators import PES as PES
+    from .estimators import TBPTT as TBPTT
+    from .estimators import Backprop as Backprop
+    from .estimators import ESSingle as ESSingle
+    from .estimators import Evosax as Evosax
+    from .estimators import FullES as FullES
+    from .estimators import GradientEstimator as GradientEstimator
+    from .estimators import MetaGrad as MetaGrad
+    from .estimators import Resume as Resume
+    from .estimators import TruncatedES as TruncatedES

@@ -1,6 +1,7 @@
-"""python -m meta_train CONFIG: meta-train a learned optimizer."""
+"""learned-opt meta-train CONFIG: meta-train a learned optimizer."""
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,19 +12,20 @@ import rich.console
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m meta_train",
+        prog="learned-opt meta-train",
         description="Meta-train a learned optimizer and export it as one small file.",
         epilog="The folder receives config.toml, metrics.jsonl, tensorboard/, checkpoints/, and "
         "the artifact NAME.safetensors with its card NAME.md. SIGTERM and Ctrl-C save and stop. "
         "Killed at any moment, --resume goes on and ends with the same theta, bit for bit. "
         "Exit status: 0 done, 1 diverged (the best theta is exported), 2 a mistake in the "
-        "settings, 130 or 143 stopped by a signal and saved. Evaluate the artifact with: "
-        "python -m eval DIR/NAME.safetensors --suite quickstart --out REPORT_DIR",
+        "settings, 3 a file could not be written (what was saved before is good), "
+        "130 or 143 stopped by a signal and saved. Evaluate the artifact with: "
+        "learned-opt eval DIR/NAME.safetensors --suite quickstart --out REPORT_DIR",
     )
     parser.add_argument(
         "config",
         nargs="?",
-        help="a TOML file, for example meta_train/configs/quickstart.toml; may be left out with "
+        help="a TOML file, or the name of one that ships, such as quickstart; may be left out with "
         "--resume: then it is that of the folder --out, or of the newest unfinished run in runs/",
     )
     parser.add_argument(
@@ -78,9 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from learned_opt.checkpoints import CheckpointError, FolderError
 
     from ._config import Config, load_config
+    from ._flags import check_flags
     from ._loop import (
         DivergedError,
         StoppedError,
+        WriteError,
         export_now,
         meta_train,
         shell_command,
@@ -88,14 +92,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ._parse import ConfigError, load_table
 
     try:
+        check_flags(args)
         if args.export:
             out = args.out or newest_unfinished(Path("runs"))
             export_now(out, last=args.last)
             return 0
-        if args.last:
-            raise ConfigError(
-                "--last says which theta --export writes: add --export, or leave it out"
-            )
         if not args.resume and not args.config:
             raise ConfigError("a configuration is needed, or --resume to continue a run")
         config: Config
@@ -108,7 +109,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.distributed or args.coordinator:
             # We agree on stopping ourselves; JAX's service would take SIGTERM from us.
             jax.config.update("jax_enable_preemption_service", False)
-            jax.distributed.initialize(args.coordinator, args.processes, args.process)
+            try:
+                jax.distributed.initialize(args.coordinator, args.processes, args.process)
+            except (ValueError, RuntimeError) as error:
+                reason = str(error).splitlines()[0]
+                raise ConfigError(f"cannot join the other processes: {reason}") from error
         meta_train(
             config,
             out,
@@ -118,6 +123,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except (ConfigError, FolderError, CheckpointError) as error:
         return _fail(f"error: {error}", 2)
+    except WriteError as error:
+        return _fail(f"error: {error}", 3)
+    except OSError as error:
+        return _fail(f"error: {error.filename or 'a file'}: {error.strerror or error}", 3)
     except DivergedError as error:
         return _fail(f"error: {error}", 1)
     except StoppedError as stop:
@@ -141,7 +150,8 @@ def newest_unfinished(runs: Path) -> Path:
 
 
 def _fail(message: str, status: int) -> int:
-    rich.console.Console(stderr=True).print(message, style="red", markup=False, soft_wrap=True)
+    with contextlib.suppress(OSError):  # where the disk is full, so may be the log
+        rich.console.Console(stderr=True).print(message, style="red", markup=False, soft_wrap=True)
     return status
 
 

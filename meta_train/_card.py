@@ -1,13 +1,12 @@
 """The provenance card: where a theta comes from, enough to make it again."""
 
 import datetime
-import hashlib
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import jax
 
+from learned_opt._rooms import room_sources, source_hash
 from learned_opt.checkpoints import code_version, describe_device
 from learned_opt.tasks import describe
 
@@ -94,11 +93,5 @@ def code_identity() -> dict[str, str]:
 
     Unlike a commit it holds outside a checkout and does not change with the documentation.
     """
-    root = Path(__file__).resolve().parent.parent
-    identity = {"jax": jax.__version__}
-    for room in ("learned_opt", "tasks", "meta_train"):
-        digest = hashlib.sha256()
-        for path in sorted((root / room).rglob("*.py")):
-            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-        identity[room] = digest.hexdigest()[:12]
-    return identity
+    rooms = ("learned_opt", "tasks", "meta_train")
+    return {"jax": jax.__version__} | {room: source_hash(*room_sources(room)) for room in rooms}

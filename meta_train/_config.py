@@ -3,9 +3,10 @@
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,15 +17,26 @@ from learned_opt.tasks import (
     AUGMENTATIONS,
     PROBLEMS,
     SUITES,
+    Count,
     FamilySpec,
+    Line,
+    NonNegative,
+    Positive,
+    Size,
+    Steps,
     TrainFamily,
+    Within,
+    check_fields,
     device_mesh,
     load_suite,
+    shown,
 )
 
+from ._memory import check_memory
 from ._objective import Objective
 from ._outer import Outer
-from ._parse import ConfigError, from_dict, load_table, pick, to_dict
+from ._parse import ConfigError, from_dict, load_table, pick, placed, to_dict
+from ._shipped import config_path
 from ._teacher import Teacher
 from ._trainer import Judge, Trainer
 from ._unroll import MetaProblem
@@ -35,20 +47,34 @@ from .estimators import ESTIMATORS, FullES, GradientEstimator
 class Run:
     """[run] what is made, and how long.
 
-    `name`: of the artifact; `outer_steps`: how many; `chunk`: outer steps between log lines, one
-    compiled call; `seed`: of everything; `tolerance`: the run stops as diverged when three
-    meta-validations in a row are this much above the first, in nats; `start`: name or file of an
-    artifact of the same optimizer, whose theta is where this run begins (other fields may differ
-    where theta's shapes stay); `note`: what else readers of the card should know.
+    `name`: of the artifact, 1 to 100 letters, digits, ".", "_" and "-", the first a letter or a
+    digit, for it names files in the run's folder; `outer_steps`: how many; `chunk`: outer steps
+    between log lines, one compiled call; `seed`: of everything; `tolerance`: the run stops as
+    diverged when three meta-validations in a row are this much above the first, in nats; `start`:
+    name or file of an artifact of the same optimizer, whose theta is where this run begins (other
+    fields may differ where theta's shapes stay); `note`: what else readers of the card should know.
     """
 
     name: str = "nominal"
-    outer_steps: int = 200
-    chunk: int = 20
-    seed: int = 0
-    tolerance: float = 1.0
-    start: str = ""
-    note: str = ""
+    outer_steps: Count = 200
+    chunk: Count = 20
+    seed: Annotated[int, Within(0, 2**32 - 1)] = 0
+    tolerance: Positive = 1.0
+    start: Line = ""
+    note: Annotated[str, Within(0, 10_000)] = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
+            raise ValueError(
+                'name must be 1 to 100 letters, digits, ".", "_" and "-", the first a letter or a '
+                f"digit, got {shown(self.name)}"
+            )
+        if self.outer_steps % self.chunk:
+            raise ValueError(
+                f"outer_steps must be a multiple of run.chunk ({self.chunk}), "
+                f"got {self.outer_steps}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,30 +87,30 @@ class Family:
     meta-gradient, relative to the other families.
     """
 
-    problem: str = "mlp"
-    data: str = "digits"
-    batch_size: int = 64
-    weight: float = 1.0
+    problem: Line = "mlp"
+    data: Line = "digits"
+    batch_size: Size = 64
+    weight: Positive = 1.0
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     augment: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def spec(self, where: str = "family") -> FamilySpec:
-        """What is built; ConfigError for an unknown name or a value of the wrong type."""
-        if self.batch_size <= 0 or self.weight <= 0:
-            name = "batch_size" if self.batch_size <= 0 else "weight"
-            raise ConfigError(f"{where}.{name} must be positive, got {getattr(self, name)}")
+        """What is built; ConfigError for an unknown name or a value of the wrong type or range."""
         known = {a.name: a for a in AUGMENTATIONS}
-        return FamilySpec(
-            from_dict(
-                pick(PROBLEMS, self.problem, f"{where}.problem"), self.options, f"{where}.options."
-            ),
-            self.data,
-            self.batch_size,
-            tuple(
-                from_dict(pick(known, name, f"{where}.augment"), fields, f"{where}.augment.{name}.")
-                for name, fields in self.augment.items()
-            ),
+        problem = from_dict(
+            pick(PROBLEMS, self.problem, f"{where}.problem"), self.options, f"{where}.options."
         )
+        augmentations = tuple(
+            from_dict(pick(known, name, f"{where}.augment"), fields, f"{where}.augment.{name}.")
+            for name, fields in self.augment.items()
+        )
+        try:
+            return FamilySpec(problem, self.data, self.batch_size, augmentations)
+        except ValueError as error:
+            raise ConfigError(placed(error, f"{where}.")) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,10 +122,13 @@ class Valid:
     `horizon` at most.
     """
 
-    tasks: int = 32
-    horizon: int = 300
-    suite: str = ""
-    every: int = 1
+    tasks: Size = 32
+    horizon: Steps = 300
+    suite: Line = ""
+    every: Count = 1
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,9 +138,12 @@ class Save:
     Kept are the newest `keep`, and of those made at a meta-validation the `best` by score.
     """
 
-    seconds: float = 30.0
-    keep: int = 2
-    best: int = 1
+    seconds: NonNegative = 30.0
+    keep: Size = 2
+    best: Size = 1
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class Setup(NamedTuple):
@@ -132,7 +164,7 @@ class Config:
     """
 
     run: Run = Run()
-    suite: str = ""
+    suite: Line = ""
     family: Family = Family()
     families: tuple[Family, ...] = ()
     optimizer: LearnedOptimizer = Nominal()
@@ -144,20 +176,7 @@ class Config:
     save: Save = Save()
 
     def __post_init__(self) -> None:
-        for section in ("run", "valid", "save"):
-            values = dataclasses.asdict(getattr(self, section))
-            for name, value in values.items():
-                if not isinstance(value, int | float) or name == "seed":
-                    continue
-                clock = name == "seconds"
-                if value < 0 or (value == 0 and not clock):
-                    bound = "at least 0" if clock else "positive"
-                    raise ConfigError(f"{section}.{name} must be {bound}, got {value}")
-        if self.run.outer_steps % self.run.chunk:
-            raise ConfigError(
-                f"run.outer_steps must be a multiple of run.chunk ({self.run.chunk}), "
-                f"got {self.run.outer_steps}"
-            )
+        check_fields(self)
         if (self.family != Family()) + bool(self.families) + bool(self.suite) > 1:
             raise ConfigError("give one of [family], [[families]] and suite, got several")
         if self.estimator.direct and self.outer != Outer():
@@ -165,7 +184,7 @@ class Config:
                 f"[outer] has no effect on the estimator {self.estimator.name!r}, which steps "
                 "theta itself: leave the section out"
             )
-        self.sources, self.ancestor  # noqa: B018 (they check what is named)
+        self.sources, self.estimators, self.ancestor  # noqa: B018 (they check what is named)
         if self.valid.suite:
             self._judged()
 
@@ -211,11 +230,16 @@ class Config:
     def estimators(self) -> tuple[GradientEstimator, ...]:
         """One a family, its parallel lanes in proportion to the family's weight."""
         rows = self.estimator.rows
-        lanes = getattr(self.estimator, rows)
-        return tuple(
-            dataclasses.replace(self.estimator, **{rows: max(1, round(lanes * source.weight))})  # type: ignore[type-var]
-            for source in self.sources
-        )
+        lanes, found = getattr(self.estimator, rows), []
+        for i, source in enumerate(self.sources):
+            count = max(1, round(lanes * source.weight))
+            try:
+                one: Any = dataclasses.replace(self.estimator, **{rows: count})  # type: ignore[type-var]
+            except ValueError as error:
+                where = f"families[{i}]" if self.families else self.suite or "family"
+                raise ConfigError(f"estimator, times the weight of {where}: {error}") from error
+            found.append(one)
+        return tuple(found)
 
     def build(self) -> Setup:
         """Trainer, families and meta-validation; ConfigError if some data cannot be had."""
@@ -266,7 +290,9 @@ class Config:
                 zip(facts, self._judge_sizes(), strict=True)
             )
         )
-        return Setup(trainer, problems, judges)
+        setup = Setup(trainer, problems, judges)
+        check_memory(setup.trainer, problems, judges)
+        return setup
 
     @property
     def judge_names(self) -> list[str]:
@@ -300,14 +326,16 @@ class Config:
     @classmethod
     def from_dict(cls, table: dict[str, Any]) -> "Config":
         """ConfigError for an unknown or mistyped key or a value of the wrong type."""
+        if table.get("families") == [] and not (table.get("family") or table.get("suite")):
+            raise ConfigError("families must not be empty: say what to learn from, or leave it out")
         choices = {LearnedOptimizer: OPTIMIZERS, GradientEstimator: ESTIMATORS}
         return from_dict(cls, table, choices=choices)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a TOML file and apply overrides, see `load_table`.
+    """Read a TOML file, or the shipped one of that name, and apply overrides, see `load_table`.
 
     Raises:
       ConfigError: missing file, bad TOML, unknown or mistyped key, value of the wrong type.
     """
-    return Config.from_dict(load_table(path, overrides))
+    return Config.from_dict(load_table(config_path(path), overrides))

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from learned_opt.tasks import Natural, Steps, check_fields
+
 
 @dataclasses.dataclass(frozen=True)
 class Horizons:
@@ -18,17 +20,14 @@ class Horizons:
         2019, "Understanding and correcting pathologies in the training of learned optimizers").
     """
 
-    low: int = 100
-    high: int = 300
-    curriculum: int = 0
+    low: Steps = 100
+    high: Steps = 300
+    curriculum: Natural = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.low <= self.high:
-            raise ValueError(
-                f"horizon must be [low, high] with 1 <= low <= high, got [{self.low}, {self.high}]"
-            )
-        if self.curriculum < 0:
-            raise ValueError(f"curriculum must be at least 0, got {self.curriculum}")
+        check_fields(self)
+        if self.low > self.high:
+            raise ValueError(f"low must be at most high ({self.high}), got {self.low}")
 
     def draw(self, key: jax.Array, outer_step: jax.Array) -> jax.Array:
         """A horizon (float32 scalar, not rounded)."""

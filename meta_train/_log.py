@@ -1,12 +1,17 @@
 """`metrics.jsonl` and TensorBoard: one row a chunk, never one twice."""
 
+import contextlib
 import json
 import math
 import os
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
 from learned_opt.checkpoints import write_atomic
 
@@ -18,45 +23,87 @@ class Log:
       folder: receives `metrics.jsonl` and `tensorboard/`.
       step: rows after this outer step, of an earlier try, are forgotten; at 0 all of them, for
         the run starts anew.
+      note: told, once, that TensorBoard's file cannot be written: `metrics.jsonl` has it all.
+
+    Raises:
+      OSError: `metrics.jsonl` cannot be written; so does `append`.
     """
 
-    def __init__(self, folder: str | os.PathLike, step: int) -> None:
+    def __init__(
+        self, folder: str | os.PathLike, step: int, note: Callable[[str], Any] = print
+    ) -> None:
         self.path = Path(folder) / "metrics.jsonl"
-        self._rewind(step)
-        # TensorBoard hides what lies after `purge_step` in the files of earlier tries.
-        purge = step + 1 if step else 0
-        self._writer = SummaryWriter(str(Path(folder) / "tensorboard"), purge_step=purge)
+        kept = [row for row in whole_rows(self.path) if row["step"] <= step] if step else []
+        write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        self._board = _Board(Path(folder) / "tensorboard", step, note)
 
     def append(self, row: dict[str, Any]) -> None:
         """Write a row; its `step` is TensorBoard's."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        for name, value in row.items():
-            if name != "step" and isinstance(value, int | float):
-                self._writer.add_scalar(name, value, row["step"])
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        numbers = {k: v for k, v in row.items() if k != "step" and isinstance(v, int | float)}
+        self._board.write(
+            *(Event(summary=scalar(k, v), step=row["step"]) for k, v in numbers.items())
+        )
 
     def close(self) -> None:
         """Everything is on disk afterwards."""
-        self._writer.close()
+        self._board.close()
 
-    def _rewind(self, step: int) -> None:
-        """Forget rows after `step`, and a last line that a kill cut short."""
-        lines = self.path.read_text().splitlines() if step and self.path.exists() else []
-        kept = []
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                break
-            if row["step"] <= step:
-                kept.append(line + "\n")
-        write_atomic(self.path, "".join(kept))
+
+class _Board:
+    """A TensorBoard file, written at once; what cannot be written is given up."""
+
+    def __init__(self, folder: Path, step: int, note: Callable[[str], Any]) -> None:
+        self._note, self._writer = note, None
+        # TensorBoard hides what lies after this step in the files of earlier tries.
+        purge = step + 1 if step else 0
+        start = Event(step=purge, session_log=SessionLog(status=SessionLog.START))
+        with self._giving_up():
+            folder.mkdir(exist_ok=True)
+            self._writer = EventsWriter(str(folder / "events"))
+        self.write(start)
+
+    def write(self, *events: Event) -> None:
+        if self._writer:
+            with self._giving_up():
+                for event in events:
+                    event.wall_time = time.time()
+                    self._writer.write_event(event)
+                self._writer.flush()
+
+    def close(self) -> None:
+        if self._writer:
+            with self._giving_up():
+                self._writer.close()
+
+    @contextlib.contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._writer = None
+            self._note(f"note: TensorBoard's file cannot be written ({error.strerror})")
+
+
+def whole_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a `metrics.jsonl`, without a last line that a kill or a full disk cut short."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
 
 
 def validation_curve(folder: str | os.PathLike, points: int = 60) -> dict[str, list[float]]:
     """Outer steps and finite meta-validation losses of a run's log: `points`, evenly, or fewer."""
-    lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
-    rows = [row for row in map(json.loads, lines) if math.isfinite(row.get("valid_loss", math.nan))]
+    rows = whole_rows(Path(folder) / "metrics.jsonl")
+    rows = [row for row in rows if math.isfinite(row.get("valid_loss", math.nan))]
     stride = -(-len(rows) // points)
     rows = rows[::-stride][::-1]
     return {

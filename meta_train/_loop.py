@@ -1,5 +1,7 @@
 """A meta-training run in a folder: start, log, save, resume, stop, export."""
 
+import contextlib
+import errno
 import math
 import os
 import shlex
@@ -18,11 +20,13 @@ from learned_opt.checkpoints import (
     Store,
     card_markdown,
     claim_folder,
+    quiet_saves,
+    saved_steps,
     write_atomic,
 )
 
 from ._card import code_identity, make_card
-from ._config import Config
+from ._config import Config, Setup
 from ._log import Log, validation_curve
 from ._parse import load_table
 from ._processes import agree, leader_does, leads, stop_on_signals
@@ -49,6 +53,10 @@ class DivergedError(RuntimeError):
     """Meta-training went astray; the message says where, and the best theta was exported."""
 
 
+class WriteError(RuntimeError):
+    """A file of the run could not be written; the message says which, why, and what is saved."""
+
+
 def meta_train(
     config: Config,
     out: str | os.PathLike,
@@ -72,19 +80,46 @@ def meta_train(
         `accept_new_code` is off.
       StoppedError: SIGTERM or SIGINT came; the run is saved and can be resumed.
       DivergedError: see `Run.tolerance`; the best theta is exported.
+      WriteError: a file could not be written, as on a full disk; what was saved before is good.
     """
     console = console or rich.console.Console()
     console.quiet |= not leads()
     setup = config.build()
-    facts, folder = config.to_dict(), Path(out)
+    try:
+        with quiet_saves():
+            return _train(config, setup, Path(out), resume, command, console, accept_new_code)
+    except OSError as error:
+        raise WriteError(_unwritten(error, Path(out))) from error
+
+
+def _unwritten(error: OSError, folder: Path) -> str:
+    """What could not be written and why, what was saved last, and how to go on."""
+    what, why = error.filename or folder, error.strerror or error
+    steps = saved_steps(folder / "checkpoints")
+    saved = f"the last checkpoint is of outer step {steps[-1]}" if steps else "nothing is saved yet"
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    cure = "make room" if full else "put that right"
+    return f"cannot write {what} ({why}); {saved}: {cure}, then continue with --resume"
+
+
+def _train(
+    config: Config,
+    setup: Setup,
+    folder: Path,
+    resume: bool,
+    command: str | None,
+    console: rich.console.Console,
+    accept_new_code: bool,
+) -> Artifact:
+    facts = config.to_dict()
 
     def claim() -> None:
         claim_folder(folder, "config.toml", facts, what="a meta-training run", resume=resume)
         if not (folder / COMMAND).exists():
-            begun = command or f"meta_train.meta_train(Config(...), {str(folder)!r})"
+            begun = command or f"learned_opt.meta_train.meta_train(Config(...), {str(folder)!r})"
             write_atomic(folder / COMMAND, begun + "\n")
 
-    leader_does(claim, (FolderError,))
+    leader_does(claim, (FolderError, OSError))
     identity: dict[str, Any] = {"config": facts, "code": code_identity()}
     if config.ancestor:
         identity["start"] = config.ancestor.sha256
@@ -100,15 +135,11 @@ def meta_train(
             console.print(
                 f"Resuming after {int(state.step)} of {config.run.outer_steps} outer steps."
             )
-    log = Log(folder, int(state.step)) if leads() else None
+    log = Log(folder, int(state.step), console.print) if leads() else None
     with stop_on_signals() as stop, Progress(console, config.run.outer_steps) as progress:
         loop = _Loop(config, programs, store, log, progress, identity, seconds)
-        try:
+        with contextlib.closing(log or contextlib.ExitStack()), contextlib.closing(store):
             state = loop.run(state, stop.agreed)
-        finally:
-            store.close()
-            if log:
-                log.close()
         if stop.signal and int(state.step) < config.run.outer_steps and not loop.astray:
             raise StoppedError(
                 f"saved after {int(state.step)} of {config.run.outer_steps} outer steps; "
@@ -274,7 +305,7 @@ def _export(
         path = folder / inside / f"{config.run.name}.safetensors"
         path.parent.mkdir(exist_ok=True)
         artifact.save(path)
-        path.with_suffix(".md").write_text(card_markdown(artifact))
+        write_atomic(path.with_suffix(".md"), card_markdown(artifact))
         console.print(
             f"Meta-trained for {seconds:.0f} s, {card['budget']['inner_steps']:,} inner steps."
         )
@@ -291,4 +322,4 @@ def _first_command(folder: Path) -> str:
 
 def shell_command(argv: Sequence[str]) -> str:
     """The command line that repeats a run."""
-    return shlex.join(["python", "-m", "meta_train", *(a for a in argv if a != "--resume")])
+    return shlex.join(["learned-opt", "meta-train", *(a for a in argv if a != "--resume")])

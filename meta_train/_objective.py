@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from learned_opt.tasks import comparable_loss, relative_loss
+from learned_opt.tasks import NonNegative, check_fields, comparable_loss, relative_loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,18 +21,19 @@ class Objective:
     truncation; `steps` is credited as it is earned, which is what truncated estimators like.
     """
 
-    valid: float = 1.0
-    last: float = 0.0
-    mean: float = 0.1
-    steps: float = 0.0
+    valid: NonNegative = 1.0
+    last: NonNegative = 0.0
+    mean: NonNegative = 0.1
+    steps: NonNegative = 0.0
     log: bool = True
 
     def __post_init__(self) -> None:
+        check_fields(self)
         weights = (self.valid, self.last, self.mean, self.steps)
-        if min(weights) < 0 or max(weights) == 0:
+        if max(weights) < 1e-6:
             raise ValueError(
-                "valid, last, mean and steps must be at least 0 and one of them above it, "
-                f"got {weights}"
+                f"valid, last, mean or steps must be at least 1e-06, got {weights}: "
+                "nothing is earned"
             )
 
     def of_step(self, loss: jax.Array, reference: jax.Array, horizon: jax.Array) -> jax.Array:

@@ -1,9 +1,11 @@
 """The outer optimizer, which steps theta along the meta-gradient: a chain of optax's own."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import optax
+
+from learned_opt.tasks import Natural, NonNegative, Rate, Share, Within, check_fields
 
 RULES = {
     "adam": optax.adam,
@@ -33,20 +35,16 @@ class Outer:
     """
 
     optimizer: Literal["adam", "adamw", "lion", "rmsprop", "sgd"] = "adam"
-    learning_rate: float = 1e-2
+    learning_rate: Rate = 1e-2
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup: int = 0
-    final: float = 0.0
-    weight_decay: float = 0.0
-    b1: float = 0.9
-    clip: float = 0.3
+    warmup: Natural = 0
+    final: Share = 0.0
+    weight_decay: Annotated[float, Within(0, 100)] = 0.0
+    b1: Annotated[float, Within(0, 0.999999)] = 0.9
+    clip: NonNegative = 0.3
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        for name in ("warmup", "final", "weight_decay", "b1", "clip"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        check_fields(self)
         if self.weight_decay and self.optimizer not in ("adamw", "lion"):
             raise ValueError(
                 f"weight_decay needs the optimizer adamw or lion, got {self.optimizer}"

@@ -2,12 +2,15 @@
 
 import dataclasses
 import difflib
+import re
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from learned_opt.tasks import shown
 
 
 class ConfigError(ValueError):
@@ -20,44 +23,59 @@ def load_table(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any
     They are "section.key=value", or "section={key=value, ...}" in place of the whole section.
     """
     try:
-        table = tomllib.loads(Path(path).read_text())
+        text = Path(path).read_bytes().decode()
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not valid TOML: it must be UTF-8, byte {error.start} is not"
+        ) from error
+    table = _toml(text, str(path))
     for override in overrides:
         key, equals, text = override.partition("=")
         *sections, name = key.strip().split(".")
-        value = _parse(text.strip())
+        value = _value(text.strip(), key)
         if not equals or not (sections or isinstance(value, dict)):
             raise ConfigError(
-                f"--set expects section.key=value or section={{key=value, ...}}, got {override!r}"
+                "--set expects section.key=value or section={key=value, ...}, "
+                f"got {shown(override)}"
             )
         target = table
-        for section in sections:
-            target = target.setdefault(section, {})
-            if not isinstance(target, dict):
-                raise ConfigError(f"{section} must be a section, got {target!r}")
+        for i, part in enumerate(sections):
+            target = section(target.setdefault(part, {}), ".".join(sections[: i + 1]))
         target[name] = value
     return table
 
 
-def _parse(text: str) -> Any:
+def _toml(text: str, what: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
-        return text
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ConfigError(f"{what} is not valid TOML: it is nested too deeply") from error
+    except ValueError as error:  # bad TOML, or an integer of thousands of digits
+        raise ConfigError(f"{what} is not valid TOML: {error}") from error
+
+
+def _value(text: str, key: str) -> Any:
+    """What an override sets: TOML, or else the text itself."""
+    try:
+        table = _toml(f"x = {text}", key)
+    except ConfigError as error:
+        if isinstance(error.__cause__, tomllib.TOMLDecodeError):
+            return text
+        raise
+    return table["x"] if len(table) == 1 else text
 
 
 def pick(known: Mapping[str, type], name: Any, where: str) -> type:
     """The class of that name, or ConfigError."""
-    if name not in known:
-        raise ConfigError(f"{where} must be one of {', '.join(known)}, got {name!r}")
+    if not isinstance(name, str) or name not in known:
+        raise ConfigError(f"{where} must be one of {', '.join(known)}, got {shown(name)}")
     return known[name]
 
 
 def from_dict(
-    cls: type, table: dict[str, Any], where: str = "", choices: Mapping[Any, Any] | None = None
+    cls: type, table: Any, where: str = "", choices: Mapping[Any, Any] | None = None
 ) -> Any:
     """Build a dataclass from a dict, checking every name and type.
 
@@ -65,7 +83,7 @@ def from_dict(
       choices: for a field's type, the tuple of classes among which the key `name` of its section
         chooses; the first is the default.
     """
-    hints = typing.get_type_hints(cls)
+    table, hints = section(table, where.removesuffix(".")), typing.get_type_hints(cls)
     known = {field.name for field in dataclasses.fields(cls)}
     values = {}
     for key, value in table.items():
@@ -73,18 +91,26 @@ def from_dict(
             close = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
             kind = "key" if where else "section"
             hint = f"; did you mean {where}{close[0]}?" if close else ""
-            raise ConfigError(f"unknown {kind} {where}{key}{hint}")
+            unknown = key if re.fullmatch(r"[\w-]{1,80}", key) else shown(key)
+            raise ConfigError(f"unknown {kind} {where}{unknown}{hint}")
         values[key] = _convert(hints[key], value, f"{where}{key}", choices or {})
     try:
         return cls(**values)
     except ConfigError:
         raise
-    except ValueError as error:
-        names_a_key = str(error).partition(" ")[0].partition(",")[0] in known
-        colon = "" if names_a_key else ": "
-        raise ConfigError(
-            f"{where if names_a_key else where.removesuffix('.')}{colon}{error}"
-        ) from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(placed(error, where, known)) from error
+
+
+def placed(error: Exception, where: str, known: Collection[str] = ()) -> str:
+    """An error's message on one line, after the path `where` ("family.options.") of what it is of.
+
+    known: names of fields; a message that begins with one continues the path.
+    """
+    text = " ".join(str(error).split())
+    first = re.match(r"\w*", text)
+    continues = not where or (first and first[0] in known)
+    return f"{where}{text}" if continues else f"{where.removesuffix('.')}: {text}"
 
 
 def to_dict(value: Any) -> Any:
@@ -100,26 +126,25 @@ def to_dict(value: Any) -> Any:
 
 def _convert(hint: Any, value: Any, name: str, choices: Mapping[Any, Any]) -> Any:
     if hint in choices:
-        table = dict(_section(value, name))
+        table = dict(section(value, name))
         known = {cls.name: cls for cls in choices[hint]}
         cls = pick(known, table.pop("name", next(iter(known))), f"{name}.name")
         return from_dict(cls, table, f"{name}.")
     if dataclasses.is_dataclass(hint):
-        section = _section(value, name)
-        return from_dict(typing.cast(type, hint), section, f"{name}.", choices)
+        return from_dict(typing.cast(type, hint), value, f"{name}.", choices)
     if typing.get_origin(hint) is dict:
-        return _section(value, name)
+        return section(value, name)
     if typing.get_origin(hint) is typing.Literal:
         if value not in typing.get_args(hint):
             known = ", ".join(map(repr, typing.get_args(hint)))
-            raise ConfigError(f"{name} must be one of {known}, got {value!r}")
+            raise ConfigError(f"{name} must be one of {known}, got {shown(value)}")
         return value
     if isinstance(hint, types.GenericAlias):
         return _list(hint, value, name, choices)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
-        raise ConfigError(f"{name} must be of type {hint.__name__}, got {value!r}")
+        raise ConfigError(f"{name} must be of type {hint.__name__}, got {shown(value)}")
     return value
 
 
@@ -127,10 +152,10 @@ def _list(hint: types.GenericAlias, value: Any, name: str, choices: Mapping[Any,
     parts = typing.get_args(hint)
     if parts[-1] is Ellipsis:
         if not isinstance(value, list):
-            raise ConfigError(f"{name} must be a list, got {value!r}")
+            raise ConfigError(f"{name} must be a list, got {shown(value)}")
         parts = parts[:1] * len(value)
     if not isinstance(value, list) or len(value) != len(parts):
-        raise ConfigError(f"{name} must be a list of {len(parts)} numbers, got {value!r}")
+        raise ConfigError(f"{name} must be a list of {len(parts)} numbers, got {shown(value)}")
     pairs = enumerate(zip(parts, value, strict=True))
     tables = any(dataclasses.is_dataclass(part) for part in parts)
     return tuple(
@@ -138,7 +163,8 @@ def _list(hint: types.GenericAlias, value: Any, name: str, choices: Mapping[Any,
     )
 
 
-def _section(value: Any, name: str) -> dict[str, Any]:
+def section(value: Any, name: str) -> dict[str, Any]:
+    """The value as a table, or ConfigError."""
     if not isinstance(value, dict):
-        raise ConfigError(f"{name} must be a section, got {value!r}")
+        raise ConfigError(f"{name} must be a section, got {shown(value)}")
     return value

@@ -5,11 +5,13 @@ zero over the outer steps, so that early unrolls go somewhere worth learning fro
 """
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from learned_opt.tasks import Count, Rate, Within, check_fields
 
 
 class TaughtState(NamedTuple):
@@ -31,15 +33,12 @@ class Teacher:
     """
 
     name: Literal["none", "adamw", "muon"] = "none"
-    learning_rate: float = 1e-2
-    share: float = 1.0
-    outer_steps: int = 100
+    learning_rate: Rate = 1e-2
+    share: Annotated[float, Within(1e-6, 1)] = 1.0
+    outer_steps: Count = 100
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share must be in (0, 1], got {self.share}")
-        if self.outer_steps < 1:
-            raise ValueError(f"outer_steps must be positive, got {self.outer_steps}")
+        check_fields(self)
 
     def share_at(self, outer_step: jax.Array) -> jax.Array:
         """b, a scalar in [0, 1]."""

@@ -1,4 +1,4 @@
-"""python -m tasks list | show NAME | prepare NAME | measure: what there is to train on."""
+"""learned-opt tasks list | show NAME | prepare NAME | measure: what there is to train on."""
 
 import argparse
 import datetime
@@ -15,12 +15,12 @@ from .suites import SUITES, Suite
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m tasks", description="What there is to train on, and to be judged by."
+        prog="learned-opt tasks", description="What there is to train on, and to be judged by."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="all suites with their hashes, families and data sets")
     show = commands.add_parser("show", help="one suite, task or family, with an example")
-    show.add_argument("name", metavar="NAME", help="see: python -m tasks list")
+    show.add_argument("name", metavar="NAME", help="see: learned-opt tasks list")
     prepare = commands.add_parser("prepare", help="fetch the data of a suite, task or family")
     prepare.add_argument("name", metavar="NAME", help="a name, or a data set such as tfds:mnist")
     commands.add_parser(
@@ -88,7 +88,7 @@ def _prepare(name: str) -> None:
 
 def _measure() -> None:
     where = f"{platform.machine()}, {datetime.datetime.now(datetime.UTC).date()}"
-    print(f"Measured by `python -m tasks measure` ({where}).\n")
+    print(f"Measured by `learned-opt tasks measure` ({where}).\n")
     print(
         "| family | data | batch | parameters | step, us | loss of zeros | at start "
         f"| Adam, {STEPS} steps | what it is | source |\n|---|---|---|---|---|---|---|---|---|---|"

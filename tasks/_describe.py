@@ -62,7 +62,7 @@ def find(name: str) -> tuple[str, Suite | TrainFamily | EvalTask | Example]:
         close = difflib.get_close_matches(name, things, n=3, cutoff=0.3)
         hint = f"; did you mean {' or '.join(close)}?" if close else "."
         raise ValueError(
-            f"there is no suite, task or family named {name!r}{hint} See: python -m tasks list"
+            f"there is no suite, task or family named {name!r}{hint} See: learned-opt tasks list"
         )
     return things[name]
 

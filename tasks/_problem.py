@@ -3,8 +3,6 @@
 import abc
 import dataclasses
 import functools
-import math
-import typing
 from typing import Any, ClassVar
 
 import haiku as hk
@@ -13,8 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from ._base import Batch, Numbers, Params, Spec, Split, Task
-
-Range = tuple[float, float]
+from ._fields import Range, check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Problem(abc.ABC):
     """Whether examples must be (height, width, channels)."""
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
 
     @abc.abstractmethod
     def sample(self, key: jax.Array) -> Numbers:
@@ -121,7 +118,7 @@ class Family:
 
     Args:
       problem: network, loss and ranges.
-      data: see `tasks.data`.
+      data: see `learned_opt.tasks.data`.
       batch_size: examples a minibatch.
     """
 
@@ -147,6 +144,12 @@ class Family:
             raise ValueError(
                 f"the problem {name!r} has dimension {dimension}, got data of shape {spec.shape}; "
                 f"take the data set points/{dimension}"
+            )
+        patch = getattr(self.problem, "patch", 1)
+        if patch > min(spec.shape[:2]):
+            raise ValueError(
+                f"the problem {name!r} needs a patch that fits into the images of "
+                f"{self.data.name!r}, {spec.shape[0]} x {spec.shape[1]}, got {patch}"
             )
 
     def sample(self, key: jax.Array) -> Member:
@@ -182,26 +185,6 @@ class Family:
     def without_test(self) -> "Family":
         """A copy in which reading the test split raises."""
         return dataclasses.replace(self, data=self.data.without_test())
-
-
-def check_ranges(thing: Any) -> None:
-    """ValueError for a pair of numbers that is no range, or one that exceeds its maximum.
-
-    The maximum of `widths` is the field `max_width`, if there is one.
-    """
-    for field in dataclasses.fields(thing):
-        if typing.get_args(field.type) not in ((float, float), (int, int)):
-            continue
-        low, high = value = getattr(thing, field.name)
-        most = getattr(thing, f"max_{field.name.removesuffix('s')}", math.inf)
-        least = 0 if typing.get_args(field.type) == (float, float) and most == math.inf else 1
-        sign = "<" if least == 0 else "<="
-        if not (least <= low <= high <= most and low > 0):
-            upper = "" if most == math.inf else f" <= {most}"
-            raise ValueError(
-                f"{thing.name}.{field.name} must be [low, high] with {least} {sign} low <= high"
-                f"{upper}, got {list(value)}"
-            )
 
 
 def with_gradient(value: jax.Array, grads: Params, params: Params) -> jax.Array:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any
 
+from ._fields import Line, Size, check_fields
 from ._problem import Family, Problem
 from .augmentations import Augmentation, augment
 from .data import load_dataset
@@ -23,9 +24,14 @@ class FamilySpec:
     """
 
     problem: Problem
-    data: str
-    batch_size: int = 64
+    data: Line
+    batch_size: Size = 64
     augmentations: tuple[Augmentation, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for augmentation in self.augmentations:
+            augmentation.check(self.batch_size)
 
     @property
     def datasets(self) -> tuple[str, ...]:

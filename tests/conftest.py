@@ -1,11 +1,7 @@
-"""Lets the tests import `problems`; little effort for the compiler, and for the collector."""
+"""Little effort for the compiler, and for the collector."""
 
 import gc
 import os
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 from quick import QUICK
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -51,14 +52,18 @@ def write_config(folder, **sections):
 
 
 def command(*args):
-    return [sys.executable, "-m", "meta_train", *map(str, args)]
+    return [sys.executable, "-m", "learned_opt", "meta-train", *map(str, args)]
 
 
-def launch(*args, devices=None):
-    return subprocess.Popen(
+def launch(*args, devices=None, most=None):
+    """`most`: bytes of a file, as on a disk that is full."""
+    process = subprocess.Popen(
         command(*args), cwd=ROOT, env=environment(devices), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+    if most:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
+    return process
 
 
 def finish(process, status=0):

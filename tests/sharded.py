@@ -23,7 +23,7 @@ from jax.sharding import PartitionSpec as P
 from steps import moved_theta, tree
 
 from learned_opt import OPTIMIZERS, Hypernet
-from learned_opt.parts._pack import PACK_BELOW
+from learned_opt._stacks import SMALL as STACKED_BELOW
 
 SMALL = {Hypernet: {"lstm": 12, "bank": 4}}
 # No size twice, so that an axis of a state tells whose it is. Two are too large to be packed with
@@ -102,7 +102,7 @@ def compare(cls, meshes, names=tuple(SHAPES)):
             errors += [np.abs(np.asarray(steps[k]) - want[k]).max() / largest for k in names]
             if mesh.axis_types[0] == AxisType.Auto:
                 # Where it chooses, the compiler may move what is packed.
-                after = {k: x for k, x in after.items() if x.size >= PACK_BELOW}
+                after = {k: x for k, x in after.items() if x.size >= STACKED_BELOW}
             wrong += misplaced(shardings, after, states)
         yield float(max(errors)), wrong
 

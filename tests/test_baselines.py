@@ -39,11 +39,11 @@ DECAYED = {
     "~": {"positions": True},
 }
 BY_MUON = {
-    "conv3x3": {"w": AXES((0, 1, 2), 3), "b": None},
-    "dense": {"w": AXES((0,), 1), "b": None},
+    "conv3x3": {"w": AXES((0, 1, 2), (3,)), "b": None},
+    "dense": {"w": AXES((0,), (1,)), "b": None},
     "embedding": {"w": None, "b": None},
     "group_norm": {"scale": None},
-    "lstm/linear": {"w": AXES((0,), 1)},
+    "lstm/linear": {"w": AXES((0,), (1,))},
     "~": {"positions": None},
 }
 
@@ -138,6 +138,23 @@ def test_decay_and_muon_choose_their_tensors():
     params = some(0)
     assert weights(params) == DECAYED
     assert muon_axes(params) == BY_MUON
+
+
+def test_muon_knows_stacks_heads_and_embeddings_by_name():
+    """As every optimizer does that reads layouts."""
+    shapes = {
+        "block": {"kernel": (3, 5, 4), "bias": (3, 4)},
+        "query": {"kernel": (6, 2, 4), "bias": (2, 4)},
+        "words": {"embedding": (10, 4)},
+        "last": {"kernel": (4, 2)},
+    }
+    params = jax.tree.map(jnp.zeros, shapes, is_leaf=lambda x: type(x) is tuple)
+    assert muon_axes(params) == {
+        "block": {"kernel": AXES((1,), (2,)), "bias": None},
+        "query": {"kernel": AXES((0,), (1, 2)), "bias": None},
+        "words": {"embedding": None},
+        "last": {"kernel": AXES((0,), (1,))},
+    }
 
 
 def test_muon_treats_a_kernel_as_the_matrix_from_its_patch():

@@ -34,7 +34,7 @@ def report_file(folder, **other):
 
 def test_results_are_kept_and_the_artifact_stays_the_same(artifact, tmp_path, capsys):
     assert "## On" not in card_markdown(QUICKSTART)
-    assert "python -m eval quickstart --suite quickstart --out DIR" in card_markdown(QUICKSTART)
+    assert "learned-opt eval quickstart --suite quickstart --out DIR" in card_markdown(QUICKSTART)
     words = ["card", str(artifact), report_file(tmp_path), "--limits", "Not for small tables."]
     assert main(words) == 0
     assert "Kept in " in capsys.readouterr().out
@@ -49,7 +49,7 @@ def test_results_are_kept_and_the_artifact_stays_the_same(artifact, tmp_path, ca
         "it has not been trained. Not for small tables.\n\n## On SOME_SUITE\n\nquickstart is"
         in page
     )
-    assert "`python -m eval quickstart --suite SOME_SUITE --out OUT`" in page
+    assert "`learned-opt eval quickstart --suite SOME_SUITE --out OUT`" in page
     # A later report takes the place of the first one; limits stay.
     assert main(["card", str(artifact), report_file(tmp_path, suite="OTHER")]) == 0
     again = learned_opt.load(artifact).card

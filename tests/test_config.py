@@ -22,7 +22,7 @@ def test_every_shipped_configuration_loads_and_round_trips():
         assert Config.from_dict(config.to_dict()) == config
 
 
-LONG = ("small", "velo", "rival-celo2", "rival-hypernet")
+LONG = ("small", "velo", "celo", "mulo", "rival-celo2", "rival-hypernet")
 
 
 @pytest.mark.parametrize(
@@ -64,19 +64,8 @@ def test_overrides_change_one_value_each():
         ("estimator.pairs=4.5", "estimator.pairs must be of type int, got 4.5"),
         ("estimator.pairs=true", "estimator.pairs must be of type int, got True"),
         ("estimator.horizon=5", "estimator.horizon must be a list of 2 numbers, got 5"),
-        ("estimator.horizon=[9, 5]", "with 1 <= low <= high, got [9, 5]"),
-        ("estimator.sigma=0", "estimator.sigma must be positive, got 0.0"),
-        ("run.chunk=7", "run.outer_steps must be a multiple of run.chunk (7), got"),
         ("family.problem=mpl", "family.problem must be one of quadratic, rosenbrock, saddle"),
         ("family.options.widht=4", "unknown key family.options.widht; did you mean family.opt"),
-        (
-            "family.options.widths=[8, 64]",
-            "mlp.widths must be [low, high] with 1 <= low <= high <= 32",
-        ),
-        (
-            "family.options.gains=[2, 1]",
-            "mlp.gains must be [low, high] with 0 < low <= high, got [2.0, 1.0]",
-        ),
         ("family.augment.noise.x=1", "family.augment must be one of reparametrise, loss_scale"),
         (
             "family.augment.reparametrise.per=row",
@@ -185,17 +174,12 @@ def test_meta_validation_on_a_suite_judges_each_of_its_tasks():
         ({"valid": {"suite": "V9"}}, "valid.suite must be one of quickstart, META_VALID_V1"),
         ({"families": [{"problem": "mpl"}]}, "families[0].problem must be one of quadratic"),
         ({"families": 3}, "families must be a list, got 3"),
-        ({"families": [{"weight": 0}]}, "families[0].weight must be positive, got 0"),
         ({"estimator": {"name": "sps"}}, "estimator.name must be one of full_es, truncated_es"),
         ({"estimator": {"name": "pes", "sigm": 1}}, "key estimator.sigm; did you mean estimator.s"),
         ({"estimator": {"name": "evosax", "strategy": "ES"}}, "estimator.strategy must be an algo"),
         ({"estimator": {"name": "evosax"}, "outer": {"clip": 1}}, "[outer] has no effect on the"),
         ({"outer": {"optimizer": "adamm"}}, "outer.optimizer must be one of 'adam', 'adamw'"),
         ({"outer": {"weight_decay": 0.1}}, "outer.weight_decay needs the optimizer adamw or lion"),
-        ({"teacher": {"share": 1.5}}, "teacher.share must be in (0, 1], got 1.5"),
-        ({"save": {"keep": 0}}, "save.keep must be positive, got 0"),
-        ({"save": {"seconds": -1.0}}, "save.seconds must be at least 0, got -1.0"),
-        ({"objective": {"valid": -1}}, "objective.valid, last, mean and steps must be at least 0"),
     ],
 )
 def test_bad_sections_are_named(table, message):

@@ -14,7 +14,7 @@ from steps import SHAPES, moved_theta, tree
 
 import learned_opt
 from learned_opt import OPTIMIZERS
-from learned_opt.parts._pack import PACK_BELOW
+from learned_opt._stacks import SMALL as STACKED_BELOW
 
 LOSS_READERS = {"rnn_mlp", "hypernet", "celo", "celo_adam"}
 LARGE = {**SHAPES, "large": (130, 128)}
@@ -107,7 +107,7 @@ def differ(a, b):
 @jax.numpy_dtype_promotion("standard")  # optax's own code divides floats by integers
 def test_wrapped_equals_unwrapped_with_and_without_the_loss(artifact):
     """And the loss matters to those that read it, and to no other."""
-    assert PACK_BELOW < 130 * 128
+    assert STACKED_BELOW < 130 * 128
     tx = learned_opt.learned(artifact, num_steps=100)
     falling, rising = jnp.array([3.0, 2.0, 1.0]), jnp.array([1.0, 2.0, 3.0])
 

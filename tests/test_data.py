@@ -179,8 +179,8 @@ def test_a_mixture_draws_each_task_from_its_own_source():
     [
         ("imagenet", "data set must be one of breast_cancer, diabetes, digits"),
         ("digits/14", "the data set 'digits' has one size, got 'digits/14'"),
-        ("letters/big", "the size after / must be a positive integer, got 'letters/big'"),
-        ("letters/0", "the size after / must be a positive integer, got 'letters/0'"),
+        ("letters/big", "the size after / must be an integer from 1 to 128, got 'letters/big'"),
+        ("letters/0", "the size after / must be an integer from 1 to 128, got 'letters/0'"),
         ("stdlib/99999999", "the window must be 1 to"),
         ("digits+wine", "must agree in kind and shape: digits is label (8, 8, 1), wine is label"),
     ],

@@ -213,9 +213,9 @@ def test_member_takes_numbers_and_refuses_others():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: MLP(widths=(8, 64)), "mlp.widths must be [low, high] with 1 <= low <= high <= 32"),
-        (lambda: MLP(depths=(0, 2)), "mlp.depths must be [low, high] with 1 <= low <= high <= 2"),
-        (lambda: Conv(gains=(0.0, 1.0)), "conv.gains must be [low, high] with 0 < low <= high"),
+        (lambda: MLP(widths=(8, 64)), "widths must be [low, high] with 1 <= low <= high <= 32"),
+        (lambda: MLP(depths=(0, 2)), "depths must be [low, high] with 1 <= low <= high <= 2"),
+        (lambda: Conv(gains=(0.0, 1.0)), "gains must be [low, high] with 1e-12 <= low <= high"),
         (
             lambda: FamilySpec(GRU(), "digits").build(),
             "the problem 'gru' needs data of kind text, got 'digits', which is of kind label",

@@ -101,7 +101,7 @@ def train(params, apply, artifact="quickstart"):
         return jax.lax.scan(step, (params, tx.init(params)), keys)
 
     (params, state), losses = run(params)
-    assert int(state[0].skipped) == 0
+    assert int(state.skipped) == 0
     return np.asarray(losses), float(entropy(apply(params, images), labels)), params
 
 

@@ -210,6 +210,6 @@ def test_without_msgpack(path, tmp_path, monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    one_sentence("celo2", path, "needs the package msgpack: pip install msgpack")
+    one_sentence("celo2", path, "reading .* needs the package msgpack, which is not installed: pip")
     np.savez(tmp_path / "x.npz", **FLAT)
     assert import_published("celo2", tmp_path / "x.npz").card["kind"] == "celo2"

@@ -18,7 +18,10 @@ ALLOWED = {
 
 
 def rooms_imported(text: str) -> set[str]:
-    """Rooms by their folders; `learned_opt` where a module of no other room is named."""
+    """Rooms by their folders; `learned_opt` where a module of no other room is named.
+
+    `_extras`, of no room, is what all say alike.
+    """
     names = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -26,6 +29,7 @@ def rooms_imported(text: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     parts = [name.split(".") for name in names if name.split(".")[0] == "learned_opt"]
+    parts = [p for p in parts if p[1:2] != ["_extras"]]
     return {p[1] if len(p) > 1 and p[1] in ALLOWED else p[0] for p in parts}
 
 

@@ -19,6 +19,7 @@ import learned_opt
 import learned_opt.eval._archive
 import learned_opt.eval._keys
 from learned_opt import Artifact, Nominal
+from learned_opt._rooms import room_sources, source_hash
 from learned_opt.eval import BASELINES, Hyper, Trial
 from learned_opt.eval._archive import Archive
 from learned_opt.eval._keys import (
@@ -29,7 +30,6 @@ from learned_opt.eval._keys import (
     fingerprint,
     rule_sources,
     run_key,
-    source_hash,
 )
 from learned_opt.tasks import load_dataset
 from learned_opt.tasks.augmentations import LossScale
@@ -211,15 +211,15 @@ def test_identities():
 
 def test_changed_code_of_a_learned_optimizer_makes_its_runs_anew(tmp_path, monkeypatch):
     """One character of any of its files, or a file more; not line ends, nor other files."""
-    room = tmp_path / "learned_opt"
+    room = tmp_path / "elsewhere"
     shutil.copytree(OPTIMIZERS.parent, room)
 
     def found():
         source_hash.cache_clear()
-        return source_hash(room)
+        return source_hash(*room.rglob("*.py"))
 
     before = found()
-    assert before == source_hash(OPTIMIZERS.parent)
+    assert before == source_hash(*room_sources("learned_opt"))
     path = room / "optimizers" / "_nominal_rule.py"
     text = path.read_text()
     path.write_bytes(text.replace("\n", "\r\n").encode())

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from learned_opt import Celo, Nominal, PerParamMLP, scale_by_mup
+from learned_opt import Axes, Celo, Nominal, PerParamMLP, scale_by_mup
 
 
 def factors(base, shapes, **options):
@@ -47,18 +47,56 @@ def test_multipliers_by_shape(base, shape, plain, without, relative):
         assert got == {"a": pytest.approx(want, rel=1e-7)}
 
 
+OUT_IN, OIHW = Axes(inputs=(1,), outputs=(0,)), Axes((), (2, 3), (1,), (0,))
+STACK = Axes((0,), (), (1,), (2,))
+
+
 @pytest.mark.parametrize(
-    ("base", "shape", "without"),
+    ("base", "shape", "axes", "plain", "without"),
     [
-        ((64, 8), (256, 8), 1),  # input
-        ((32, 64), (64, 512), 1 / 8),  # hidden
-        ((10, 64), (10, 256), 1 / 4),  # output
-        ((16, 32, 3, 3), (32, 128, 3, 3), 1 / 4),  # a convolution
+        ((64, 8), (256, 8), OUT_IN, 1, 1),  # input
+        ((32, 64), (64, 512), OUT_IN, 1 / 8, 1 / 8),  # hidden
+        ((10, 64), (10, 256), OUT_IN, 1, 1 / 4),  # output
+        ((16, 32, 3, 3), (32, 128, 3, 3), OIHW, 1 / 4, 1 / 4),
+        ((2, 32, 3, 3), (2, 128, 3, 3), OIHW, 1, 1 / 4),
+        ((5, 64, 64), (9, 256, 256), STACK, 1 / 4, 1 / 4),  # deeper, too
+        ((5, 64, 8), (9, 64, 8), STACK, 1, 1),
+        ((64, 4, 16), (128, 8, 32), Axes(inputs=(0,), outputs=(1, 2)), 1 / 2, 1 / 2),
+        ((4, 16, 64), (8, 32, 128), Axes(inputs=(0, 1), outputs=(2,)), 1 / 4, 1 / 4),
+        ((100, 64), (100, 256), Axes(outputs=(0, 1)), 1, 1),  # embedding
+        ((64, 1), (256, 1), Axes(outputs=(0, 1)), 1, 1),
     ],
 )
-def test_out_in_layout(base, shape, without):
-    got = factors({"a": base}, {"a": shape}, layout="out_in", output_multiplier=False)
-    assert got == {"a": without}
+def test_axes_that_are_told(base, shape, axes, plain, without):
+    assert factors({"a": base}, {"a": shape}, axes={"a": axes}) == {"a": plain}
+    off = {"axes": {"a": axes}, "output_multiplier": False}
+    assert factors({"a": base}, {"a": shape}, **off) == {"a": without}
+
+
+def test_axes_that_are_known_by_name():
+    """Heads of Flax need no role; a Haiku or Flax stack may be deeper than the base's."""
+
+    def net(width, layers):
+        def zeros(*shape):
+            return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+        heads = {"kernel": zeros(width, width // 16, 16)}
+        return {
+            "attend": dict.fromkeys(("query", "key", "value"), heads)
+            | {"out": {"kernel": zeros(width // 16, 16, width)}},
+            "block": {"w": zeros(layers, width, width), "b": zeros(layers, width)},
+            "embed": {"embedding": zeros(100, width)},
+        }
+
+    params = jax.tree.map(lambda x: jnp.zeros(x.shape), net(128, 9))
+    tx = scale_by_mup(net(64, 3), output_multiplier=False)
+    updates, _ = tx.update(jax.tree.map(jnp.ones_like, params), tx.init(params), params)
+    got = jax.tree.map(lambda u: float(u.ravel()[0]), updates)
+    assert got == {
+        "attend": {name: {"kernel": 0.5} for name in ("query", "key", "value", "out")},
+        "block": {"w": 0.5, "b": 1.0},
+        "embed": {"embedding": 1.0},
+    }
 
 
 def test_roles_override_shapes():
@@ -116,7 +154,7 @@ def test_masked_and_empty_trees():
     [
         (
             {"net": {"q": (64, 4, 16)}}, {"net": {"q": (128, 8, 16)}}, {},
-            r"net/q has shape \(128, 8, 16\) and at base width \(64, 4, 16\): 2 axes other .* role",
+            r"net/q has shape \(128, 8, 16\) and at base .*: 2 axes .* say in axes",
         ),
         ({"a": (2, 3)}, {"b": (2, 3)}, {}, r"base_params has no tensor b \(it has a\); pass"),
         ({"a": (2, 3)}, {"a": (3,)}, {}, r"a has shape \(3,\) and at base width \(2, 3\).* pass"),
@@ -125,6 +163,7 @@ def test_masked_and_empty_trees():
         ({"a": (2, 3)}, {"a": (2, 3)}, {"roles": {"a": True}}, "role of a must be .* True"),
         ({"a": (2,)}, {"a": (4,)}, {"roles": {"a": "hidden"}}, "a of shape .* call it vector"),
         (1, {"a": (2, 3)}, {"roles": {"b": "input"}}, "role of a must be .* got None"),
+        ({"a": (2, 3)}, {"a": (2, 3)}, {"axes": "io"}, "axes must be one of flax, .* got 'io'"),
     ],
 )  # fmt: skip
 def test_ambiguous_tensors_are_named_at_init_and_update(base, shape, options, message):
@@ -141,7 +180,6 @@ def test_ambiguous_tensors_are_named_at_init_and_update(base, shape, options, me
 @pytest.mark.parametrize(
     ("base", "options", "message"),
     [
-        ({}, {"layout": "io"}, "layout must be one of in_out, out_in, got 'io'"),
         (64, {}, r"roles must be given with a base fan-in \(64\)"),
         (0, {"roles": dict}, "base fan-in must be positive, got 0"),
     ],

@@ -231,7 +231,7 @@ def test_markdown_tables_are_well_formed():
         assert len(counts) == 1
     assert len(tables[0].splitlines()) == 2 + 3
     assert made["sentence"] in text
-    assert "python -m eval quickstart --suite META_TEST_V1" in text
+    assert "learned-opt eval quickstart --suite META_TEST_V1" in text
 
 
 def test_a_page_of_twelve_tasks_is_under_three_megabytes():

@@ -199,9 +199,9 @@ def test_what_nobody_knows_to_be_new_has_a_colour_of_its_own():
 
 def test_the_command_is_the_one_that_was_given():
     made = bare(arguments=["--optimizer", "a.b:c", "--suite", "X Y", "--quick"])
-    assert reproduce(made) == "python -m eval --optimizer a.b:c --suite 'X Y' --quick --out OUT"
+    assert reproduce(made) == "learned-opt eval --optimizer a.b:c --suite 'X Y' --quick --out OUT"
     del made["arguments"]
     made["subject"]["identity"] = "a.b:c"
     made["smoke"] = True
-    told = "python -m eval --optimizer a.b:c --suite META_TEST_V1 --tier cpu --smoke --out OUT"
+    told = "learned-opt eval --optimizer a.b:c --suite META_TEST_V1 --tier cpu --smoke --out OUT"
     assert reproduce(made) == told

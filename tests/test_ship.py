@@ -3,8 +3,6 @@
 import contextlib
 import io
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -234,11 +232,3 @@ def test_mistakes_are_one_sentence(monkeypatch, capsys, tmp_path, args, message)
     assert error.startswith("error: ")
     assert message in error
     assert error.count("\n") == 1
-
-
-def test_help():
-    done = subprocess.run(
-        [sys.executable, "-m", "eval", "baselines", "--help"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert all(word in done.stdout for word in ("--suite", "--tier", "--only", "--out", "FILE.d"))

@@ -111,7 +111,7 @@ def test_the_shipped_runs_are_complete_and_current(monkeypatch, tmp_path, path):
         plan = Plan(tasks, tuple(v for v in variants if v.variant_of in names))
         for job in baseline_jobs(BASELINES).values():
             job.make(plan, archive)
-    assert not asked, f"{len(asked)} runs are missing; make them: python -m eval baselines"
+    assert not asked, f"{len(asked)} runs are missing; make them: learned-opt eval baselines"
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -205,14 +203,3 @@ def test_wrong_names_suggest_the_right_ones(capsys):
     assert error.startswith("error: there is no suite, task or family named 'letters-resnt'; did")
     assert "letters-resnet" in error
     assert error.count("\n") == 1
-
-
-def test_the_command_exists():
-    done = subprocess.run(
-        [sys.executable, "-m", "tasks", "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert all(word in done.stdout for word in ("list", "show", "prepare", "measure"))

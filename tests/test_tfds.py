@@ -233,7 +233,7 @@ def test_an_interrupted_decoding_leaves_nothing_behind(prepared):
         ("tfds:tiny_colours/17", "the image size must be 1 to 16, got 17"),
         (
             "tfds:tiny_colours/c",
-            "the size after / must be a positive integer, got 'tfds:tiny_colours/c'",
+            "the size after / must be an integer from 1 to 1,024, got 'tfds:tiny_colours/c'",
         ),
     ],
 )
@@ -248,7 +248,7 @@ def test_a_set_that_is_not_prepared_is_an_error_that_names_the_cure(tmp_path, mo
     for name in ("mnist", "tiny_shakespeare", "fashion_mnist", "svhn_cropped"):
         with pytest.raises(
             ValueError,
-            match=rf"'{name}' is not prepared .*python -m tasks prepare tfds:{name}.*TFDS_DATA_DIR",
+            match=rf"'{name}' is not prep.*learned-opt tasks prepare tfds:{name}.*TFDS_DATA_DIR",
         ):
             load_dataset(f"tfds:{name}")
 

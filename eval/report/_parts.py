@@ -144,11 +144,11 @@ def meta_training(report: Report) -> str:
 def reproduce(report: Report) -> str:
     """The command that makes this report: as it was given, where that was kept."""
     if given := report.get("arguments"):
-        return shlex.join(["python", "-m", "eval", *map(str, given), "--out", "OUT"])
+        return shlex.join(["learned-opt", "eval", *map(str, given), "--out", "OUT"])
     subject = report["subject"]
     what = subject["name"]
     if subject.get("kind") != "artifact":
         what = f"--optimizer {subject.get('identity')}"
     tier = f" --tier {report['tier']}" if report.get("tier") else ""
     smoke = " --smoke" if report.get("smoke") else ""
-    return f"python -m eval {what} --suite {report['suite']}{tier}{smoke} --out OUT"
+    return f"learned-opt eval {what} --suite {report['suite']}{tier}{smoke} --out OUT"

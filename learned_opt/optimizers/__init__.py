@@ -8,7 +8,6 @@ from ._hypernet import Hypernet as Hypernet
 from ._momentum_mlp import MomentumMLP as MomentumMLP
 from ._nn_adam import NNAdam as NNAdam
 from ._nominal import Nominal as Nominal
-from ._nominal import NominalState as NominalState
 from ._open import OPEN as OPEN
 from ._per_param_mlp import PerParamMLP as PerParamMLP
 from ._rnn_mlp import RNNMLP as RNNMLP

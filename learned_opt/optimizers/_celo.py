@@ -6,9 +6,8 @@ Compute Diet". Adam: Kingma & Ba 2015.
 
 import abc
 import dataclasses
-import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -16,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, check_num_steps, float_dtype
-from .._guard import skip_nonfinite
+from .._base import Shape, Theta, check_num_steps, float_dtype, shaped
+from .._layouts import AxesLike
+from .._rule import Change, Kept, Now, Rule, Tensors
+from .._shell import as_transformation
 from ..parts._adam import Moments, corrected, init_moments, update_moments
-from ..parts._leaves import Groups, group_leaves
 from ..parts._loss import (
     NUM_LOSS_FEATURES,
     TIMES,
@@ -28,8 +28,8 @@ from ..parts._loss import (
     loss_features,
     time_features,
 )
-from ..parts._lstm import LSTMState, check_sizes, init_lstm, init_lstm_net, linear, run_lstm, select
-from ..parts._per_param import TensorState
+from ..parts._lstm import LSTMState, check_sizes, init_lstm, init_lstm_net, linear, run_lstm
+from ..parts._per_param import TensorState, accumulate
 from ..parts._published import FEATURES, clip_gradient, init_mlp, published_decays, tensor_scale
 
 STEP, MAGNITUDE = 0.001, 0.001
@@ -67,81 +67,55 @@ CELO_SHAPES = {
 """`rnn_to_controls` is not used: its one output goes through a softmax, which makes it 1."""
 
 
-class CeloState(NamedTuple):
-    """Of `Celo` and `CeloAdam`.
+class Scheduler(NamedTuple):
+    """What the schedule remembers: of the losses, and of the LSTM, a single row."""
 
-    `steps`: taken so far (int32 scalar); `loss`: what was seen of it; `lstm`: a single row;
-    `tensors`: a `TensorState` for every group of leaves, see `group_leaves` (Celo), or `Moments`
-    for every leaf (Celo-Adam).
-    """
-
-    steps: jax.Array
     loss: LossState
     lstm: LSTMState
-    tensors: tuple[Any, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Scheduled(abc.ABC):
+class _Scheduled(Rule, abc.ABC):
     """What the two share: everything but the step of a tensor."""
 
+    keywords: ClassVar[tuple[str, ...]] = ("value",)
     lstm: int = 64
     as_published: bool = dataclasses.field(default=False, kw_only=True)
 
-    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+    def schedule(
+        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
+    ) -> optax.Schedule:
         """0.001 at any time, as if eta_t were 1: the true eta_t follows from the losses alone."""
         check_num_steps(num_steps)
-        return lambda count: jnp.asarray(STEP)
+        return shaped(STEP, shape)
 
     def transform(
-        self, theta: Theta, *, num_steps: Any = None
+        self,
+        theta: Theta,
+        *,
+        num_steps: Any = None,
+        schedule: Shape = None,
+        axes: AxesLike = None,
+        **shell: Any,
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
+        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
         total = check_num_steps(num_steps)
+        return as_transformation(self, theta, step_size, total=total, axes=axes, **shell)
 
-        def init(params: optax.Params) -> CeloState:
-            lstm = init_lstm(theta["scheduler"], 1)
-            groups = self._group(params)
-            tensors = tuple(groups.stack([self._init_tensor(p) for p in jax.tree.leaves(params)]))
-            return CeloState(jnp.zeros((), jnp.int32), init_loss(), lstm, tensors)
+    def _init_memory(self, theta: Theta, tensors: int) -> Kept:
+        del tensors
+        return Kept((), Scheduler(init_loss(), init_lstm(theta["scheduler"], 1)))
 
-        def update(
-            updates: optax.Updates,
-            state: optax.OptState,
-            params: optax.Params | None = None,
-            *,
-            value: Any = None,
-            accepted: Any = True,
-            **extra_args,
-        ) -> tuple[optax.Updates, CeloState]:
-            del extra_args
-            assert isinstance(state, CeloState)
-            net, t = theta["scheduler"], state.steps
-            eta, loss, lstm = _step_size(
-                self.as_published, net, total, t, state.loss, state.lstm, value, accepted
-            )
-            update_tensor = functools.partial(_update_leaf, self, theta, STEP * eta, t, accepted)
-            steps, tensors = self._group(params).update(
-                update_tensor, updates, params, state.tensors
-            )
-            return steps, CeloState(t + jnp.where(accepted, 1, 0), loss, lstm, tensors)
-
-        guarded = optax.GradientTransformationExtraArgs(init, update)
-        return skip_nonfinite(guarded, keeps_state=True)
+    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+        eta, run = _step_size(self.as_published, theta["scheduler"], now, memory.run)
+        return Change(self._steps(theta, now.size * eta, now, stacks), None, Kept((), run))
 
     @abc.abstractmethod
-    def _group(self, params: Any) -> Groups:
-        """Which leaves are updated together."""
-
-    @abc.abstractmethod
-    def _init_tensor(self, p: Any) -> Any:
-        """What is kept of one tensor, before its first step."""
-
-    @abc.abstractmethod
-    def _update_tensor(
-        self, theta: Theta, size: Any, t: Any, accepted: Any, grad: Any, p: Any, old: Any
-    ) -> tuple[jax.Array, Any]:
-        """The step of one tensor and its new state; `size`: 0.001 eta, `t`: steps before."""
+    def _steps(
+        self, theta: Theta, size: jax.Array, now: Now, stacks: list[Tensors]
+    ) -> list[jax.Array]:
+        """The steps of every stack; `size`: 0.001 eta."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,23 +194,31 @@ class Celo(_Scheduled):
             "scheduler": _init_scheduler(key_scheduler, self.lstm),
         }
 
-    def _group(self, params: Any) -> Groups:
-        return group_leaves(params)
+    def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> TensorState:
+        del kind
+        return FEATURES.init(zeros, dtype=float_dtype(self.momenta, "momenta"))
 
-    def _init_tensor(self, p: Any) -> TensorState:
-        return FEATURES.init(p, dtype=self.momenta)
+    def _accumulate(
+        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: TensorState, g: jax.Array
+    ) -> TensorState:
+        del theta, now, memory, kind
+        return accumulate(published_decays(), old, clip_gradient(g))
 
-    def _update_tensor(
-        self, theta: Theta, size: Any, t: Any, accepted: Any, grad: Any, p: Any, old: Any
-    ) -> tuple[jax.Array, TensorState]:
-        net, decays = theta["mlp"], published_decays()
+    def _steps(
+        self, theta: Theta, size: jax.Array, now: Now, stacks: list[Tensors]
+    ) -> list[jax.Array]:
+        del now
+        net = theta["mlp"]
 
         def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
             direction, magnitude, _ = outputs
             scale = size * tensor_scale(p, self.as_published)
             return scale * direction * jnp.exp(MAGNITUDE * magnitude)
 
-        return FEATURES.step(net, net["b1"], decays, accepted, clip_gradient(grad), p, old, combine)
+        def step(g: jax.Array, p: jax.Array, kept: TensorState) -> jax.Array:
+            return FEATURES.step(net, net["b1"], clip_gradient(g), p, kept, combine)
+
+        return [x.stack.map(step, x.g, x.p, x.kept) for x in stacks]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,6 +248,7 @@ class CeloAdam(_Scheduled):
     name: ClassVar[str] = "celo_adam"
     use: ClassVar[str] = "The steadiest with published weights; pass the loss as `value`."
     horizon_free: ClassVar[bool] = False
+    cheap: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_sizes(lstm=self.lstm)
@@ -287,28 +270,22 @@ class CeloAdam(_Scheduled):
         """Random LSTM; zero weights from it to a step size of 0.001."""
         return {"scheduler": _init_scheduler(key, self.lstm)}
 
-    def _group(self, params: Any) -> Groups:
-        # Adam compiles to one loop a tensor anyway.
-        return group_leaves(params, [None] * len(jax.tree.leaves(params)))
+    def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> Moments:
+        del kind
+        return init_moments(zeros)
 
-    def _init_tensor(self, p: Any) -> Moments:
-        return init_moments(p)
+    def _accumulate(
+        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: Moments, g: jax.Array
+    ) -> Moments:
+        del theta, now, memory, kind
+        return update_moments(old, clip_gradient(g), B1, B2)
 
-    def _update_tensor(
-        self, theta: Theta, size: Any, t: Any, accepted: Any, grad: Any, p: Any, old: Any
-    ) -> tuple[jax.Array, Moments]:
-        del theta, p
-        g, after = clip_gradient(grad.astype(jnp.float32)), t.astype(jnp.float32) + 1
-        new = update_moments(old, g, B1, B2, accepted)
-        first, second = corrected(new, B1, B2, after)
-        step = size * first / (EPS + jnp.sqrt(second + ROOT_EPS))
-        return step.astype(grad.dtype), new
-
-
-# Compiled by itself only where the caller compiles nothing: one call instead of hundreds.
-@functools.partial(jax.jit, static_argnums=0, inline=True)
-def _update_leaf(optimizer: _Scheduled, *args: Any) -> tuple[jax.Array, Any]:
-    return optimizer._update_tensor(*args)
+    def _steps(
+        self, theta: Theta, size: jax.Array, now: Now, stacks: list[Tensors]
+    ) -> list[jax.Array]:
+        del theta
+        found = (corrected(x.kept, B1, B2, now.t + 1) for x in stacks)
+        return [size * m / (EPS + jnp.sqrt(v + ROOT_EPS)) for m, v in found]
 
 
 def _init_scheduler(key: jax.Array, lstm: int) -> Theta:
@@ -316,23 +293,15 @@ def _init_scheduler(key: jax.Array, lstm: int) -> Theta:
     return {**init_lstm_net(key, NUM_INPUTS, lstm), "step_size": head}
 
 
-@functools.partial(jax.jit, static_argnums=0, inline=True)
 def _step_size(
-    as_published: bool,
-    net: Theta,
-    total: Any,
-    steps: Any,
-    loss: LossState,
-    lstm: LSTMState,
-    value: Any,
-    accepted: Any,
-) -> tuple[jax.Array, LossState, LSTMState]:
-    """eta, and the states after."""
-    features, after = loss_features(loss, value, total, accepted, as_published)
-    x = jnp.concatenate([time_features(steps, total), features])
-    new = run_lstm(net, x[None], lstm)
-    eta = ETA * jnp.exp(linear(net["step_size"], new.hidden)[0, 0])
-    return eta, after, select(accepted, new, lstm)
+    as_published: bool, net: Theta, now: Now, memory: Scheduler
+) -> tuple[jax.Array, Scheduler]:
+    """eta, and what is remembered after."""
+    assert now.total is not None
+    features, loss = loss_features(memory.loss, now.told["value"], now.total, as_published)
+    x = jnp.concatenate([time_features(now.count, now.total), features])
+    lstm = run_lstm(net, x[None], memory.lstm)
+    return ETA * jnp.exp(linear(net["step_size"], lstm.hidden)[0, 0]), Scheduler(loss, lstm)
 
 
 def _check_published(

@@ -8,8 +8,8 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -18,15 +18,17 @@ import optax
 from jax.lax import rsqrt
 
 from .._axes import untyped
-from .._base import Theta, check_num_steps, float_dtype
-from .._guard import skip_nonfinite
-from ..parts._adam import Moments, corrected, init_moments, update_moments
-from ..parts._leaves import Groups, group_leaves
+from .._base import Shape, Theta, check_num_steps, float_dtype, shaped, zeros_for
+from .._layout import Layout
+from .._layouts import AxesLike
+from .._rule import Change, Kept, Now, Rule, Tensors
+from .._shell import as_transformation
+from ..parts._adam import Moments, corrected, update_moments
 from ..parts._lstm import check_sizes
 from ..parts._orthogonal import newton_schulz
-from ..parts._per_param import Decays, PerParamFeatures, TensorState
+from ..parts._per_param import Decays, PerParamFeatures, TensorState, accumulate
 from ..parts._published import OUTPUTS, clip_gradient, init_mlp
-from ..parts._stacks import is_across, step_across
+from ._celo2_across import is_across, step_across
 
 LEARNED, ADAM = "celo2", "adam"
 """The two labels."""
@@ -43,19 +45,8 @@ FACTORED_FROM = sum(GROUPS[:9])
 """The first feature that only matrices have."""
 
 
-class Celo2State(NamedTuple):
-    """`steps`: taken so far (int32 scalar); `tensors`: what is kept of every group of leaves.
-
-    That is `Moments` for a leaf under Adam; else a `TensorState` for the leaves that `group_leaves`
-    puts together, of tensors of rank above 2 with their leading axes in front of every array.
-    """
-
-    steps: jax.Array
-    tensors: tuple[TensorState | Moments, ...]
-
-
 @dataclasses.dataclass(frozen=True)
-class Celo2:
+class Celo2(Rule):
     """Celo2, 347 meta-parameters: a learned direction of root mean square 1 for every matrix.
 
     At step t = 0, 1, ... for a matrix p, with a direction d from 30 features of every element::
@@ -173,12 +164,14 @@ class Celo2:
             net[ours] = jnp.asarray(layers[theirs])
         return {"mlp": net}
 
-    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+    def schedule(
+        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
+    ) -> optax.Schedule:
         """a(t) above: cosine to zero over `num_steps`, or constant if that is None."""
         del theta
-        if num_steps is None:
-            return lambda count: jnp.asarray(self.learning_rate, jnp.float32)
-        total = check_num_steps(num_steps)
+        total = None if num_steps is None else check_num_steps(num_steps)
+        if total is None or shape is not None:
+            return shaped(self.learning_rate, shape)
 
         def step_size(count: Any) -> jax.Array:
             elapsed = jnp.minimum(1.0, jnp.asarray(count, jnp.float32) / total)
@@ -191,13 +184,18 @@ class Celo2:
         theta: Theta,
         *,
         num_steps: Any = None,
+        schedule: Shape = None,
+        axes: AxesLike = None,
         labels: Any | Callable[[optax.Params], Any] | None = None,
+        **shell: Any,
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above.
 
         Args:
           theta: from `init`, `from_published` or an artifact.
           num_steps: updates of the whole run (may be traced), or None for a constant step size.
+          schedule: of the step size, in place of the cosine: see `LearnedOptimizer`.
+          axes: see `learned_opt.layouts`.
           labels: "celo2" or "adam" for every leaf, a tree like the parameters or a prefix of it,
             or a function that gives one for parameters; by rank and name if None.
 
@@ -213,43 +211,86 @@ class Celo2:
           >>> theta = optimizer.init(jax.random.key(0))
           >>> tx = optimizer.transform(theta, labels=lambda p: jax.tree.map(lambda _: "celo2", p))
         """
-        step_size = self.schedule(theta, num_steps=num_steps)
+        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
 
-        def init(params: optax.Params) -> Celo2State:
-            rules = self._rules(labels, params)
-            leaves = zip(rules, jax.tree.leaves(params), strict=True)
-            tensors = [_init_tensor(self, rule, p) for rule, p in leaves]
-            tensors = tuple(_group(rules, params).stack(tensors))
-            return Celo2State(jnp.zeros((), jnp.int32), tensors)
+        def kinds(params: Any, tensors: Sequence[Layout]) -> list[Hashable]:
+            return self._rules(labels, params, tensors)
 
-        def update(
-            updates: optax.Updates,
-            state: optax.OptState,
-            params: optax.Params | None = None,
-            *,
-            accepted: Any = True,
-            **extra_args,
-        ) -> tuple[optax.Updates, Celo2State]:
-            del extra_args
-            assert isinstance(state, Celo2State)
-            size, t = step_size(state.steps), state.steps.astype(jnp.float32) + 1
-            update_tensor = functools.partial(_update_tensor, self, theta, size, t, accepted)
-            groups = _group(self._rules(labels, params), params)
-            steps, tensors = groups.update(update_tensor, updates, params, state.tensors)
-            return steps, Celo2State(state.steps + jnp.where(accepted, 1, 0), tensors)
+        return as_transformation(self, theta, step_size, axes=axes, kinds=kinds, **shell)
 
-        guarded = optax.GradientTransformationExtraArgs(init, update)
-        return skip_nonfinite(guarded, keeps_state=True)
+    def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> TensorState:
+        if kind == ADAM:
+            # Its two averages are among those of the network; the others are not kept.
+            none = [jnp.zeros((), jnp.float32) for _ in range(8)]
+            return TensorState(
+                (zeros_for(zeros), *none[:2]), zeros_for(zeros), tuple(none[2:5]), tuple(none[5:])
+            )
+        across = self.as_published and is_across(zeros.shape)
+        stacked = 0 if across else max(0, zeros.ndim - 2)
+        dtype = float_dtype(self.momenta, "momenta")
+        return FEATURES.init(zeros, stacked=stacked, dtype=dtype)
 
-    def _rules(self, labels: Any, params: Any) -> list[str]:
+    def _accumulate(
+        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: TensorState, g: jax.Array
+    ) -> TensorState:
+        del theta, now, memory
+        if kind == ADAM:
+            new = update_moments(Moments(old.momenta[0], old.second), g, B1, B2)
+            return old._replace(momenta=(new.first, *old.momenta[1:]), second=new.second)
+        decays = Decays(jnp.asarray(DECAYS), jnp.asarray(SECOND_DECAY), jnp.asarray(DECAYS))
+        see = functools.partial(accumulate, decays)
+        if not (self.as_published and is_across(g.shape)):
+            for _ in range(g.ndim - 2):
+                see = jax.vmap(see)
+        return see(old, clip_gradient(g))
+
+    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+        steps = []
+        for x in stacks:
+            if x.stack.kind == ADAM:
+                averages = Moments(x.kept.momenta[0], x.kept.second)
+                m, v = corrected(averages, B1, B2, now.t + 1)
+                steps.append(self.adam_ratio * now.size * m / (jnp.sqrt(v) + EPS))
+            else:
+                step = functools.partial(self._step, theta["mlp"], now.size)
+                steps.append(x.stack.map(step, x.g, x.p, x.kept))
+        return Change(steps, None, memory)
+
+    def _step(
+        self, net: Theta, size: jax.Array, g: jax.Array, p: jax.Array, kept: TensorState
+    ) -> jax.Array:
+        """Of one tensor by the learned rule."""
+        if g.ndim < 2:
+            # The published network has no factored features there.
+            net = {**net, "w1": net["w1"].at[FACTORED_FROM:].set(0.0)}
+
+        def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
+            del p
+            direction = outputs[0]
+            if self.orthogonalise and direction.ndim == 2:
+                direction = untyped(newton_schulz, direction)
+            return size * direction * rsqrt(NORM_EPS + jnp.mean(direction * direction))
+
+        g = clip_gradient(g)
+        if self.as_published and is_across(g.shape):
+            return step_across(FEATURES, net, g, p, kept, combine)
+
+        def step(g: jax.Array, p: jax.Array, kept: TensorState) -> jax.Array:
+            return FEATURES.step(net, net["b1"], g, p, kept, combine)
+
+        for _ in range(g.ndim - 2):
+            step = jax.vmap(step)
+        return step(g, p, kept)
+
+    def _kinds(self, params: Any, tensors: Sequence[Layout]) -> list[Hashable]:
+        return self._rules(None, params, tensors)
+
+    def _rules(self, labels: Any, params: Any, tensors: Sequence[Layout]) -> list[Hashable]:
         """The label of every leaf; ValueError where there is a third one."""
         if labels is None:
             # Callable, too, where the parameters are a module of Equinox.
-            found = _by_rank_and_name(self.embeddings, params)
-        elif callable(labels):
-            found = labels(params)
-        else:
-            found = labels
+            return _by_rank_and_name(self.embeddings, params, tensors)
+        found = labels(params) if callable(labels) else labels
         rules = jax.tree.leaves(jax.tree.broadcast(found, params))
         for rule in rules:
             if rule not in (LEARNED, ADAM):
@@ -264,65 +305,10 @@ def _first(names: list[str]) -> str:
     return names[0] if names else "none"
 
 
-def _by_rank_and_name(embeddings: str, params: optax.Params) -> Any:
-    def label(path: Any, p: Any) -> str:
+def _by_rank_and_name(embeddings: str, params: Any, tensors: Sequence[Layout]) -> list[Hashable]:
+    found: list[Hashable] = []
+    for (path, _), tensor in zip(jax.tree.leaves_with_path(params), tensors, strict=True):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         embedding = embeddings and re.search(embeddings, name)
-        return ADAM if jnp.ndim(p) < 2 or embedding else LEARNED
-
-    return jax.tree.map_with_path(label, params)
-
-
-def _group(rules: list[str], params: Any) -> Groups:
-    # Adam compiles to one loop a tensor anyway.
-    return group_leaves(params, [None if rule == ADAM else rule for rule in rules])
-
-
-def _init_tensor(optimizer: Celo2, rule: str, p: Any) -> TensorState | Moments:
-    if rule == ADAM:
-        return init_moments(p)
-    across = optimizer.as_published and is_across(jnp.shape(p))
-    stacked = 0 if across else max(0, jnp.ndim(p) - 2)
-    return FEATURES.init(p, stacked=stacked, dtype=optimizer.momenta)
-
-
-# Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.
-@functools.partial(jax.jit, static_argnums=0, inline=True)
-def _update_tensor(
-    optimizer: Celo2,
-    theta: Theta,
-    size: jax.Array,
-    t: jax.Array,
-    accepted: Any,
-    grad: jax.Array,
-    p: jax.Array,
-    old: TensorState | Moments,
-) -> tuple[jax.Array, TensorState | Moments]:
-    if isinstance(old, Moments):
-        new = update_moments(old, grad.astype(jnp.float32), B1, B2, accepted)
-        first, second = corrected(new, B1, B2, t)
-        direction = first / (jnp.sqrt(second) + EPS)
-        return (optimizer.adam_ratio * size * direction).astype(grad.dtype), new
-    net = theta["mlp"]
-    if grad.ndim < 2:
-        # The published network has no factored features there.
-        net = {**net, "w1": net["w1"].at[FACTORED_FROM:].set(0.0)}
-    decays = Decays(jnp.asarray(DECAYS), jnp.asarray(SECOND_DECAY), jnp.asarray(DECAYS))
-
-    def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
-        del p
-        direction = outputs[0]
-        if optimizer.orthogonalise and direction.ndim == 2:
-            direction = untyped(newton_schulz, direction)
-        return size * direction * rsqrt(NORM_EPS + jnp.mean(direction * direction))
-
-    grad = clip_gradient(grad)
-    if optimizer.as_published and is_across(grad.shape):
-        return step_across(FEATURES, net, decays, accepted, grad, p, old, combine)
-
-    def step(g: jax.Array, p: jax.Array, old: TensorState) -> tuple[jax.Array, TensorState]:
-        return FEATURES.step(net, net["b1"], decays, accepted, g, p, old, combine)
-
-    for _ in range(grad.ndim - 2):
-        step = jax.vmap(step)
-    return step(grad, p, old)
+        found.append(ADAM if len(tensor.tensor) < 2 or embedding else LEARNED)
+    return found

@@ -6,15 +6,19 @@ memory, compute, and performance in learned optimizers" (there: "LearnableAdam")
 """
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Hashable
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, check_num_steps, zeros_for
-from .._guard import skip_nonfinite
+from .._base import Shape, Theta, check_num_steps, shaped
+from .._layouts import AxesLike
+from .._rule import Change, Kept, Now, Rule, Tensors
+from .._shell import as_transformation
+from ..parts._adam import Moments, init_moments
 from ..parts._schedule import ramp_and_decay
 
 LOG_GAIN = 3.0
@@ -32,19 +36,8 @@ EPS = (1e-12, 1e4)
 TINY = 1e-30
 
 
-class HyperAdamState(NamedTuple):
-    """`steps`: taken so far (int32 scalar); `momenta`, `seconds`: EMAs of g and g^2, each leaf's.
-
-    Both are float32 and of the leaf's shape.
-    """
-
-    steps: jax.Array
-    momenta: tuple[jax.Array, ...]
-    seconds: tuple[jax.Array, ...]
-
-
 @dataclasses.dataclass(frozen=True)
-class HyperAdam:
+class HyperAdam(Rule):
     """Adam with five learned numbers, the smallest learned optimizer.
 
     At step t = 0, 1, ... of T, with m_hat and v_hat the bias-corrected EMAs of g and g^2::
@@ -81,6 +74,7 @@ class HyperAdam:
         "A test oracle, and the row that says how much more than Adam's numbers was learned."
     )
     horizon_free: ClassVar[bool] = False
+    cheap: ClassVar[bool] = True
     learning_rate: float = 1e-3
     b1: float = 0.9
     b2: float = 0.999
@@ -109,58 +103,59 @@ class HyperAdam:
         names = ("log_lr", "log_one_minus_b1", "log_one_minus_b2", "log_eps", "log_power")
         return {name: jnp.zeros(()) for name in names}
 
-    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
-        """a(t) of the equation above, t = 0, 1, ..."""
+    def schedule(
+        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
+    ) -> optax.Schedule:
+        """a(t) of the equation above, t = 0, 1, ...; lr shape(t) with a shape."""
         total = check_num_steps(num_steps)
         peak = self.learning_rate * jnp.exp(LOG_GAIN * theta["log_lr"])
-        power = jnp.exp(theta["log_power"])
-        return ramp_and_decay(peak, power, self.warmup, total)
+        if shape is not None:
+            return shaped(peak, shape)
+        return ramp_and_decay(peak, jnp.exp(theta["log_power"]), self.warmup, total)
 
     def transform(
-        self, theta: Theta, *, num_steps: Any = None
+        self,
+        theta: Theta,
+        *,
+        num_steps: Any = None,
+        schedule: Shape = None,
+        axes: AxesLike = None,
+        **shell: Any,
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
-        step_size = self.schedule(theta, num_steps=num_steps)
+        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
+        return as_transformation(self, theta, step_size, axes=axes, **shell)
 
-        def init(params: optax.Params) -> HyperAdamState:
-            # Every array a buffer of its own, so that a training step may donate the state.
-            momenta, seconds = (
-                tuple(zeros_for(p) for p in jax.tree.leaves(params)) for _ in range(2)
-            )
-            return HyperAdamState(jnp.zeros((), jnp.int32), momenta, seconds)
+    def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> Moments:
+        del kind
+        return init_moments(zeros)
 
-        def update(
-            updates: optax.Updates,
-            state: optax.OptState,
-            params: optax.Params | None = None,
-            *,
-            accepted: Any = True,
-            **extra_args,
-        ) -> tuple[optax.Updates, HyperAdamState]:
-            del params, extra_args
-            assert isinstance(state, HyperAdamState)
-            room1 = _moved(1 - self.b1, ROOM, LOG_GAIN * theta["log_one_minus_b1"])
-            room2 = _moved(1 - self.b2, ROOM, LOG_GAIN * theta["log_one_minus_b2"])
-            eps = _moved(self.eps, EPS, EPS_GAIN * theta["log_eps"])
-            t = state.steps.astype(jnp.float32) + 1
-            scale1, scale2 = 1 / _gathered(room1, t), 1 / _gathered(room2, t)
-            a = step_size(state.steps)
-            grads, treedef = jax.tree.flatten(updates)
-            steps, momenta, seconds = [], [], []
-            for grad, m, v in zip(grads, state.momenta, state.seconds, strict=True):
-                g = grad.astype(jnp.float32)
-                m = jnp.where(accepted, (1 - room1) * m + room1 * g, m)
-                v = jnp.where(accepted, (1 - room2) * v + room2 * g * g, v)
-                # Above zero, where the square root has a derivative.
-                step = a * (scale1 * m) / (jnp.sqrt(scale2 * v + TINY) + eps)
-                steps.append(step.astype(grad.dtype))
-                momenta.append(m)
-                seconds.append(v)
-            count = state.steps + jnp.where(accepted, 1, 0)
-            return treedef.unflatten(steps), HyperAdamState(count, tuple(momenta), tuple(seconds))
+    def _accumulate(
+        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: Moments, g: jax.Array
+    ) -> Moments:
+        del now, memory, kind
+        room1, room2 = self._rooms(theta)
+        return Moments(
+            (1 - room1) * old.first + room1 * g, (1 - room2) * old.second + room2 * g * g
+        )
 
-        guarded = optax.GradientTransformationExtraArgs(init, update)
-        return skip_nonfinite(guarded, keeps_state=True)
+    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+        room1, room2 = self._rooms(theta)
+        eps = _moved(self.eps, EPS, EPS_GAIN * theta["log_eps"])
+        scale1, scale2 = 1 / _gathered(room1, now.t + 1), 1 / _gathered(room2, now.t + 1)
+        steps = [
+            # Above zero, where the square root has a derivative.
+            now.size * (scale1 * x.kept.first) / (jnp.sqrt(scale2 * x.kept.second + TINY) + eps)
+            for x in stacks
+        ]
+        return Change(steps, None, memory)
+
+    def _rooms(self, theta: Theta) -> tuple[jax.Array, jax.Array]:
+        """1 - b1 and 1 - b2."""
+        return (
+            _moved(1 - self.b1, ROOM, LOG_GAIN * theta["log_one_minus_b1"]),
+            _moved(1 - self.b2, ROOM, LOG_GAIN * theta["log_one_minus_b2"]),
+        )
 
 
 def _moved(initial: float, bounds: tuple[float, float], shift: jax.Array) -> jax.Array:

@@ -6,26 +6,28 @@ Sohl-Dickstein 2022, "VeLO: Training Versatile Learned Optimizers by Scaling Up"
 
 import dataclasses
 import functools
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Hashable
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, check_num_steps, float_dtype
-from .._guard import skip_nonfinite
-from ..parts._leaves import Groups, group_leaves
+from .._base import Shape, Theta, check_num_steps, float_dtype, shaped
+from .._layouts import AxesLike
+from .._rule import Change, Kept, Now, Rule, Tensors
+from .._shell import as_transformation
+from .._stacks import gather
 from ..parts._loss import (
     NUM_LOSS_FEATURES,
     TIMES,
-    LossState,
     init_loss,
     loss_features,
     time_features,
 )
-from ..parts._lstm import LSTMState, check_sizes, init_lstm, init_lstm_net, linear, run_lstm, select
-from ..parts._per_param import TensorState
+from ..parts._lstm import check_sizes, init_lstm, init_lstm_net, linear, run_lstm
+from ..parts._per_param import TensorState, accumulate
 from ..parts._published import (
     FEATURES,
     FLOOR,
@@ -41,21 +43,8 @@ NUM_RANKS = 5
 NUM_INPUTS = len(TIMES) + NUM_LOSS_FEATURES + NUM_RANKS + 7
 
 
-class HypernetState(NamedTuple):
-    """`steps`: taken so far (int32 scalar); `loss`: what was seen of it.
-
-    `lstm`: a row for every leaf; `tensors`: a `TensorState` for every group of leaves, see
-    `group_leaves`.
-    """
-
-    steps: jax.Array
-    loss: LossState
-    lstm: LSTMState
-    tensors: tuple[TensorState, ...]
-
-
 @dataclasses.dataclass(frozen=True)
-class Hypernet:
+class Hypernet(Rule):
     """The hypernetwork optimizer VeLO, 2.3 million meta-parameters at its defaults.
 
     For tensor j, at step t of T, from 30 features x_j of time, loss and the tensor's statistics::
@@ -103,6 +92,7 @@ class Hypernet:
     name: ClassVar[str] = "hypernet"
     use: ClassVar[str] = "Large meta-training budgets; small sizes as a rival."
     horizon_free: ClassVar[bool] = False
+    keywords: ClassVar[tuple[str, ...]] = ("value",)
     lstm: int = 512
     bank: int = 256
     hidden: int = 4
@@ -127,112 +117,89 @@ class Hypernet:
             "step_size": {"w": jnp.zeros((self.lstm, 1)), "b": jnp.ones(1)},
         }
 
-    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+    def schedule(
+        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
+    ) -> optax.Schedule:
         """0.001 at any time: what changes it is the tensor's own a_j."""
         check_num_steps(num_steps)
-        return lambda count: jnp.asarray(STEP)
+        return shaped(STEP, shape)
 
     def transform(
-        self, theta: Theta, *, num_steps: Any = None
+        self,
+        theta: Theta,
+        *,
+        num_steps: Any = None,
+        schedule: Shape = None,
+        axes: AxesLike = None,
+        **shell: Any,
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
+        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
         total = check_num_steps(num_steps)
-        init_tensor = functools.partial(FEATURES.init, dtype=self.momenta)
+        return as_transformation(self, theta, step_size, total=total, axes=axes, **shell)
 
-        def init(params: optax.Params) -> HypernetState:
-            leaves, groups = jax.tree.leaves(params), group_leaves(params)
-            tensors = tuple(groups.stack([init_tensor(p) for p in leaves]))
-            lstm = init_lstm(theta["lstm"], len(leaves))
-            return HypernetState(jnp.zeros((), jnp.int32), init_loss(), lstm, tensors)
+    def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> TensorState:
+        del kind
+        return FEATURES.init(zeros, dtype=float_dtype(self.momenta, "momenta"))
 
-        def update(
-            updates: optax.Updates,
-            state: optax.OptState,
-            params: optax.Params | None = None,
-            *,
-            value: Any = None,
-            accepted: Any = True,
-            **extra_args,
-        ) -> tuple[optax.Updates, HypernetState]:
-            del extra_args
-            assert isinstance(state, HypernetState)
-            if not state.tensors:
-                return updates, state
-            features, loss = loss_features(state.loss, value, total, accepted, self.as_published)
-            common = jnp.concatenate([time_features(state.steps, total), features])
-            groups = group_leaves(params)
-            leaves = [p.astype(jnp.float32) for p in jax.tree.leaves(params)]
-            every = functools.partial(_inputs, self, common)
-            inputs = groups.map(every, groups.stack(leaves), state.tensors)
-            inputs = jnp.stack(groups.unstack(inputs))
-            lstm = run_lstm(theta["lstm"], inputs, state.lstm)
-            update_tensor = functools.partial(_update_tensor, self, accepted)
-            own = _own(theta, lstm.hidden, groups)
-            steps, tensors = groups.update(update_tensor, updates, params, state.tensors, own)
-            lstm = select(accepted, lstm, state.lstm)
-            return steps, HypernetState(
-                state.steps + jnp.where(accepted, 1, 0), loss, lstm, tensors
-            )
+    def _init_memory(self, theta: Theta, tensors: int) -> Kept:
+        return Kept(init_lstm(theta["lstm"], tensors), init_loss())
 
-        guarded = optax.GradientTransformationExtraArgs(init, update)
-        return skip_nonfinite(guarded, keeps_state=True)
+    def _accumulate(
+        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: TensorState, g: jax.Array
+    ) -> TensorState:
+        del theta, now, memory, kind
+        return accumulate(published_decays(), old, clip_gradient(g))
 
+    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+        assert now.total is not None
+        groups = [x.stack for x in stacks]
+        features, loss = loss_features(memory.run, now.told["value"], now.total, self.as_published)
+        common = jnp.concatenate([time_features(now.count, now.total), features])
+        every = functools.partial(self._inputs, common)
+        inputs = gather(groups, [x.stack.map(every, x.p, x.before) for x in stacks])
+        lstm = run_lstm(theta["lstm"], inputs, memory.tensors)
+        mixture = BANK_SCALE / theta["mixture"]["b"].size * linear(theta["mixture"], lstm.hidden)
+        nets = jax.tree.map(lambda w: jnp.tensordot(mixture, w, 1), theta["bank"])
+        own = nets, now.size * linear(theta["step_size"], lstm.hidden)[:, 0]
+        steps = [x.stack.map(self._step, x.g, x.p, x.kept, *x.stack.each(own)) for x in stacks]
+        return Change(steps, None, Kept(lstm, loss))
 
-@functools.partial(jax.jit, static_argnums=0, inline=True)
-def _inputs(optimizer: Hypernet, common: jax.Array, p: jax.Array, old: TensorState) -> jax.Array:
-    """What the LSTM sees of one tensor, (30,)."""
-    least = 1e-9 if optimizer.as_published else FLOOR**2
-    size = jnp.maximum(least, jnp.mean(p * p))
-    averages = [*(m.astype(jnp.float32) for m in old.momenta), old.second]
-    means = jnp.stack([jnp.mean(x) for x in averages])
-    centred = [x - mean for x, mean in zip(averages, means, strict=True)]
-    variances = jnp.stack([jnp.mean(x * x) for x in centred])
-    of_second = jnp.broadcast_to(variances[3], 3)
-    if optimizer.as_published:
-        # mean (v - mean m)^2 = var v + (mean v - mean m)^2.
-        of_second += (means[3] - means[:3]) ** 2
-    rank = np.arange(NUM_RANKS) == sum(n > 1 for n in p.shape)
-    return jnp.concatenate(
-        [
-            common,
-            _squashed(means[3:] / jnp.sqrt(size)),
-            jnp.asarray(rank, jnp.float32),
-            _squashed(variances[:3] / size),
-            _squashed(of_second / size),
-        ]
-    )
+    def _step(
+        self, g: jax.Array, p: jax.Array, kept: TensorState, net: Theta, scale: jax.Array
+    ) -> jax.Array:
+        """Of one tensor with the network `net`; `scale`: 0.001 a_j."""
+
+        def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
+            direction, magnitude, _ = outputs
+            size = tensor_scale(p, self.as_published)
+            return scale * size * direction * jnp.exp(MAGNITUDE * magnitude)
+
+        return FEATURES.step(net, net["b1"], clip_gradient(g), p, kept, combine)
+
+    def _inputs(self, common: jax.Array, p: jax.Array, old: TensorState) -> jax.Array:
+        """What the LSTM sees of one tensor, (30,); `old`: averages before this gradient."""
+        least = 1e-9 if self.as_published else FLOOR**2
+        size = jnp.maximum(least, jnp.mean(p * p))
+        averages = [*(m.astype(jnp.float32) for m in old.momenta), old.second]
+        means = jnp.stack([jnp.mean(x) for x in averages])
+        centred = [x - mean for x, mean in zip(averages, means, strict=True)]
+        variances = jnp.stack([jnp.mean(x * x) for x in centred])
+        of_second = jnp.broadcast_to(variances[3], 3)
+        if self.as_published:
+            # mean (v - mean m)^2 = var v + (mean v - mean m)^2.
+            of_second += (means[3] - means[:3]) ** 2
+        rank = np.arange(NUM_RANKS) == sum(n > 1 for n in p.shape)
+        return jnp.concatenate(
+            [
+                common,
+                _squashed(means[3:] / jnp.sqrt(size)),
+                jnp.asarray(rank, jnp.float32),
+                _squashed(variances[:3] / size),
+                _squashed(of_second / size),
+            ]
+        )
 
 
 def _squashed(x: jax.Array) -> jax.Array:
     return 0.5 * jnp.clip(jnp.log(1e-8 + jnp.abs(10 * x)), -5, 5)
-
-
-def _own(theta: Theta, hidden: jax.Array, groups: Groups) -> list[tuple[Theta, jax.Array]]:
-    """For every group of tensors, rows of `hidden`, their own networks and scales of steps."""
-    mixture = BANK_SCALE / theta["mixture"]["b"].size * linear(theta["mixture"], hidden)
-    nets = jax.tree.map(lambda w: jnp.tensordot(mixture, w, 1), theta["bank"])
-    every = nets, linear(theta["step_size"], hidden)[:, 0]
-    rows = [group[0] if len(group) == 1 else np.array(group) for group in groups.indices]
-    return [jax.tree.map(lambda x, j=j: x[j], every) for j in rows]
-
-
-# Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.
-@functools.partial(jax.jit, static_argnums=0, inline=True)
-def _update_tensor(
-    optimizer: Hypernet,
-    accepted: Any,
-    grad: jax.Array,
-    p: jax.Array,
-    old: TensorState,
-    own: tuple[Theta, jax.Array],
-) -> tuple[jax.Array, TensorState]:
-    net, scale = own
-
-    def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
-        direction, magnitude, _ = outputs
-        size = tensor_scale(p, optimizer.as_published)
-        return STEP * scale * size * direction * jnp.exp(MAGNITUDE * magnitude)
-
-    return FEATURES.step(
-        net, net["b1"], published_decays(), accepted, clip_gradient(grad), p, old, combine
-    )

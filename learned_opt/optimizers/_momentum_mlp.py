@@ -6,6 +6,7 @@ pathologies in the training of learned optimizers" (arXiv 1810.10180).
 
 import dataclasses
 import functools
+from collections.abc import Hashable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -13,28 +14,25 @@ import jax.numpy as jnp
 import optax
 from jax.lax import rsqrt
 
-from .._base import Theta, check_free_num_steps, zeros_for
-from .._guard import skip_nonfinite
-from ..parts._elements import TIME_SCALES, dense, times_since_start, update_averages
-from ..parts._leaves import group_leaves
+from .._base import Shape, Theta, check_free_num_steps, shaped, zeros_for
+from .._layouts import AxesLike
+from .._rule import Change, Kept, Now, Rule, Tensors
+from .._shell import as_transformation
+from ..parts._elements import TIME_SCALES, dense, times_since_start, update_average
 from ..parts._lstm import check_sizes, init_layers
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 NUM_ELEMENT, NORM_EPS = 2 + len(DECAYS), 1e-5
 
 
-class MomentumMLPState(NamedTuple):
-    """`steps`: taken so far (int32 scalar); `momenta`: of every group of leaves, float32.
+class Momenta(NamedTuple):
+    """Six EMAs of g, of the tensor's shape, float32."""
 
-    Six EMAs of g on an axis of their own before the tensor's, see `group_leaves`.
-    """
-
-    steps: jax.Array
     momenta: tuple[jax.Array, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class MomentumMLP:
+class MomentumMLP(Rule):
     """The small predecessor of `PerParamMLP`, 1,762 meta-parameters at its defaults.
 
     For every element, from 8 features of its tensor and 11 of the time t = 0, 1, ...::
@@ -81,65 +79,57 @@ class MomentumMLP:
         widths = [NUM_ELEMENT + len(TIME_SCALES), *[self.hidden] * self.layers, 2]
         return {"net": init_layers(jax.random.split(key, self.layers + 1), widths)}
 
-    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+    def schedule(
+        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
+    ) -> optax.Schedule:
         """`step_multiplier`, at any time."""
         check_free_num_steps(num_steps)
-        return lambda count: jnp.asarray(self.step_multiplier)
+        return shaped(self.step_multiplier, shape)
 
     def transform(
-        self, theta: Theta, *, num_steps: Any = None
+        self,
+        theta: Theta,
+        *,
+        num_steps: Any = None,
+        schedule: Shape = None,
+        axes: AxesLike = None,
+        **shell: Any,
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is None, a positive integer or traced."""
-        check_free_num_steps(num_steps)
+        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
+        return as_transformation(self, theta, step_size, axes=axes, **shell)
 
-        def init(params: optax.Params) -> MomentumMLPState:
-            leaves = [zeros_for(p, len(DECAYS)) for p in jax.tree.leaves(params)]
-            return MomentumMLPState(
-                jnp.zeros((), jnp.int32), tuple(group_leaves(params).stack(leaves))
-            )
+    def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> Momenta:
+        del kind
+        return Momenta(tuple(zeros_for(zeros) for _ in DECAYS))
 
-        def update(
-            updates: optax.Updates,
-            state: optax.OptState,
-            params: optax.Params | None = None,
-            *,
-            accepted: Any = True,
-            **extra_args,
-        ) -> tuple[optax.Updates, MomentumMLPState]:
-            del extra_args
-            assert isinstance(state, MomentumMLPState)
-            times = times_since_start(state.steps)
-            net = theta["net"]
-            bias = net["b1"] + times @ net["w1"][NUM_ELEMENT:]
-            update_tensor = functools.partial(_update_tensor, self, net, bias, accepted)
-            steps, momenta = group_leaves(params).update(
-                update_tensor, updates, params, state.momenta
-            )
-            return steps, MomentumMLPState(state.steps + jnp.where(accepted, 1, 0), momenta)
+    def _accumulate(
+        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: Momenta, g: jax.Array
+    ) -> Momenta:
+        del theta, now, memory, kind
+        pairs = zip(DECAYS, old.momenta, strict=True)
+        return Momenta(tuple(update_average(b, m, g) for b, m in pairs))
 
-        guarded = optax.GradientTransformationExtraArgs(init, update)
-        return skip_nonfinite(guarded, keeps_state=True)
+    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+        net = theta["net"]
+        bias = net["b1"] + times_since_start(now.count) @ net["w1"][NUM_ELEMENT:]
+        one = functools.partial(self._step, net, bias, now.size)
+        return Change([x.stack.map(one, x.g, x.p, x.kept.momenta) for x in stacks], None, memory)
 
-
-# Compiled by itself only where the caller compiles nothing: then one call instead of dozens.
-@functools.partial(jax.jit, static_argnums=0, inline=True)
-def _update_tensor(
-    optimizer: MomentumMLP,
-    net: Theta,
-    bias: jax.Array,
-    accepted: Any,
-    grad: jax.Array,
-    p: jax.Array,
-    old: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """The normaliser scales the weights, not the features."""
-    g, p = grad.astype(jnp.float32), p.astype(jnp.float32)
-    momenta = jnp.where(accepted, update_averages(DECAYS, old, g), old)
-    x = jnp.concatenate([jnp.stack([g, p]), momenta])
-    scale = rsqrt(NORM_EPS + jnp.mean(x * x, tuple(range(1, x.ndim))))
-    units = dense(net["w1"][:NUM_ELEMENT] * scale[:, None], bias, x)
-    for i in range(2, optimizer.layers + 2):
-        units = dense(net[f"w{i}"], net[f"b{i}"], jax.nn.relu(units))
-    direction, mu = units
-    step = optimizer.step_multiplier * direction * jnp.exp(optimizer.magnitude * mu)
-    return step.astype(grad.dtype), momenta
+    def _step(
+        self,
+        net: Theta,
+        bias: jax.Array,
+        size: jax.Array,
+        g: jax.Array,
+        p: jax.Array,
+        momenta: tuple[jax.Array, ...],
+    ) -> jax.Array:
+        """The normaliser scales the weights, not the features."""
+        x = jnp.stack([g, p, *momenta])
+        scale = rsqrt(NORM_EPS + jnp.mean(x * x, tuple(range(1, x.ndim))))
+        units = dense(net["w1"][:NUM_ELEMENT] * scale[:, None], bias, x)
+        for i in range(2, self.layers + 2):
+            units = dense(net[f"w{i}"], net[f"b{i}"], jax.nn.relu(units))
+        direction, mu = units
+        return size * direction * jnp.exp(self.magnitude * mu)

@@ -6,7 +6,7 @@ scales and ranges are those of "nn_adam" in google/learned_optimization. LSTM: Z
 """
 
 import dataclasses
-import functools
+from collections.abc import Hashable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -14,8 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, check_free_num_steps, zeros_for
-from .._guard import skip_nonfinite
+from .._base import Shape, Theta, check_free_num_steps, shaped
+from .._layouts import AxesLike
+from .._rule import Change, Kept, Now, Rule, Tensors
+from .._shell import as_transformation
+from .._stacks import facts, gather
+from ..parts._adam import Moments, init_moments
 from ..parts._lstm import check_sizes, init_linear, linear, lstm_cell
 from ..parts._per_param import mean_each
 
@@ -31,24 +35,20 @@ FEATURES = 19
 LARGEST_GRADIENT = 1000.0
 
 
-class NNAdamState(NamedTuple):
-    """State of `NNAdam` for n tensors, float32 but for `steps`.
+class Hyper(NamedTuple):
+    """What is remembered of n tensors, float32.
 
-    `steps`: taken so far (int32 scalar); `momenta`, `seconds`: EMAs of g and g^2, each of its
-    leaf's shape; `shifts`: (n, 4), how far log lr, log(1 - b1), log(1 - b2) and log eps are from
-    the constructor's, over 10; `hidden`, `cell`: (n, hidden) of the LSTM.
+    `shifts`: (n, 4), how far log lr, log(1 - b1), log(1 - b2) and log eps are from the
+    constructor's, over 10; `hidden`, `cell`: (n, hidden) of the LSTM.
     """
 
-    steps: jax.Array
-    momenta: tuple[jax.Array, ...]
-    seconds: tuple[jax.Array, ...]
     shifts: jax.Array
     hidden: jax.Array
     cell: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
-class NNAdam:
+class NNAdam(Rule):
     """Adam whose hyper-parameters an LSTM moves, for each tensor by itself; 6,856 meta-parameters.
 
     For a tensor p with the gradient g, clipped to +-1000, and x = log(lr, 1 - b1, 1 - b2, eps)::
@@ -131,60 +131,64 @@ class NNAdam:
             "controls": {"w": jnp.zeros((h, CONTROLS)), "b": jnp.zeros(CONTROLS)},
         }
 
-    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+    def schedule(
+        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
+    ) -> optax.Schedule:
         """lr as a run begins, at any time."""
         check_free_num_steps(num_steps)
-        return lambda count: self._hyper(theta["shifts"][None])[0, 0]
+        return shaped(self._hyper(theta["shifts"].astype(jnp.float32)[None])[0, 0], shape)
 
     def transform(
-        self, theta: Theta, *, num_steps: Any = None
+        self,
+        theta: Theta,
+        *,
+        num_steps: Any = None,
+        schedule: Shape = None,
+        axes: AxesLike = None,
+        **shell: Any,
     ) -> optax.GradientTransformationExtraArgs:
-        """The rule above; ValueError unless `num_steps` is None, a positive integer or traced."""
+        """The rule above; ValueError unless `num_steps` is None, a positive integer or traced.
+
+        lr is multiplied by `schedule`.
+        """
         check_free_num_steps(num_steps)
+        return as_transformation(self, theta, shaped(1.0, schedule), axes=axes, **shell)
 
-        def init(params: optax.Params) -> NNAdamState:
-            # Every array a buffer of its own, so that a training step may donate the state.
-            leaves = jax.tree.leaves(params)
-            momenta, seconds = (tuple(zeros_for(p) for p in leaves) for _ in range(2))
-            memory = (
-                jnp.zeros((len(leaves), theta[k].size)) + theta[k][None]
-                for k in ("shifts", "hidden", "cell")
-            )
-            return NNAdamState(jnp.zeros((), jnp.int32), momenta, seconds, *memory)
+    def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> Moments:
+        del kind
+        return init_moments(zeros)
 
-        def update(
-            updates: optax.Updates,
-            state: optax.OptState,
-            params: optax.Params | None = None,
-            *,
-            accepted: Any = True,
-            **extra_args,
-        ) -> tuple[optax.Updates, NNAdamState]:
-            del extra_args
-            assert isinstance(state, NNAdamState)
-            grads, treedef = jax.tree.flatten(updates)
-            count = state.steps + jnp.where(accepted, 1, 0)
-            if not grads:
-                return updates, state._replace(steps=count)
-            tensors = grads, jax.tree.leaves(params), state.momenta, state.seconds
-            rows = zip(self._hyper(state.shifts), *tensors, strict=True)
-            found = [_update_tensor(hyper, accepted, *tensor) for hyper, *tensor in rows]
-            steps, momenta, seconds, statistics = zip(*found, strict=True)
-            logs = jnp.asarray(np.log(self._initial) / LOG_GAIN, jnp.float32) + state.shifts
-            ranks = np.array([g.ndim for g in grads])
-            features = _features(logs, ranks, jnp.stack(statistics))
-            gates = linear(theta["lstm"], jnp.concatenate([features, state.hidden], axis=1))
-            hidden, cell = lstm_cell(gates, state.cell)
-            moves = self.output_scale * linear(theta["controls"], hidden)
-            shifts = jnp.clip(state.shifts + moves, *self._bounds)
-            memory = [
-                jnp.where(accepted, new, old)
-                for new, old in zip((shifts, hidden, cell), state[3:], strict=True)
-            ]
-            return treedef.unflatten(steps), NNAdamState(count, momenta, seconds, *memory)
+    def _init_memory(self, theta: Theta, tensors: int) -> Kept:
+        rows = (
+            jnp.zeros((tensors, theta[k].size)) + theta[k][None]
+            for k in ("shifts", "hidden", "cell")
+        )
+        return Kept(Hyper(*rows), ())
 
-        guarded = optax.GradientTransformationExtraArgs(init, update)
-        return skip_nonfinite(guarded, keeps_state=True)
+    def _accumulate(
+        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: Moments, g: jax.Array
+    ) -> Moments:
+        # The decays are the tensor's own: see `_update`.
+        del theta, now, memory, kind, g
+        return old
+
+    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+        shifts, hidden, cell = memory.tensors
+        hyper = self._hyper(shifts)
+        rows = [
+            x.stack.map(_update_tensor, x.stack.each(hyper), x.g, x.p, x.before) for x in stacks
+        ]
+        steps, kept, statistics = zip(*rows, strict=True)
+        groups = [x.stack for x in stacks]
+        ranks = facts(groups, lambda x: (len(x.shape),))[:, 0]
+        logs = jnp.asarray(np.log(self._initial) / LOG_GAIN, jnp.float32) + shifts
+        features = _features(logs, ranks, gather(groups, statistics))
+        gates = linear(theta["lstm"], jnp.concatenate([features, hidden], axis=1))
+        hidden, cell = lstm_cell(gates, cell)
+        moves = self.output_scale * linear(theta["controls"], hidden)
+        shifts = jnp.clip(shifts + moves, *self._bounds)
+        steps = [now.size * step for step in steps]
+        return Change(steps, list(kept), Kept(Hyper(shifts, hidden, cell), ()))
 
     @property
     def _initial(self) -> np.ndarray:
@@ -202,22 +206,20 @@ class NNAdam:
         return jnp.asarray(self._initial, jnp.float32) * ratio
 
 
-# Compiled by itself only where the caller compiles nothing: then one call instead of dozens.
-@functools.partial(jax.jit, inline=True)
 def _update_tensor(
-    hyper: jax.Array, accepted: Any, grad: jax.Array, p: jax.Array, m: jax.Array, v: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Step, m, v, and (9,) the means of m, v, g, p, |g|, then the variances of m, v, g, p."""
+    hyper: jax.Array, g: jax.Array, p: jax.Array, old: Moments
+) -> tuple[jax.Array, Moments, jax.Array]:
+    """Step, averages, and (9,) the means of m, v, g, p, |g|, then the variances of m, v, g, p."""
     lr, room1, room2, eps = hyper
-    g = jnp.clip(grad.astype(jnp.float32), -LARGEST_GRADIENT, LARGEST_GRADIENT)
-    m = jnp.where(accepted, (1 - room1) * m + room1 * g, m)
-    v = jnp.where(accepted, (1 - room2) * v + room2 * g * g, v)
+    g = jnp.clip(g, -LARGEST_GRADIENT, LARGEST_GRADIENT)
+    m = (1 - room1) * old.first + room1 * g
+    v = (1 - room2) * old.second + room2 * g * g
     step = lr * (1 + eps) * m / (eps + jnp.sqrt(v + 1e-10))
-    arrays = [m, v, g, p.astype(jnp.float32)]
+    arrays = [m, v, g, p]
     means = mean_each([*arrays, jnp.abs(g)])
     deviations = [x - mean for x, mean in zip(arrays, means[:4], strict=True)]
     variances = mean_each([x * x for x in deviations])
-    return step.astype(grad.dtype), m, v, jnp.concatenate([means, variances])
+    return step, Moments(m, v), jnp.concatenate([means, variances])
 
 
 def _features(logs: jax.Array, ranks: np.ndarray, statistics: jax.Array) -> jax.Array:

@@ -5,23 +5,21 @@ Optimization". Per-tensor control of the step: Metz et al. 2022, "VeLO".
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Hashable
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, added, check_free_num_steps, check_num_steps, float_dtype
-from .._guard import skip_nonfinite
-from ..parts._accumulators import Accumulators, init_accumulators
-from ..parts._pack import pack_leaves
-from ..parts._path import kernel_platforms
+from .._base import Shape, Theta, added, check_free_num_steps, check_num_steps, float_dtype, shaped
+from .._layouts import AxesLike
+from .._rule import Change, Kept, Now, Rule, Tensors
+from .._shell import as_transformation
+from ..parts._accumulators import Accumulators, init_accumulators, update_accumulators
 from ..parts._schedule import ramp_and_decay, ramp_and_fade
-from . import _nominal_rule
-from ._nominal_rule import NUM_DIRECTIONS, NUM_FEATURES
+from ._nominal_rule import NUM_DIRECTIONS, NUM_FEATURES, steps_of
 from ._nominal_scales import (
     LOG_GAIN,
     NUM_FEEDBACK,
@@ -35,16 +33,8 @@ from ._nominal_scales import (
 ADAM = 2  # index of m_hat_{0.9} / sqrt(v_hat) among the directions
 
 
-class NominalState(NamedTuple):
-    """`steps`: taken so far (int32 scalar); `accumulators`, `memory`: one a pack, `Memory`."""
-
-    steps: jax.Array
-    accumulators: tuple[Accumulators, ...]
-    memory: tuple[Any, ...]
-
-
 @dataclasses.dataclass(frozen=True)
-class Nominal:
+class Nominal(Rule):
     """The recommended learned optimizer: AdamW with warm-up and decay at initialisation.
 
     For a tensor p with directions d_1..d_6 = (g, m_.5, m_.9, m_.99, factored m_.9) / sqrt(v) and
@@ -177,16 +167,22 @@ class Nominal:
             }
         return theta
 
-    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+    def schedule(
+        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
+    ) -> optax.Schedule:
         """a(s) = lr min(1, (t + 1) / (warmup T)) max(0, 1 - t/T)^power, t = 0, 1, ...
 
-        With `horizon_free` lr min(1, (t + 1) / 50) (1 + t/100)^(-power/2).
+        With `horizon_free` lr min(1, (t + 1) / 50) (1 + t/100)^(-power/2); or lr shape(t).
         """
         peak, power = self._peak(theta), jnp.exp(theta["log_power"])
-        if self.horizon_free:
+        total = None if self.horizon_free else check_num_steps(num_steps)
+        if total is None:
             check_free_num_steps(num_steps)
+        if shape is not None:
+            return shaped(peak, shape)
+        if total is None:
             return ramp_and_fade(peak, power)
-        return ramp_and_decay(peak, power, self.warmup, check_num_steps(num_steps))
+        return ramp_and_decay(peak, power, self.warmup, total)
 
     def _peak(self, theta: Theta) -> jax.Array:
         return self.learning_rate * jnp.exp(LOG_GAIN * theta["log_lr"])
@@ -201,62 +197,45 @@ class Nominal:
         return decay * left ** jnp.exp(LOG_GAIN * theta["log_fade"])
 
     def transform(
-        self, theta: Theta, *, num_steps: Any = None
+        self,
+        theta: Theta,
+        *,
+        num_steps: Any = None,
+        schedule: Shape = None,
+        axes: AxesLike = None,
+        **shell: Any,
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
-        dtype = float_dtype(self.momenta, "momenta")
+        float_dtype(self.momenta, "momenta")
+        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
         total = None if self.horizon_free else check_num_steps(num_steps)
-        step_size = self.schedule(theta, num_steps=num_steps)
-        update_pack = _find_rule(self.orthogonal)
+        return as_transformation(self, theta, step_size, total=total, axes=axes, **shell)
 
-        def init(params: optax.Params) -> NominalState:
-            leaves = [jnp.asarray(p) for p in jax.tree.leaves(params)]
-            packs = pack_leaves([p.shape for p in leaves])
-            accumulators = [
-                init_accumulators(pack, [leaves[i] for i in pack.indices], dtype, self.factored)
-                for pack in packs
-            ]
-            level = self.damped and self.bounded
-            kept = (self.feedback, level, self.paced)
-            memory = tuple(Memory.zeros(len(pack.shapes), *kept) for pack in packs)
-            return NominalState(jnp.zeros((), jnp.int32), tuple(accumulators), memory)
+    def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> Accumulators:
+        del kind
+        return init_accumulators(zeros, float_dtype(self.momenta, "momenta"), self.factored)
 
-        def update(
-            updates: optax.Updates,
-            state: optax.OptState,
-            params: optax.Params | None = None,
-            *,
-            accepted: Any = True,
-            **extra_args,
-        ) -> tuple[optax.Updates, NominalState]:
-            del extra_args
-            assert isinstance(state, NominalState)
-            grads, treedef = jax.tree.flatten(updates)
-            weights = jax.tree.leaves(params)
-            t = state.steps.astype(jnp.float32)
-            now = jnp.asarray(step_size(state.steps))
-            clock = Clock(
-                t=t,
-                times=_times(t, total),
-                step_size=now,
-                decay=self._decay(theta, now),
-                felt=common_feedback(state.memory),
-            )
-            steps, accumulators, memory = list(grads), [], []
-            packs = pack_leaves([g.shape for g in grads])
-            for pack, acc, kept in zip(packs, state.accumulators, state.memory, strict=True):
-                of_pack = ([tree[i] for i in pack.indices] for tree in (grads, weights))
-                parts, acc, kept = update_pack(pack, theta, clock, *of_pack, acc, kept, accepted)
-                for i, part in zip(pack.indices, parts, strict=True):
-                    steps[i] = part
-                accumulators.append(acc)
-                memory.append(kept)
-            return treedef.unflatten(steps), NominalState(
-                state.steps + jnp.where(accepted, 1, 0), tuple(accumulators), tuple(memory)
-            )
+    def _init_memory(self, theta: Theta, tensors: int) -> Kept:
+        del theta
+        level = self.damped and self.bounded
+        return Kept(Memory.zeros(tensors, self.feedback, level, self.paced), ())
 
-        guarded = optax.GradientTransformationExtraArgs(init, update)
-        return skip_nonfinite(guarded, keeps_state=True)
+    def _accumulate(
+        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: Accumulators, g: jax.Array
+    ) -> Accumulators:
+        del theta, now, memory, kind
+        return update_accumulators(old, g)
+
+    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+        clock = Clock(
+            t=now.t,
+            times=_times(now.t, now.total),
+            step_size=now.size,
+            decay=self._decay(theta, now.size),
+            felt=common_feedback(memory.tensors),
+        )
+        steps, tensors = steps_of(theta, clock, stacks, memory.tensors, self.orthogonal)
+        return Change(steps, None, Kept(tensors, ()))
 
 
 def _times(t: jax.Array, total: jax.Array | None) -> jax.Array:
@@ -266,17 +245,6 @@ def _times(t: jax.Array, total: jax.Array | None) -> jax.Array:
     else:
         seen = [t / total, jnp.exp(-10 * t / total), jnp.log10(total) - 2.5]
     return jnp.stack(seen)
-
-
-def _find_rule(orthogonal: bool) -> Callable[..., Any]:
-    """`update_pack` for the path that is asked for here: see `update_path`."""
-    platforms = kernel_platforms()
-    if orthogonal or not platforms:  # products of matrices are XLA's
-        return functools.partial(_nominal_rule.update_pack, orthogonal=orthogonal)
-    # Pallas takes half a second to import.
-    from . import _nominal_kernel
-
-    return functools.partial(_nominal_kernel.update_pack, platforms)
 
 
 def _glorot(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:

@@ -1,7 +1,6 @@
-"""The bracket of `Nominal`, tensor by tensor: what XLA compiles, and what the kernels share.
+"""The bracket of `Nominal`: what all its tensors go through at a step.
 
-Functions "per element" take arrays and scalars that broadcast against each other, so that they
-serve whole tensors here and blocks of one in `_nominal_kernel`: the rule is written once.
+Functions "per element" take arrays and scalars that broadcast against each other.
 """
 
 import functools
@@ -12,59 +11,56 @@ import jax.numpy as jnp
 
 from .._base import Theta
 from .._guard import sum_squares
+from .._rule import Tensors
+from .._stacks import facts, gather
 from ..parts._accumulators import (
     Accumulators,
+    Estimates,
     corrections,
     directions,
     estimates,
-    update_accumulators,
 )
 from ..parts._orthogonal import equalised
-from ..parts._pack import Pack
-from ..parts._shapes import is_matrix
-from ._nominal_scales import Clock, Memory, Scales, tensor_scales
+from ._nominal_scales import Clock, Memory, Scales, Sides, tensor_scales
 
 NUM_FEATURES, NUM_DIRECTIONS = 8, 6
 BOUNDS = (2.0, 2.0, 1.0, 0.5, 0.5, 1.0, 2.0, 2.0)
 """Features are clipped there."""
 
 
-def update_pack(
-    pack: Pack,
-    theta: Theta,
-    clock: Clock,
-    grads: Sequence[jax.Array],
-    params: Sequence[jax.Array],
-    acc: Accumulators,
-    memory: Memory,
-    accepted: jax.Array,
-    orthogonal: bool = False,
-) -> tuple[list[jax.Array], Accumulators, Memory]:
-    """Steps for the tensors of one pack, in the dtypes of `grads`, accumulators, and memory.
-
-    Where `accepted` is False these are the old ones, and the steps mean nothing.
-    """
-    g, p = pack.join(grads), pack.join(params)
-    new = update_accumulators(pack, acc, g)
-    acc = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), new, acc)
+def steps_of(
+    theta: Theta, clock: Clock, stacks: Sequence[Tensors], memory: Memory, orthogonal: bool
+) -> tuple[list[jax.Array], Memory]:
+    """The steps of every stack, and what is remembered after them."""
     correction, hats = corrections(clock.t + 1)
-    found = estimates(pack, acc.second, correction)
+    groups = [x.stack for x in stacks]
+    found = []
+    for x in stacks:
+        estimate = functools.partial(_estimate, x.stack.shape, correction)
+        found.append(x.stack.map(estimate, x.g, x.p, x.kept))
+    means_v, means = gather(groups, [(estimate.mean, means) for _, estimate, means in found])
+    sides = facts(groups, lambda x: (x.layout.fan_in, x.layout.fan_out, x.layout.is_matrix))
+    scales, memory = tensor_scales(theta, Sides(*sides.T), clock, means_v, means, memory)
+    net = gate_net(theta, clock)
+    steps = []
+    for x, (momenta, estimate, _) in zip(stacks, found, strict=True):
+        own = x.stack.each(scales)
+        mix = functools.partial(mixture, net, hats)
+        mixed = x.stack.map(mix, own, x.g, x.p, momenta, estimate)
+        if orthogonal and x.stack.layout.is_matrix:
+            # Nesterov's momentum as it is: over sqrt(v) no better.
+            mixed = equalised(0.1 * x.g + 0.9 * hats[1] * momenta[1], x.stack.shape)
+        steps.append(clock.step_size * x.stack.map(bracket, own, mixed, x.p))
+    return steps, memory
+
+
+def _estimate(
+    shape: tuple[int, ...], correction: jax.Array, g: jax.Array, p: jax.Array, acc: Accumulators
+) -> tuple[list[jax.Array], Estimates, jax.Array]:
+    """Momenta in float32, estimates of sqrt(v_hat), and `_means`, of one tensor."""
     # Of arrays that are in memory anyway: statistics of directions would make XLA store those too.
     momenta = [m.astype(jnp.float32) for m in acc.momenta]
-    arrays = [pack.split(x) for x in (p, g, *momenta)]
-    means = jnp.stack([_means(*(parts[j] for parts in arrays)) for j in range(len(pack.shapes))])
-    scales, newer = tensor_scales(theta, pack, clock, found.means, means, memory)
-    memory = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), newer, memory)
-    scales = Scales(*(pack.spread(list(x)) for x in scales))
-    mixed = mixture(gate_net(theta, clock), scales, hats, g, p, momenta, *found[:3])
-    if orthogonal:
-        # Nesterov's momentum as it is: over sqrt(v) no better (docs/meta-training-log.md, 14).
-        ahead = equalised(pack.split(0.1 * g + 0.9 * hats[1] * momenta[1]))
-        parts = zip(ahead, pack.split(mixed), strict=True)
-        mixed = pack.join([a if is_matrix(a.shape) else m for a, m in parts])
-    step = clock.step_size * bracket(scales, mixed, p)
-    parts = zip(pack.split(step), grads, strict=True)
-    return [part.astype(g.dtype) for part, g in parts], acc, memory
+    return momenta, estimates(acc.second, shape, correction), _means(p, g, *momenta)
 
 
 def _means(p: jax.Array, g: jax.Array, m1: jax.Array, m2: jax.Array, m3: jax.Array) -> jax.Array:
@@ -105,20 +101,18 @@ def bracket(scales: Scales, mixed: jax.Array, p: jax.Array) -> jax.Array:
 
 def mixture(
     net: Theta,
-    scales: Scales,
     hats: Sequence[jax.Array],
+    scales: Scales,
     g: jax.Array,
     p: jax.Array,
     momenta: Sequence[jax.Array],
-    root: jax.Array,
-    inverse: jax.Array,
-    factored: jax.Array,
+    estimate: Estimates,
 ) -> jax.Array:
-    """sum_k gate_k d_k of the equation in `Nominal`, per element.
+    """sum_k gate_k d_k of the equation in `Nominal`, of one tensor.
 
-    `net` as from `gate_net`: arrays, or anything that gives scalars under the same indices;
-    `hats`: the corrections of the momenta; the last three as in `Estimates`.
+    `net`: as from `gate_net`; `hats`: the corrections of the momenta; `scales`: the tensor's own.
     """
+    root, inverse, factored, _ = estimate
     newest, fast, slow, slowest, by_factors = directions(g, momenta, inverse, factored, hats)
     if not net:
         return slow

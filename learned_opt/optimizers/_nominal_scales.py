@@ -1,10 +1,9 @@
 """The scales of `Nominal`, tensor by tensor: length of a step and strength of decay.
 
 From means over a tensor and from what is remembered of it; a handful of numbers, so arrays of
-shape (tensors,) on every path.
+shape (tensors,), of all tensors of a tree.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,8 +13,6 @@ from jax.lax import rsqrt
 
 from .._base import Theta
 from ..parts._accumulators import TINY, corrections
-from ..parts._pack import Pack
-from ..parts._shapes import fans, is_matrix
 
 NUM_TIMES, NUM_STATISTICS = 3, 12
 NUM_FEEDBACK = 5
@@ -46,7 +43,7 @@ class Clock(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """Whether steps were too long, by tensor of a pack: what is remembered, (tensors,) each.
+    """Whether steps were too long, by tensor: what is remembered, (tensors,) each.
 
     `fast`, `slow`: EMAs of the cosine between a gradient and the momentum m_.9 before it, positive
     where the last steps went down and the next could be longer, negative where they overshot
@@ -65,7 +62,7 @@ class Feedback(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What is remembered of the tensors of a pack besides accumulators; None where not asked for.
+    """What is remembered of the tensors besides accumulators; None where not asked for.
 
     `level`: of `damped` with `bounded`, a mean of their g^2 that forgets as a power of the time,
     (tensors,); `squares`: of `paced`, an EMA of the squared cosines of `feedback`, (tensors,).
@@ -85,17 +82,26 @@ class Memory(NamedTuple):
         )
 
 
-def common_feedback(memory: Sequence[Memory]) -> jax.Array:
-    """Means over all tensors of `fast` and `slow`, (2,), from one entry a pack; zero without."""
-    found = [x.feedback for x in memory if x.feedback is not None]
-    if not found:
+class Sides(NamedTuple):
+    """What the shapes of tensors say, (tensors,) each, float32.
+
+    `fan_in`, `fan_out`: see `Layout`; `matrix`: 1 of a matrix, else 0.
+    """
+
+    fan_in: np.ndarray
+    fan_out: np.ndarray
+    matrix: np.ndarray
+
+
+def common_feedback(memory: Memory) -> jax.Array:
+    """Means over all tensors of `fast` and `slow`, (2,); zero without."""
+    if memory.feedback is None:
         return jnp.zeros(2)
-    fast, slow = (jnp.concatenate([x[k] for x in found]) for k in range(2))
-    return jnp.stack([jnp.mean(fast), jnp.mean(slow)])
+    return jnp.stack([jnp.mean(memory.feedback.fast), jnp.mean(memory.feedback.slow)])
 
 
 class Scales(NamedTuple):
-    """Of one tensor, scalars, or of several side by side, as `Pack.spread` gives them.
+    """Of every tensor, (tensors,) each.
 
     `p`, `root`: 1 / rms of the parameters and of sqrt(v_hat); `step`: exp(c_1); `decay`:
     w exp(c_2), at most 1 / (2 a).
@@ -109,7 +115,7 @@ class Scales(NamedTuple):
 
 def tensor_scales(
     theta: Theta,
-    pack: Pack,
+    sides: Sides,
     clock: Clock,
     means_v: jax.Array,
     means: jax.Array,
@@ -124,7 +130,7 @@ def tensor_scales(
     _, hats = corrections(clock.t + 1)
     means = means[:, :6] * jnp.stack([1.0, 1.0, *(s * s for s in hats), hats[1]])[None]
     means = jnp.concatenate([means_v[:, None], means], 1)
-    statistics = _statistics(pack, means, clock.times)
+    statistics = _statistics(sides, means, clock.times)
     feedback, level, agreed = memory
     if feedback is not None:
         pairs = zip(FEEDBACK_DECAYS, feedback[:2], strict=True)
@@ -155,7 +161,7 @@ def tensor_scales(
         agreed = keep * agreed + (1 - keep) * cosine * cosine
         log_step += pacing(theta["pace"], agreed / (1 - keep ** (clock.t + 1)))
     if "log_bound" in theta:
-        held += bounding(theta["log_bound"], pack, means[:, 1])
+        held += bounding(theta["log_bound"], sides, means[:, 1])
     decay = clock.decay * jnp.exp(log_decay + jnp.clip(held, -5.0, 5.0))
     return Scales(
         p=rsqrt(means[:, 1] + TINY),
@@ -187,11 +193,10 @@ def pacing(theta: Theta, squares: jax.Array) -> jax.Array:
     return slope * jnp.minimum(0.0, jnp.sqrt(squares + TINY) - knee)
 
 
-def bounding(log_bound: jax.Array, pack: Pack, p: jax.Array) -> jax.Array:
+def bounding(log_bound: jax.Array, sides: Sides, p: jax.Array) -> jax.Array:
     """y log(rms(p) sqrt(fan in)) of `Nominal`, added to log(w). `p`: means of p^2."""
-    fan_in = np.asarray([fans(shape)[0] for shape in pack.shapes], np.float32)
     power = BOUND_POWER * jnp.exp(LOG_GAIN * log_bound)
-    return power / 2 * jnp.log(p * fan_in + TINY)
+    return power / 2 * jnp.log(p * sides.fan_in + TINY)
 
 
 def _cosine_before(means: jax.Array) -> jax.Array:
@@ -204,7 +209,7 @@ def _cosine_before(means: jax.Array) -> jax.Array:
     return g_before * rsqrt(g_g + TINY) * rsqrt(before + TINY)
 
 
-def _statistics(pack: Pack, means: jax.Array, times: jax.Array) -> jax.Array:
+def _statistics(sides: Sides, means: jax.Array, times: jax.Array) -> jax.Array:
     """What the controller sees of each tensor, (tensors, NUM_STATISTICS), about unit scale.
 
     Logarithms of its fans, of rms(p), and of rms(g) and rms(m_hat) over rms(sqrt(v_hat)); the
@@ -212,14 +217,12 @@ def _statistics(pack: Pack, means: jax.Array, times: jax.Array) -> jax.Array:
     """
     # Under roots as under `directions`, so that derivatives exist where nothing has a gradient.
     second, p, *others, product = list((means + TINY).T)
-    shapes = [(*fans(shape), is_matrix(shape)) for shape in pack.shapes]
-    fan_in, fan_out, matrix = np.asarray(shapes, np.float32).T
     g, m1, m2, m3 = [_log(jnp.sqrt(x) * rsqrt(second)) for x in others]
     cosine = product * rsqrt(others[2]) * rsqrt(p)
     statistics = [
-        jnp.asarray(np.log(fan_in) / 2 - 2),
-        jnp.asarray(np.log(fan_out) / 2 - 2),
-        jnp.asarray(matrix),
+        jnp.asarray(np.log(sides.fan_in) / 2 - 2),
+        jnp.asarray(np.log(sides.fan_out) / 2 - 2),
+        jnp.asarray(sides.matrix),
         _log(jnp.sqrt(p)) / 2 + 1,
         g,
         m1,
@@ -227,7 +230,7 @@ def _statistics(pack: Pack, means: jax.Array, times: jax.Array) -> jax.Array:
         m3 + 2,
         4 * cosine,
     ]
-    times = jnp.broadcast_to(times, (len(shapes), NUM_TIMES))
+    times = jnp.broadcast_to(times, (len(means), NUM_TIMES))
     return jnp.concatenate([jnp.stack(statistics, 1), times], 1)
 
 

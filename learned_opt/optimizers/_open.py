@@ -6,6 +6,7 @@ Less Difficult?" (Learned Optimization for Plasticity, Exploration and Non-stati
 
 import dataclasses
 import functools
+from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -14,9 +15,12 @@ import numpy as np
 import optax
 from jax.lax import rsqrt
 
-from .._base import Theta, check_num_steps, zeros_for
-from .._guard import skip_nonfinite
-from ..parts._elements import dense, update_averages
+from .._base import Shape, Theta, check_num_steps, shaped, zeros_for
+from .._layout import Layout
+from .._layouts import AxesLike
+from .._rule import Change, Kept, Now, Rule, Tensors
+from .._shell import as_transformation
+from ..parts._elements import dense, update_average
 from ..parts._leaves import for_leaves, layer_fractions
 from ..parts._lstm import check_sizes
 from ..parts._recurrent import (
@@ -38,25 +42,23 @@ PUBLISHED_SIZES = ((8, 16), (16, 32))
 """(gru, hidden) of the optimizers of one environment and of that of several."""
 
 
-class OPENTensorState(NamedTuple):
-    """For one tensor: six EMAs of g, (6, *shape), and the GRU's state, (gru, *shape), float32."""
+class OPENTensor(NamedTuple):
+    """For one tensor: six EMAs of g, of its shape, and the GRU's state, (*shape, gru), float32."""
 
-    momenta: jax.Array
+    momenta: tuple[Any, ...]
     memory: jax.Array
 
 
-class OPENState(NamedTuple):
-    """`steps`: taken so far (int32 scalar); `key`: data of the random key, uint32, never changed
-    (replace it to draw other noise); `tensors`: an `OPENTensorState` for every leaf.
-    """
+class Beside(NamedTuple):
+    """What else is known of a tensor: dormancy and noise, of its shape, and its layer fraction."""
 
-    steps: jax.Array
-    key: jax.Array
-    tensors: tuple[OPENTensorState, ...]
+    dormancy: jax.Array
+    actor: jax.Array
+    layer: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
-class OPEN:
+class OPEN(Rule):
     """The published RL optimizer, 1,211 meta-parameters at its defaults.
 
     For every parameter, with h its memory and N normal noise (with `stochastic` only)::
@@ -116,6 +118,9 @@ class OPEN:
     name: ClassVar[str] = "open"
     use: ClassVar[str] = "Reinforcement learning; pass dormancy where you have it."
     horizon_free: ClassVar[bool] = False
+    keywords: ClassVar[tuple[str, ...]] = (
+        "dormancy", "batch_fraction", "training_fraction", "actor",
+    )  # fmt: skip
     gru: int = 8
     hidden: int = 16
     step_multiplier: float = 0.001
@@ -171,103 +176,105 @@ class OPEN:
         """Like flax: LeCun normal kernels, orthogonal ones on the memory, zero biases, scales 1."""
         return init_network(key, network_shapes(NUM_INPUTS, self.gru, self.hidden, NUM_OUTPUTS))
 
-    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+    def schedule(
+        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
+    ) -> optax.Schedule:
         """`step_multiplier`, at any time."""
         check_num_steps(num_steps)
-        return lambda count: jnp.asarray(self.step_multiplier)
+        return shaped(self.step_multiplier, shape)
 
     def transform(
-        self, theta: Theta, *, num_steps: Any = None
+        self,
+        theta: Theta,
+        *,
+        num_steps: Any = None,
+        schedule: Shape = None,
+        axes: AxesLike = None,
+        **shell: Any,
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is a positive integer or traced.
 
-        `update` raises a ValueError where `dormancy` or `actor` does not fit the parameters.
+        `update` raises a ValueError where `dormancy` or `actor` does not fit the parameters. The
+        data of the random key is `state.run`, uint32, and never changes: replace it to draw other
+        noise.
         """
+        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
         total = check_num_steps(num_steps)
+        return as_transformation(self, theta, step_size, total=total, axes=axes, **shell)
 
-        def init(params: optax.Params) -> OPENState:
-            tensors = tuple(
-                OPENTensorState(zeros_for(p, len(DECAYS)), zeros_for(p, self.gru))
-                for p in jax.tree.leaves(params)
-            )
-            key = jax.random.key_data(jax.random.key(self.seed))
-            return OPENState(jnp.zeros((), jnp.int32), key, tensors)
+    def _beside(self, params: Any, tensors: Sequence[Layout], told: dict[str, Any]) -> list[Any]:
+        dormancy, actor = told.pop("dormancy"), told.pop("actor")
+        layers = [
+            jnp.full(x.count if x.axes is not None and x.axes.batch else (), fraction)
+            for x, fraction in zip(tensors, layer_fractions(params), strict=True)
+        ]
+        rows = (
+            for_leaves("dormancy", DORMANCY if dormancy is None else dormancy, params),
+            for_leaves("actor", 1.0 if actor is None else actor, params),
+            layers,
+        )
+        return [Beside(*row) for row in zip(*rows, strict=True)]
 
-        def update(
-            updates: optax.Updates,
-            state: optax.OptState,
-            params: optax.Params | None = None,
-            *,
-            dormancy: Any = None,
-            batch_fraction: Any = None,
-            training_fraction: Any = None,
-            actor: Any = None,
-            accepted: Any = True,
-            **extra_args,
-        ) -> tuple[optax.Updates, OPENState]:
-            del extra_args
-            assert isinstance(state, OPENState)
-            grads, treedef = jax.tree.flatten(updates)
-            if not grads:
-                return updates, state
-            t = state.steps.astype(jnp.float32)
-            trained = jnp.minimum(1.0, t / jnp.maximum(1.0, total - 1))
-            fractions = [
-                trained if training_fraction is None else training_fraction,
-                BATCH_FRACTION if batch_fraction is None else batch_fraction,
-            ]
-            fractions = jnp.stack([jnp.asarray(x, jnp.float32) for x in fractions])
-            found, new = _update(
-                self,
-                theta,
-                fractions,
-                layer_fractions(params),
-                for_leaves("dormancy", DORMANCY if dormancy is None else dormancy, params),
-                for_leaves("actor", 1.0 if actor is None else actor, params),
-                accepted,
-                grads,
-                jax.tree.leaves(params),
-                state,
-            )
-            return treedef.unflatten(found), new
+    def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> OPENTensor:
+        del kind
+        memory = jnp.stack([zeros_for(zeros) for _ in range(self.gru)], -1)
+        return OPENTensor(tuple(zeros_for(zeros) for _ in DECAYS), memory)
 
-        guarded = optax.GradientTransformationExtraArgs(init, update)
-        return skip_nonfinite(guarded, keeps_state=True)
+    def _init_memory(self, theta: Theta, tensors: int) -> Kept:
+        del theta, tensors
+        return Kept((), jax.random.key_data(jax.random.key(self.seed)))
 
+    def _accumulate(
+        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: OPENTensor, g: jax.Array
+    ) -> OPENTensor:
+        del theta, now, memory, kind
+        pairs = zip(DECAYS, old.momenta, strict=True)
+        return old._replace(momenta=tuple(update_average(b, m, g) for b, m in pairs))
 
-# Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.
-@functools.partial(jax.jit, static_argnums=0, inline=True)
-def _update(
-    optimizer: OPEN,
-    theta: Theta,
-    fractions: jax.Array,
-    layers: np.ndarray,
-    dormancies: list[jax.Array],
-    actors: list[jax.Array],
-    accepted: Any,
-    grads: list[jax.Array],
-    params: list[jax.Array],
-    old: OPENState,
-) -> tuple[list[jax.Array], OPENState]:
-    # Of the step, so that a refused step leaves no trace in the noise.
-    key = jax.random.fold_in(jax.random.wrap_key_data(old.key), old.steps)
-    found, tensors = [], []
-    for i, (grad, param, before) in enumerate(zip(grads, params, old.tensors, strict=True)):
-        g, p = grad.astype(jnp.float32), param.astype(jnp.float32)
-        constant = jnp.stack([fractions[0], layers[i], fractions[1]])
-        momenta = jnp.where(accepted, update_averages(DECAYS, before.momenta, g), before.momenta)
-        memory = _remember(theta["gru"], constant, dormancies[i], g, p, momenta, before.memory)
-        memory = jnp.where(accepted, memory, before.memory)
+    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+        assert now.total is not None
+        trained, batch = now.told["training_fraction"], now.told["batch_fraction"]
+        if trained is None:
+            trained = jnp.minimum(1.0, now.t / jnp.maximum(1.0, now.total - 1))
+        fractions = [trained, BATCH_FRACTION if batch is None else batch]
+        fractions = jnp.stack([jnp.asarray(x).astype(jnp.float32) for x in fractions])
+        # Of the step, so that a refused step leaves no trace in the noise.
+        key = jax.random.fold_in(jax.random.wrap_key_data(memory.run), now.count)
+        step = functools.partial(self._step, theta, now.size, fractions, key)
+        found = [x.stack.map(step, _numbers(x), x.g, x.p, x.kept, x.beside) for x in stacks]
+        total, count = sum(jnp.sum(u) for u, _ in found), sum(u.size for u, _ in found)
+        steps = [u - total / count for u, _ in found]
+        unchanged = (None,) * len(DECAYS)
+        return Change(steps, [OPENTensor(unchanged, new) for _, new in found], memory)
+
+    def _step(
+        self,
+        theta: Theta,
+        size: jax.Array,
+        fractions: jax.Array,
+        key: jax.Array,
+        number: jax.Array,
+        g: jax.Array,
+        p: jax.Array,
+        kept: OPENTensor,
+        beside: Beside,
+    ) -> tuple[jax.Array, jax.Array]:
+        """u of one tensor before its mean is taken off, and the GRU's next state."""
+        constant = jnp.stack([fractions[0], beside.layer, fractions[1]])
+        momenta, memory = jnp.stack(kept.momenta), jnp.moveaxis(kept.memory, -1, 0)
+        memory = _remember(theta["gru"], constant, beside.dormancy, g, p, momenta, memory)
         direction, mu, spread = network_outputs(theta["mlp"], memory)
-        step = direction * jnp.exp(optimizer.magnitude * mu)
-        if optimizer.stochastic:
-            noise = jax.random.normal(jax.random.fold_in(key, i), g.shape)
-            step += spread * actors[i] * noise
-        found.append(optimizer.step_multiplier * step)
-        tensors.append(OPENTensorState(momenta, memory))
-    total, count = sum(jnp.sum(u) for u in found), sum(u.size for u in found)
-    found = [(u - total / count).astype(g.dtype) for u, g in zip(found, grads, strict=True)]
-    return found, OPENState(old.steps + jnp.where(accepted, 1, 0), old.key, tuple(tensors))
+        step = direction * jnp.exp(self.magnitude * mu)
+        if self.stochastic:
+            noise = jax.random.normal(jax.random.fold_in(key, number), g.shape)
+            step += spread * beside.actor * noise
+        return size * step, jnp.moveaxis(memory, 0, -1)
+
+
+def _numbers(x: Tensors) -> jax.Array:
+    """By which the noise of tensors differs."""
+    rows = jnp.asarray(x.stack.rows, jnp.int32)
+    return rows[0] if x.stack.alone else rows
 
 
 def _remember(

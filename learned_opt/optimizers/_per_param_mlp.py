@@ -5,21 +5,21 @@ compute, and performance in learned optimizers" (there: "Adafac-MLP", "small_fc_
 """
 
 import dataclasses
-import functools
-from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, check_free_num_steps, float_dtype
-from .._guard import skip_nonfinite
+from .._base import Shape, Theta, check_free_num_steps, float_dtype, shaped
+from .._layouts import AxesLike
+from .._rule import Change, Kept, Now, Rule, Tensors
+from .._shell import as_transformation
 from ..parts._elements import TIME_SCALES, times_since_start
-from ..parts._leaves import group_leaves
 from ..parts._lstm import init_layers
-from ..parts._per_param import Decays, PerParamFeatures, TensorState
+from ..parts._per_param import Decays, PerParamFeatures, TensorState, accumulate
 
 MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
 SECOND_DECAY = 0.999
@@ -29,18 +29,8 @@ LOG_GAIN = 10.0
 """Decays are stored as shifts of log(1 - decay) over this."""
 
 
-class PerParamMLPState(NamedTuple):
-    """`steps`: taken so far (int32 scalar); `tensors`: a `TensorState` for every group of leaves.
-
-    See `group_leaves`.
-    """
-
-    steps: jax.Array
-    tensors: tuple[TensorState, ...]
-
-
 @dataclasses.dataclass(frozen=True)
-class PerParamMLP:
+class PerParamMLP(Rule):
     """The published per-parameter MLP optimizer, 197 meta-parameters at its defaults.
 
     For every element, from 28 features of its tensor and 11 of the time t = 0, 1, ...::
@@ -90,71 +80,55 @@ class PerParamMLP:
             "net": init_layers(jax.random.split(key, self.layers + 1), widths),
         }
 
-    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+    def schedule(
+        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
+    ) -> optax.Schedule:
         """`step_multiplier`, at any time."""
         check_free_num_steps(num_steps)
-        return lambda count: jnp.asarray(self.step_multiplier)
+        return shaped(self.step_multiplier, shape)
 
     def transform(
-        self, theta: Theta, *, num_steps: Any = None
+        self,
+        theta: Theta,
+        *,
+        num_steps: Any = None,
+        schedule: Shape = None,
+        axes: AxesLike = None,
+        **shell: Any,
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is None, a positive integer or traced."""
-        check_free_num_steps(num_steps)
-        dtype = float_dtype(self.momenta, "momenta")
+        float_dtype(self.momenta, "momenta")
+        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
+        return as_transformation(self, theta, step_size, axes=axes, **shell)
 
-        def init(params: optax.Params) -> PerParamMLPState:
-            groups = group_leaves(params)
-            tensors = tuple(
-                groups.stack([FEATURES.init(p, dtype=dtype) for p in jax.tree.leaves(params)])
-            )
-            return PerParamMLPState(jnp.zeros((), jnp.int32), tensors)
+    def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> TensorState:
+        del kind
+        return FEATURES.init(zeros, dtype=float_dtype(self.momenta, "momenta"))
 
-        def update(
-            updates: optax.Updates,
-            state: optax.OptState,
-            params: optax.Params | None = None,
-            *,
-            accepted: Any = True,
-            **extra_args,
-        ) -> tuple[optax.Updates, PerParamMLPState]:
-            del extra_args
-            assert isinstance(state, PerParamMLPState)
-            times = times_since_start(state.steps)
-            net = theta["net"]
-            bias = net["b1"] + times @ net["w1"][FEATURES.count :]
-            update_tensor = functools.partial(_update_tensor, self, theta, bias, accepted)
-            steps, tensors = group_leaves(params).update(
-                update_tensor, updates, params, state.tensors
-            )
-            return steps, PerParamMLPState(state.steps + jnp.where(accepted, 1, 0), tensors)
+    def _accumulate(
+        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: TensorState, g: jax.Array
+    ) -> TensorState:
+        del now, memory, kind
+        decays = Decays(
+            _moved(MOMENTUM_DECAYS, theta["momentum_decays"]),
+            _moved(SECOND_DECAY, theta["second_decay"]),
+            _moved(FACTORED_DECAYS, theta["factored_decays"]),
+        )
+        return accumulate(decays, old, g)
 
-        guarded = optax.GradientTransformationExtraArgs(init, update)
-        return skip_nonfinite(guarded, keeps_state=True)
+    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+        net = theta["net"]
+        bias = net["b1"] + times_since_start(now.count) @ net["w1"][FEATURES.count :]
 
+        def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
+            del p
+            direction, magnitude = outputs
+            return now.size * direction * jnp.exp(self.magnitude * magnitude)
 
-# Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.
-@functools.partial(jax.jit, static_argnums=0, inline=True)
-def _update_tensor(
-    optimizer: PerParamMLP,
-    theta: Theta,
-    bias: jax.Array,
-    accepted: Any,
-    grad: jax.Array,
-    p: jax.Array,
-    old: TensorState,
-) -> tuple[jax.Array, TensorState]:
-    decays = Decays(
-        _moved(MOMENTUM_DECAYS, theta["momentum_decays"]),
-        _moved(SECOND_DECAY, theta["second_decay"]),
-        _moved(FACTORED_DECAYS, theta["factored_decays"]),
-    )
+        def step(g: jax.Array, p: jax.Array, kept: TensorState) -> jax.Array:
+            return FEATURES.step(net, bias, g, p, kept, combine)
 
-    def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
-        del p
-        direction, magnitude = outputs
-        return optimizer.step_multiplier * direction * jnp.exp(optimizer.magnitude * magnitude)
-
-    return FEATURES.step(theta["net"], bias, decays, accepted, grad, p, old, combine)
+        return Change([x.stack.map(step, x.g, x.p, x.kept) for x in stacks], None, memory)
 
 
 def _moved(initial: float | Sequence[float], shift: jax.Array) -> jax.Array:

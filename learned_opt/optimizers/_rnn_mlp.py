@@ -6,6 +6,8 @@ compute: Training more effective learned optimizers, and using them to train the
 
 import dataclasses
 import functools
+import math
+from collections.abc import Hashable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -14,8 +16,11 @@ import numpy as np
 import optax
 from jax.lax import rsqrt
 
-from .._base import Theta, check_free_num_steps
-from .._guard import skip_nonfinite
+from .._base import Shape, Theta, check_free_num_steps, shaped
+from .._layouts import AxesLike
+from .._rule import Change, Kept, Now, Rule, Tensors
+from .._shell import as_transformation
+from .._stacks import facts, gather
 from ..parts._adam import gathered
 from ..parts._elements import TIME_SCALES, dense
 from ..parts._lstm import check_sizes, init_layers, init_linear, linear, lstm_cell
@@ -36,26 +41,31 @@ NUM_STATISTICS, NUM_ELEMENT, NUM_CONTEXT = 18, 23, 14
 """Inputs: of the LSTM; of the element network that vary in a tensor, and that do not."""
 
 
-class RNNMLPState(NamedTuple):
-    """All float32 but `steps`; n is the number of tensors.
+class Rows(NamedTuple):
+    """What is remembered of n tensors: the LSTM's state, and what the element network sent it.
 
-    `steps`: taken so far (int32 scalar); `losses`: their averages; `clip`: EMA of the size of the
-    gradient (scalar); `hidden`, `cell`: of the LSTM, (n, lstm_size); `from_mlp`: (n, from_mlp);
-    `from_lstm`: (from_lstm,); `tensors`: a `TensorAverages` for every leaf.
+    `hidden`, `cell`: (n, lstm_size); `from_mlp`: (n, from_mlp).
     """
 
-    steps: jax.Array
-    losses: LossAverages
-    clip: jax.Array
     hidden: jax.Array
     cell: jax.Array
     from_mlp: jax.Array
+
+
+class Run(NamedTuple):
+    """What is remembered of the run.
+
+    `losses`: their averages; `clip`: EMA of the size of the gradient (scalar); `from_lstm`:
+    (from_lstm,).
+    """
+
+    losses: LossAverages
+    clip: jax.Array
     from_lstm: jax.Array
-    tensors: tuple[TensorAverages, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class RNNMLP:
+class RNNMLP(Rule):
     """The published RNN-MLP optimizer, 35,799 meta-parameters at its defaults.
 
     For tensor j at step t = 0, 1, ..., with L a linear layer each::
@@ -125,6 +135,7 @@ class RNNMLP:
         "A rule that sees training and validation loss, where cost does not matter."
     )
     horizon_free: ClassVar[bool] = True
+    keywords: ClassVar[tuple[str, ...]] = ("value", "valid_value")
     hidden: int = 32
     layers: int = 2
     lstm_size: int = 64
@@ -158,58 +169,124 @@ class RNNMLP:
             "mlp": init_layers(first, widths),
         }
 
-    def schedule(self, theta: Theta, *, num_steps: Any = None) -> optax.Schedule:
+    def schedule(
+        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
+    ) -> optax.Schedule:
         """`step_multiplier`, at any time."""
         check_free_num_steps(num_steps)
-        return lambda count: jnp.asarray(self.step_multiplier)
+        return shaped(self.step_multiplier, shape)
 
     def transform(
-        self, theta: Theta, *, num_steps: Any = None
+        self,
+        theta: Theta,
+        *,
+        num_steps: Any = None,
+        schedule: Shape = None,
+        axes: AxesLike = None,
+        **shell: Any,
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is None, a positive integer or traced."""
-        check_free_num_steps(num_steps)
+        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
+        return as_transformation(self, theta, step_size, axes=axes, **shell)
 
-        def init(params: optax.Params) -> RNNMLPState:
-            leaves = jax.tree.leaves(params)
-            hidden, cell, from_mlp = (
-                # A sum, for a buffer of its own: a training step may donate the state.
-                jnp.zeros((len(leaves), 1)) + theta["initial"][k][None]
-                for k in ("hidden", "cell", "from_mlp")
-            )
-            return RNNMLPState(
-                steps=jnp.zeros((), jnp.int32),
-                losses=init_losses(),
-                clip=jnp.asarray(1 - CLIP_DECAY, jnp.float32),
-                hidden=hidden,
-                cell=cell,
-                from_mlp=from_mlp,
-                from_lstm=jnp.zeros(self.from_lstm) + theta["initial"]["from_lstm"],
-                tensors=tuple(init_tensor(p) for p in leaves),
-            )
+    def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> TensorAverages:
+        del kind
+        return init_tensor(zeros)
 
-        def update(
-            updates: optax.Updates,
-            state: optax.OptState,
-            params: optax.Params | None = None,
-            *,
-            value: Any = None,
-            valid_value: Any = None,
-            accepted: Any = True,
-            **extra_args,
-        ) -> tuple[optax.Updates, RNNMLPState]:
-            del extra_args
-            assert isinstance(state, RNNMLPState)
-            grads, treedef = jax.tree.flatten(updates)
-            if not grads:
-                return updates, state
-            values = [_loss("value", value), _loss("valid_value", valid_value)]
-            found, new = _update(
-                self, theta, values, accepted, grads, jax.tree.leaves(params), state
-            )
-            return treedef.unflatten(found), new
+    def _init_memory(self, theta: Theta, tensors: int) -> Kept:
+        initial = theta["initial"]
+        rows = (
+            # A sum, for a buffer of its own: a training step may donate the state.
+            jnp.zeros((tensors, 1)) + initial[k][None]
+            for k in ("hidden", "cell", "from_mlp")
+        )
+        from_lstm = jnp.zeros(self.from_lstm) + initial["from_lstm"]
+        clip = jnp.asarray(1 - CLIP_DECAY, jnp.float32)
+        return Kept(Rows(*rows), Run(init_losses(), clip, from_lstm))
 
-        guarded = optax.GradientTransformationExtraArgs(init, update)
-        return skip_nonfinite(guarded, keeps_state=True)
+    def _accumulate(
+        self,
+        theta: Theta,
+        now: Now,
+        memory: Kept,
+        kind: Hashable,
+        old: TensorAverages,
+        g: jax.Array,
+    ) -> TensorAverages:
+        del theta, kind
+        return see_gradient(old, _clip(memory.run, now, g))
+
+    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+        groups, rows, run = [x.stack for x in stacks], memory.tensors, memory.run
+        values = [_loss(name, now.told[name]) for name in self.keywords]
+        losses, loss_features = see_losses(run.losses, *values)
+        gs = [_clip(run, now, x.g) for x in stacks]
+        raw = [
+            x.stack.map(tensor_statistics, g, x.p, x.kept) for x, g in zip(stacks, gs, strict=True)
+        ]
+        squares = [x.map(lambda g: jnp.mean(g * g), g) for x, g in zip(groups, gs, strict=True)]
+        raw, squares = gather(groups, raw), gather(groups, squares)
+        size = jnp.sqrt(1e-8 + jnp.mean(squares))
+        clip = CLIP_DECAY * run.clip + (1 - CLIP_DECAY) * size
+        n = len(raw)
+        inputs = [
+            jnp.clip(jnp.log(1e-8 + jnp.abs(raw)), -LARGEST, LARGEST),
+            jnp.sign(raw[:, :3]),
+            facts(groups, lambda x: shape_statistics(x.shape)),
+            jnp.broadcast_to(loss_features, (n, 2)),
+            rows.from_mlp,
+            jnp.broadcast_to(run.from_lstm, (n, self.from_lstm)),
+            rows.hidden,
+        ]
+        hidden, cell = lstm_cell(linear(theta["lstm"], jnp.concatenate(inputs, 1)), rows.cell)
+        to_lstm, to_mlp, net = theta["lstm_to_lstm"], theta["lstm_to_mlp"], theta["mlp"]
+        from_lstm = jnp.mean(hidden, 0) @ to_lstm["w"] + to_lstm["b"]
+        times = jnp.sin(now.t / (np.asarray(TIME_SCALES, np.float32) * np.float32(np.pi)))
+        context = [
+            jnp.broadcast_to(times, (n, len(TIME_SCALES))),
+            jnp.full((n, 1), np.log(n) - 1, jnp.float32),
+            jnp.log(raw[:, 6:7] + 1e-8),
+            facts(groups, lambda x: (math.log(math.prod(x.shape)),)),
+            hidden @ to_mlp["w"] + to_mlp["b"][None],
+        ]
+        bias = jnp.concatenate(context, 1) @ net["w1"][NUM_ELEMENT:] + net["b1"][None]
+        elements = functools.partial(self._elements, net, now.size)
+        found = [
+            x.stack.map(elements, x.stack.each(bias), g, x.p, x.kept)
+            for x, g in zip(stacks, gs, strict=True)
+        ]
+        last = self.layers + 1
+        means = gather(groups, [mean for _, mean in found])
+        from_mlp = means @ net[f"w{last}"][:, 2:] + net[f"b{last}"][None, 2:]
+        memory = Kept(Rows(hidden, cell, from_mlp), Run(losses, clip, from_lstm))
+        return Change([step for step, _ in found], None, memory)
+
+    def _elements(
+        self,
+        net: Theta,
+        size: jax.Array,
+        bias: jax.Array,
+        g: jax.Array,
+        p: jax.Array,
+        acc: TensorAverages,
+    ) -> tuple[jax.Array, jax.Array]:
+        """The step for one tensor, and the mean over it of the last hidden layer.
+
+        The normaliser scales the weights, not the features. The messages to the LSTM are linear in
+        the last hidden layer, so they are made from its mean, for all tensors at once.
+        """
+        axes = tuple(range(1, g.ndim + 1))
+        momenta, second = jnp.stack(acc.momenta), jnp.stack(acc.second)
+        root = rsqrt(second + 1e-6)
+        plain = jnp.stack([g, p, jnp.log(jnp.abs(p) + 1e-8)])
+        features = jnp.concatenate([plain, momenta, second, momenta * root, root])
+        scale = rsqrt(1e-5 + jnp.mean(features * features, axes))
+        units = dense(net["w1"][:NUM_ELEMENT] * scale[:, None], bias, features)
+        for i in range(2, self.layers + 1):
+            units = dense(net[f"w{i}"], net[f"b{i}"], jax.nn.relu(units))
+        units, last = jax.nn.relu(units), self.layers + 1
+        direction, mu = dense(net[f"w{last}"][:, :2], net[f"b{last}"][:2], units)
+        return size * direction * jnp.exp(self.magnitude * mu), jnp.mean(units, axes)
 
 
 def _loss(name: str, given: Any) -> jax.Array:
@@ -222,87 +299,7 @@ def _loss(name: str, given: Any) -> jax.Array:
     return jnp.asarray(jnp.nan if given is None else given).astype(jnp.float32)
 
 
-# Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.
-@functools.partial(jax.jit, static_argnums=0, inline=True)
-def _update(
-    optimizer: RNNMLP,
-    theta: Theta,
-    values: list[jax.Array],
-    accepted: Any,
-    grads: list[jax.Array],
-    params: list[jax.Array],
-    old: RNNMLPState,
-) -> tuple[list[jax.Array], RNNMLPState]:
-    t = old.steps.astype(jnp.float32)
-    losses, loss_features = see_losses(old.losses, *values)
-    clip, gs = _clip(old.clip, t + 1, [g.astype(jnp.float32) for g in grads])
-    ps = [p.astype(jnp.float32) for p in params]
-    tensors = [
-        jax.tree.map(lambda new, old: jnp.where(accepted, new, old), see_gradient(acc, g), acc)
-        for acc, g in zip(old.tensors, gs, strict=True)
-    ]
-    raw = jnp.stack([tensor_statistics(*x) for x in zip(gs, ps, tensors, strict=True)])
-    n = len(gs)
-    inputs = [
-        jnp.clip(jnp.log(1e-8 + jnp.abs(raw)), -LARGEST, LARGEST),
-        jnp.sign(raw[:, :3]),
-        np.array([shape_statistics(g.shape) for g in gs], np.float32),
-        jnp.broadcast_to(loss_features, (n, 2)),
-        old.from_mlp,
-        jnp.broadcast_to(old.from_lstm, (n, optimizer.from_lstm)),
-        old.hidden,
-    ]
-    hidden, cell = lstm_cell(linear(theta["lstm"], jnp.concatenate(inputs, 1)), old.cell)
-    to_lstm, to_mlp, net = theta["lstm_to_lstm"], theta["lstm_to_mlp"], theta["mlp"]
-    from_lstm = jnp.mean(hidden, 0) @ to_lstm["w"] + to_lstm["b"]
-    times = jnp.sin(t / (np.asarray(TIME_SCALES, np.float32) * np.float32(np.pi)))
-    context = [
-        jnp.broadcast_to(times, (n, len(TIME_SCALES))),
-        jnp.full((n, 1), np.log(n) - 1, jnp.float32),
-        jnp.log(raw[:, 6:7] + 1e-8),
-        np.log([[g.size] for g in gs]).astype(np.float32),
-        hidden @ to_mlp["w"] + to_mlp["b"][None],
-    ]
-    bias = jnp.concatenate(context, 1) @ net["w1"][NUM_ELEMENT:] + net["b1"][None]
-    found, means = [], []
-    for j, (g, p, acc) in enumerate(zip(gs, ps, tensors, strict=True)):
-        step, mean = _elements(optimizer, net, bias[j], g, p, acc)
-        found.append(step.astype(grads[j].dtype))
-        means.append(mean)
-    last = optimizer.layers + 1
-    from_mlp = jnp.stack(means) @ net[f"w{last}"][:, 2:] + net[f"b{last}"][None, 2:]
-    new = RNNMLPState(old.steps + 1, losses, clip, hidden, cell, from_mlp, from_lstm, ())
-    new = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), new, old._replace(tensors=()))
-    return found, new._replace(tensors=tuple(tensors))
-
-
-def _clip(
-    average: jax.Array, count: jax.Array, grads: list[jax.Array]
-) -> tuple[jax.Array, list[jax.Array]]:
-    """The next average size of a gradient, and the clipped gradients; `average` is of `count`."""
-    bound = CLIP_RATIO * average / gathered(CLIP_DECAY, count)
-    grads = [jnp.clip(g, -bound, bound) for g in grads]
-    size = jnp.sqrt(1e-8 + jnp.mean(jnp.stack([jnp.mean(g * g) for g in grads])))
-    return CLIP_DECAY * average + (1 - CLIP_DECAY) * size, grads
-
-
-def _elements(
-    optimizer: RNNMLP, net: Theta, bias: jax.Array, g: jax.Array, p: jax.Array, acc: TensorAverages
-) -> tuple[jax.Array, jax.Array]:
-    """The step for one tensor, and the mean over it of the last hidden layer.
-
-    The normaliser scales the weights, not the features. The messages to the LSTM are linear in
-    the last hidden layer, so they are made from its mean, for all tensors at once.
-    """
-    axes = tuple(range(1, g.ndim + 1))
-    root = rsqrt(acc.second + 1e-6)
-    plain = jnp.stack([g, p, jnp.log(jnp.abs(p) + 1e-8)])
-    features = jnp.concatenate([plain, acc.momenta, acc.second, acc.momenta * root, root])
-    scale = rsqrt(1e-5 + jnp.mean(features * features, axes))
-    units = dense(net["w1"][:NUM_ELEMENT] * scale[:, None], bias, features)
-    for i in range(2, optimizer.layers + 1):
-        units = dense(net[f"w{i}"], net[f"b{i}"], jax.nn.relu(units))
-    units, last = jax.nn.relu(units), optimizer.layers + 1
-    direction, mu = dense(net[f"w{last}"][:, :2], net[f"b{last}"][:2], units)
-    step = optimizer.step_multiplier * direction * jnp.exp(optimizer.magnitude * mu)
-    return step, jnp.mean(units, axes)
+def _clip(run: Run, now: Now, g: jax.Array) -> jax.Array:
+    """A gradient, to +-10 times the mean of the past sizes."""
+    bound = CLIP_RATIO * run.clip / gathered(CLIP_DECAY, now.t + 1)
+    return jnp.clip(g, -bound, bound)

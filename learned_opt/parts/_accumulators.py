@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jax.lax import rsqrt
 
 from .._base import zeros_for
-from ._pack import Pack
 
 MOMENTUM_DECAYS = (0.5, 0.9, 0.99)
 SECOND_DECAY = 0.999
@@ -33,28 +32,28 @@ class Factors(NamedTuple):
 
 
 class Accumulators(NamedTuple):
-    """Running averages over one pack of tensors.
+    """Running averages of one tensor.
 
-    `momenta`: three EMAs of g, of the pack's shape, float32 or bfloat16; `second`: EMA of g^2,
-    float32 of that shape, or `Factors` for each tensor.
+    `momenta`: three EMAs of g, of the tensor's shape, float32 or bfloat16; `second`: EMA of g^2,
+    float32 of that shape, or its `Factors`.
     """
 
     momenta: tuple[jax.Array, ...]
-    second: jax.Array | tuple[Factors, ...]
+    second: jax.Array | Factors
 
 
 class Estimates(NamedTuple):
-    """Of sqrt(v_hat) after some updates, each of the pack's shape, and of v_hat.
+    """Of sqrt(v_hat) of a tensor after some updates, of its shape, and of v_hat.
 
     `root`: r = sqrt(v_hat + 1e-16); `inverse`: 1 / r; `factored`: 1 over the factored estimate,
     sqrt(row col / mean row) with 1e-16 and a trillionth of the mean under the roots (equal to
-    `inverse` below rank 2); `means`: of v_hat, a scalar for each tensor.
+    `inverse` below rank 2); `mean`: of v_hat, a scalar.
     """
 
     root: jax.Array
     inverse: jax.Array
     factored: jax.Array
-    means: jax.Array
+    mean: jax.Array
 
 
 def factored_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
@@ -65,37 +64,29 @@ def factored_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
     return order[-1], order[-2]
 
 
-def init_accumulators(
-    pack: Pack, params: Sequence[jax.Array], dtype: Any = jnp.float32, factored: bool = False
-) -> Accumulators:
-    """All zeros, for the tensors of that pack; one alone gives them its sharding.
+def init_accumulators(p: Any, dtype: Any = jnp.float32, factored: bool = False) -> Accumulators:
+    """All zeros, for a tensor of the shape and the sharding of p.
 
     Args:
-      pack: see `pack_leaves`.
-      params: its tensors.
+      p: the tensor.
       dtype: of the momenta.
       factored: whether `Factors` stand for the second moment.
     """
-    whole = pack.join(params)
     # Every array a buffer of its own, so that a training step may donate the state.
-    momenta = tuple(zeros_for(whole).astype(dtype) for _ in MOMENTUM_DECAYS)
-    if not factored:
-        return Accumulators(momenta, zeros_for(whole))
-    return Accumulators(momenta, tuple(_mean_squares(zeros_for(p)) for p in params))
+    momenta = tuple(zeros_for(p).astype(dtype) for _ in MOMENTUM_DECAYS)
+    return Accumulators(momenta, _mean_squares(zeros_for(p)) if factored else zeros_for(p))
 
 
-def update_accumulators(pack: Pack, acc: Accumulators, g: jax.Array) -> Accumulators:
+def update_accumulators(acc: Accumulators, g: jax.Array) -> Accumulators:
     """m_k <- b_k m_k + (1 - b_k) g;  v <- b v + (1 - b) g^2;  its factors likewise."""
     momenta = tuple(
         ema_of(b, m.astype(jnp.float32), g).astype(m.dtype)
         for b, m in zip(MOMENTUM_DECAYS, acc.momenta, strict=True)
     )
-    if isinstance(acc.second, jax.Array):
-        return Accumulators(momenta, ema_of_squares(acc.second, g))
-    seen = tuple(_mean_squares(part) for part in pack.split(g))
-    return Accumulators(
-        momenta, jax.tree.map(lambda old, new: ema_of(SECOND_DECAY, old, new), acc.second, seen)
-    )
+    if isinstance(acc.second, Factors):
+        means = zip(acc.second, _mean_squares(g), strict=True)
+        return Accumulators(momenta, Factors(*(ema_of(SECOND_DECAY, *x) for x in means)))
+    return Accumulators(momenta, ema_of_squares(acc.second, g))
 
 
 def ema_of(decay: float, old: jax.Array, new: jax.Array) -> jax.Array:
@@ -116,32 +107,22 @@ def corrections(t: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
 
 
 def estimates(
-    pack: Pack, second: jax.Array | tuple[Factors, ...], correction: jax.Array
+    second: jax.Array | Factors, shape: tuple[int, ...], correction: jax.Array
 ) -> Estimates:
     """From an EMA of g^2 and its `correction`; with `Factors` r is the factored estimate."""
-    if not isinstance(second, jax.Array):
-        found = []
-        for factors, shape in zip(second, pack.shapes, strict=True):
-            row, col, mean = factor_estimate(factors, factored_axes(shape), correction)
-            by_row, by_col = rsqrt(row), rsqrt(col)
-            found.append((by_row * by_col, (row * by_row) * (col * by_col), mean))
-        inverses, roots, means = zip(*found, strict=True)
-        inverse = pack.join(inverses)
-        return Estimates(pack.join(roots), inverse, inverse, jnp.stack(means))
+    axes = factored_axes(shape)
+    if isinstance(second, Factors):
+        row, col, mean = factor_estimate(second, axes, correction)
+        by_row, by_col = rsqrt(row), rsqrt(col)
+        inverse = by_row * by_col
+        return Estimates((row * by_row) * (col * by_col), inverse, inverse, mean)
     root, inverse = roots_of(second, correction)
-    factored, means = [], []
-    for part, v in zip(pack.split(inverse), pack.split(second), strict=True):
-        axes = factored_axes(v.shape)
-        if axes is None:
-            factored.append(part)
-            means.append(jnp.mean(v) / correction)
-        else:
-            # As EMAs of their own, of means of g^2, the factors would be equal.
-            factors = Factors(*(jnp.mean(v, axis) for axis in axes))
-            row, col, mean = factor_estimate(factors, axes, correction)
-            factored.append(rsqrt(row) * rsqrt(col))
-            means.append(mean)
-    return Estimates(root, inverse, pack.join(factored), jnp.stack(means))
+    if axes is None:
+        return Estimates(root, inverse, inverse, jnp.mean(second) / correction)
+    # As EMAs of their own, of means of g^2, the factors would be equal.
+    factors = Factors(*(jnp.mean(second, axis) for axis in axes))
+    row, col, mean = factor_estimate(factors, axes, correction)
+    return Estimates(root, inverse, rsqrt(row) * rsqrt(col), mean)
 
 
 def roots_of(v: jax.Array, correction: jax.Array) -> tuple[jax.Array, jax.Array]:

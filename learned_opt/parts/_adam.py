@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from .._base import zeros_for
-from ._lstm import select
 
 
 class Moments(NamedTuple):
@@ -22,10 +21,9 @@ def init_moments(p: Any) -> Moments:
     return Moments(zeros_for(p), zeros_for(p))
 
 
-def update_moments(old: Moments, g: jax.Array, b1: float, b2: float, accepted: Any) -> Moments:
-    """After the float32 gradient g, where `accepted`; else `old`."""
-    new = Moments(b1 * old.first + (1 - b1) * g, b2 * old.second + (1 - b2) * g * g)
-    return select(accepted, new, old)
+def update_moments(old: Moments, g: jax.Array, b1: float, b2: float) -> Moments:
+    """After the float32 gradient g."""
+    return Moments(b1 * old.first + (1 - b1) * g, b2 * old.second + (1 - b2) * g * g)
 
 
 def corrected(moments: Moments, b1: float, b2: float, t: jax.Array) -> Moments:

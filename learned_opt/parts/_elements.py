@@ -1,8 +1,6 @@
 """What networks per element share: averages and layers, with an entry for every element of a tensor
 on the axes after the first, and the time."""
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,11 +14,9 @@ def times_since_start(steps: jax.Array) -> jax.Array:
     return jnp.tanh(steps.astype(jnp.float32) / np.asarray(TIME_SCALES, np.float32) - 1)
 
 
-def update_averages(decays: Sequence[float], old: jax.Array, x: jax.Array) -> jax.Array:
-    """b_k old_k + (1 - b_k) x, (decays, *shape)."""
-    column = np.asarray(decays).reshape(-1, *[1] * x.ndim)
-    keep, room = jnp.asarray(column, jnp.float32), jnp.asarray(1 - column, jnp.float32)
-    return keep * old + room * x[None]
+def update_average(decay: float, old: jax.Array, x: jax.Array) -> jax.Array:
+    """b old + (1 - b) x."""
+    return decay * old + (1 - decay) * x
 
 
 def dense(w: jax.Array, b: jax.Array, inputs: jax.Array) -> jax.Array:

@@ -1,82 +1,12 @@
-"""Leaves of a tree of parameters: their update, their layers, and what a prefix says of them."""
+"""Leaves of a tree of parameters: their layers, and what a prefix says of them."""
 
-import dataclasses
-from collections import defaultdict
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._axes import has_explicit_axes
 from .._base import zeros_for
-from ._pack import PACK_BELOW
-
-
-@dataclasses.dataclass(frozen=True)
-class Groups:
-    """Which leaves of a tree are updated by one call, stacked along a new first axis.
-
-    `indices`: positions among the leaves of the tree. A group of one leaf is that leaf itself.
-    """
-
-    indices: tuple[tuple[int, ...], ...]
-
-    def stack(self, leaves: Sequence[Any]) -> list[Any]:
-        """For every group its leaves, or trees of arrays in their place, as one."""
-        return [
-            leaves[group[0]]
-            if len(group) == 1
-            else jax.tree.map(lambda *xs: jnp.stack(xs), *(leaves[i] for i in group))
-            for group in self.indices
-        ]
-
-    def unstack(self, stacks: Sequence[Any]) -> list[Any]:
-        """The inverse of `stack`."""
-        found: dict[int, Any] = {}
-        for group, every in zip(self.indices, stacks, strict=True):
-            for k, i in enumerate(group):
-                alone = len(group) == 1
-                found[i] = every if alone else jax.tree.map(lambda x, k=k: x[k], every)
-        return [found[i] for i in range(len(found))]
-
-    def map(self, fun: Callable[..., Any], *stacks: Sequence[Any]) -> list[Any]:
-        """fun of every group, where it has several leaves for each of them at once."""
-        rows = zip(self.indices, *stacks, strict=True)
-        return [(fun if len(group) == 1 else jax.vmap(fun))(*row) for group, *row in rows]
-
-    def update(
-        self, step: Callable[..., tuple[Any, Any]], grads: Any, params: Any, *stacks: Sequence[Any]
-    ) -> tuple[Any, tuple[Any, ...]]:
-        """The steps, a tree like the gradients, and the new states that step(g, p, *row) gives."""
-        leaves, treedef = jax.tree.flatten(grads)
-        # Types may differ in a group.
-        rows = (
-            self.stack([x.astype(jnp.float32) for x in t])
-            for t in (leaves, jax.tree.leaves(params))
-        )
-        found = self.map(step, *rows, *stacks)
-        steps = self.unstack([step for step, _ in found])
-        steps = [step.astype(g.dtype) for step, g in zip(steps, leaves, strict=True)]
-        return treedef.unflatten(steps), tuple(state for _, state in found)
-
-
-def group_leaves(params: Any, kinds: Sequence[Any] | None = None) -> Groups:
-    """Small leaves of one shape together, so that hundreds of tensors compile to a few loops.
-
-    Args:
-      params: a tree of arrays.
-      kinds: of every leaf; only those of one kind share a group, and None is alone.
-    """
-    groups = defaultdict(list)
-    leaves = jax.tree.leaves(params)
-    for i, p in enumerate(leaves):
-        kind = "" if kinds is None else kinds[i]
-        # A stack of arrays with shardings of their own has none that they agree on.
-        apart = kind is None or jnp.size(p) >= PACK_BELOW or has_explicit_axes(p)
-        groups[i if apart else (kind, jnp.shape(p))].append(i)
-    return Groups(tuple(tuple(group) for group in groups.values()))
 
 
 def layer_fractions(params: Any) -> np.ndarray:

@@ -36,7 +36,7 @@ def init_loss() -> LossState:
 
 
 def loss_features(
-    state: LossState, value: Any, num_steps: jax.Array, accepted: Any, as_published: bool = False
+    state: LossState, value: Any, num_steps: jax.Array, as_published: bool = False
 ) -> tuple[jax.Array, LossState]:
     """Where the loss stands between its averages over longer and longer times, (9,), in [-1, 1].
 
@@ -53,7 +53,6 @@ def loss_features(
       value: training loss, a scalar. Where it is None or not finite the features are zero and the
         state stays as it was.
       num_steps: length of the run, float32 scalar.
-      accepted: boolean scalar; where it is False the state stays as it was.
       as_published: correct the means of the cap for one step more than they hold, an error of the
         published code, under which the published weights were found: the cap is then lower, at
         first by half.
@@ -86,7 +85,7 @@ def loss_features(
     features = jnp.clip((c[:-1] - below) / jnp.maximum(1e-8, c[1:] - below) - 1, -1, 1)
     new = LossState(means, minima, state.seen + 1)
     features = jnp.where(finite & (new.seen > 2), features, 0.0)
-    return features, select(accepted & finite, new, state)
+    return features, select(finite, new, state)
 
 
 def time_features(steps: jax.Array, num_steps: jax.Array) -> jax.Array:

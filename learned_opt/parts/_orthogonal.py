@@ -5,13 +5,11 @@ steps: Liu et al. 2025, "Muon is scalable for LLM training".
 """
 
 import math
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
 from .._axes import untyped
-from ._shapes import is_matrix
 
 MUON = 5 * ((3.4445, -4.7750, 2.0315),)
 """Five times the same polynomial, as published."""
@@ -73,38 +71,20 @@ def _norm(x: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.sum(x * x, (-2, -1), keepdims=True) + 1e-30)
 
 
-def equalised(parts: Sequence[jax.Array]) -> list[jax.Array]:
+def equalised(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """`equal_singular_values` of every tensor, times 0.2 sqrt(max(rows, cols)): of rms about 0.2.
 
-    A tensor of rank above 2 is the matrix of its last axis against all others; one that is not a
-    matrix is returned as it is: see `is_matrix`.
+    Args:
+      x: a tensor of that shape, or several along a first axis.
+      shape: (*window, in, out): the matrix of its last axis against all others.
     """
-    found = list(parts)
-    groups: dict[tuple[int, int], list[int]] = {}
-    for i, x in enumerate(parts):
-        if is_matrix(x.shape) and x.size:
-            sides = sorted((x.size // x.shape[-1], x.shape[-1]))
-            groups.setdefault((sides[0], sides[1]), []).append(i)
-    for members in groups.values():
-        if len(members) == 1:
-            (i,) = members
-            found[i] = untyped(
-                lambda x: _of_wide(equal_singular_values(_wide(x)), x.shape), parts[i]
-            )
-            continue
-        # Matrices of one shape, lying down, as one stack: fewer and larger products.
-        stack = equal_singular_values(jnp.stack([_wide(parts[i]) for i in members]))
-        for i, x in zip(members, stack, strict=True):
-            found[i] = _of_wide(x, parts[i].shape)
-    return found
+    return untyped(lambda x: _equalised(x, shape), x)
 
 
-def _wide(x: jax.Array) -> jax.Array:
-    x = x.reshape(-1, x.shape[-1])
-    return x.T if x.shape[0] > x.shape[1] else x
-
-
-def _of_wide(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Back in the tensor's own shape, and scaled."""
-    x = RMS * math.sqrt(x.shape[1]) * x
-    return (x if math.prod(shape[:-1]) <= shape[-1] else x.T).reshape(shape)
+def _equalised(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    rows, cols = math.prod(shape[:-1]), shape[-1]
+    matrices = x.reshape(*x.shape[: x.ndim - len(shape)], rows, cols)
+    tall = rows > cols
+    found = equal_singular_values(matrices.mT if tall else matrices)
+    found = RMS * math.sqrt(max(rows, cols)) * found
+    return (found.mT if tall else found).reshape(x.shape)

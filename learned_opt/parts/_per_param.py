@@ -6,7 +6,7 @@ learned optimizers") and Metz et al. 2022 ("VeLO"). Factored second moment: Shaz
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.lax import rsqrt
 
 from .._base import Theta, zeros_for
-from ._accumulators import factored_axes
+from ._accumulators import ema_of, factored_axes
 
 LARGEST = 0.1
 """Bound of the feature clip(g)."""
@@ -27,13 +27,24 @@ class TensorState(NamedTuple):
     """Running averages for one tensor, float32 but for the first two momenta.
 
     `momenta`: three EMAs of g, the first two float32 or bfloat16, and `second`: EMA of g^2, of the
-    tensor's shape (that of its transpose over the last two axes where the last is narrow, see
-    `wide`); `rows`, `cols`: three EMAs of g^2 averaged over its largest and its second largest
-    axis, on a leading axis of 3. Below rank 2 `rows` holds three EMAs of g^2 itself and `cols` a
-    zero of shape ().
+    tensor's shape; `rows`, `cols`: three EMAs each of g^2 averaged over its largest and over its
+    second largest axis. Below rank 2 `rows` are three EMAs of g^2 itself and `cols` zeros of
+    shape ().
     """
 
     momenta: tuple[jax.Array, jax.Array, jax.Array]
+    second: jax.Array
+    rows: tuple[jax.Array, jax.Array, jax.Array]
+    cols: tuple[jax.Array, jax.Array, jax.Array]
+
+
+class _Averages(NamedTuple):
+    """The same as the first layer wants it: float32, on its side where that is `wide`.
+
+    `rows`, `cols`: with a leading axis of 3.
+    """
+
+    momenta: list[jax.Array]
     second: jax.Array
     rows: jax.Array
     cols: jax.Array
@@ -85,51 +96,48 @@ class PerParamFeatures:
         would lose changes by less than a five-hundredth.
         """
         # Every array a buffer of its own, so that a training step may donate the state.
-        m1, m2, m3, second = (wide(zeros_for(p)) for _ in range(4))
+        m1, m2, m3, second = (zeros_for(p) for _ in range(4))
         momenta = m1.astype(dtype), m2.astype(dtype), m3
-        axes = factored_axes(second.shape[stacked:])
+        axes = factored_axes(p.shape[stacked:])
         if axes is None:
-            return TensorState(momenta, second, zeros_for(p, 3), jnp.zeros(()))
-        means = [jnp.mean(second, stacked + axis) for axis in axes]
-        rows, cols = (jnp.moveaxis(zeros_for(mean, 3), 0, stacked) for mean in means)
-        return TensorState(momenta, second, rows, cols)
+            rows = [zeros_for(p) for _ in range(3)]
+            cols = [jnp.zeros((), jnp.float32) for _ in range(3)]
+        else:
+            rows, cols = (
+                [zeros_for(jnp.mean(second, stacked + axis)) for _ in range(3)] for axis in axes
+            )
+        return TensorState(momenta, second, tuple(rows), tuple(cols))
 
     def step(
         self,
         net: Theta,
         bias: jax.Array,
-        decays: Decays,
-        accepted: Any,
-        grad: jax.Array,
+        g: jax.Array,
         p: jax.Array,
-        old: TensorState,
+        new: TensorState,
         combine: Callable[[list[jax.Array], jax.Array], jax.Array],
-    ) -> tuple[jax.Array, TensorState]:
-        """The network's step for one tensor, and its new state.
+    ) -> jax.Array:
+        """The network's step for one tensor, float32.
 
         Args:
           net: weights `w1` (count or more, hidden), `b1`, ... of a ReLU network; rows of `w1`
             beyond `count` are not looked at.
           bias: (hidden,) of the first layer, in the place of `b1`.
-          decays: of the running averages.
-          accepted: boolean scalar; where it is False the state stays as it was.
-          grad: gradient, any floating dtype.
-          p: parameters, of the same shape.
-          old: state before this gradient.
-          combine: the step from the network's outputs, a list of arrays, and p, both float32 and
-            in the layout the state has.
-
-        Returns the step, of `grad`'s shape and dtype, and the state after.
+          g: gradient, float32.
+          p: parameters, float32, of the same shape.
+          new: averages after this gradient, see `accumulate`.
+          combine: the step from the network's outputs, a list of arrays, and p, maybe both lying
+            on their side, see `wide`.
         """
-        g, p = (wide(x.astype(jnp.float32)) for x in (grad, p))
-        new = accumulate(decays, old, g)
-        new = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), new, old)
-        first = self._first_layer(net["w1"][: self.count], bias, g, p, new)
-        step = combine(_other_layers(net, first), p)
-        return wide(step, grad.shape).astype(grad.dtype), new
+        shape = g.shape
+        momenta = [wide(m.astype(jnp.float32)) for m in new.momenta]
+        rows, cols = (jnp.stack(x) for x in (new.rows, new.cols))
+        acc = _Averages(momenta, wide(new.second), rows, cols)
+        first = self._first_layer(net["w1"][: self.count], bias, wide(g), wide(p), acc)
+        return wide(combine(_other_layers(net, first), wide(p)), shape)
 
     def _first_layer(
-        self, w: jax.Array, bias: jax.Array, g: jax.Array, p: jax.Array, acc: TensorState
+        self, w: jax.Array, bias: jax.Array, g: jax.Array, p: jax.Array, acc: "_Averages"
     ) -> list[jax.Array]:
         """First hidden layer before its ReLU: an array of the tensor's shape for each unit.
 
@@ -140,7 +148,6 @@ class PerParamFeatures:
         too, of other products than the layer's own: shared ones would be stored.
         """
         m, v, axes = acc.momenta, acc.second, factored_axes(g.shape)
-        m = [x.astype(jnp.float32) for x in m]
         if axes is None:
             f_g, f_m = rsqrt(acc.rows + 1e-9), rsqrt(acc.rows + self.momentum_eps)
             f_g2, f_m2 = 1 / (acc.rows + 1e-9), 1 / (acc.rows + self.momentum_eps)
@@ -184,32 +191,34 @@ class PerParamFeatures:
 
 
 def wide(x: jax.Array, shape: tuple[int, ...] | None = None) -> jax.Array:
-    """Narrow matrices on their side, (32, 10) as (10, 32): loops over short rows are slow."""
-    shape = x.shape if shape is None else shape
-    if len(shape) >= 2 and shape[-1] < 16 and shape[-2] > shape[-1]:
-        return jnp.swapaxes(x, -1, -2)
-    return x
+    """Narrow matrices on their side, (32, 10) as (10, 32): loops over short rows are slow.
+
+    With `shape` back again, to that shape.
+    """
+    rows, cols = (0, 0) if x.ndim != 2 else x.shape if shape is None else shape
+    return x.T if cols < 16 and rows > cols else x
 
 
 def accumulate(decays: Decays, old: TensorState, g: jax.Array) -> TensorState:
-    """The averages after a gradient, float32, in the layout of the state."""
+    """The averages of one tensor after a gradient, float32."""
     axes = factored_axes(g.shape)
     m1, m2, m3 = (
-        _ema(b, m.astype(jnp.float32), g).astype(m.dtype)
+        ema_of(b, m.astype(jnp.float32), g).astype(m.dtype)
         for b, m in zip(decays.momenta, old.momenta, strict=True)
     )
 
-    def factor(old: jax.Array, new: jax.Array) -> jax.Array:
-        return _ema(decays.factored.reshape(3, *[1] * new.ndim), old, (new + 1e-30)[None])
+    def factors(old: Sequence[jax.Array], new: jax.Array) -> tuple[jax.Array, ...]:
+        pairs = zip(decays.factored, old, strict=True)
+        return tuple(ema_of(b, x, new + 1e-30) for b, x in pairs)
 
     # Each in words of its own: XLA would store a square that several reductions share.
     part, half, double = jnp.sqrt(1 - decays.second) * g, g / 2, 2 * g
     second = decays.second * old.second + part * part
     if axes is None:
-        rows, cols = factor(old.rows, g * g), old.cols
+        rows, cols = factors(old.rows, g * g), old.cols
     else:
-        rows = factor(old.rows, jnp.mean(double * double, axes[0]) / 4)
-        cols = factor(old.cols, 4 * jnp.mean(half * half, axes[1]))
+        rows = factors(old.rows, jnp.mean(double * double, axes[0]) / 4)
+        cols = factors(old.cols, 4 * jnp.mean(half * half, axes[1]))
     return TensorState((m1, m2, m3), second, rows, cols)
 
 
@@ -260,7 +269,3 @@ def _outer(
 ) -> jax.Array:
     """row, col (without the largest, the second largest axis) combined to the tensor's shape."""
     return combine(jnp.expand_dims(row, axes[0]), jnp.expand_dims(col, axes[1]))
-
-
-def _ema(decay: jax.Array, old: jax.Array, new: jax.Array) -> jax.Array:
-    return decay * old + (1 - decay) * new

@@ -11,33 +11,39 @@ import jax
 import jax.numpy as jnp
 
 from .._base import zeros_for
-from ._elements import update_averages
+from ._elements import update_average
 
 DECAYS = (0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
 class TensorAverages(NamedTuple):
-    """Five EMAs of the clipped gradient and of its square, each (5, *shape of the tensor)."""
+    """Five EMAs of the clipped gradient and of its square, each of the tensor's shape."""
 
-    momenta: jax.Array
-    second: jax.Array
+    momenta: tuple[jax.Array, ...]
+    second: tuple[jax.Array, ...]
 
 
 def init_tensor(p: Any) -> TensorAverages:
     """Zeros, sharded like p."""
-    return TensorAverages(zeros_for(p, len(DECAYS)), zeros_for(p, len(DECAYS)))
+    return TensorAverages(*(tuple(zeros_for(p) for _ in DECAYS) for _ in range(2)))
 
 
 def see_gradient(old: TensorAverages, g: jax.Array) -> TensorAverages:
     """The averages after a gradient, float32."""
-    averages = (update_averages(DECAYS, x, y) for x, y in zip(old, (g, g * g), strict=True))
-    return TensorAverages(*averages)
+    pairs = ((old.momenta, g), (old.second, g * g))
+    return TensorAverages(
+        *(
+            tuple(update_average(b, x, new) for b, x in zip(DECAYS, olds, strict=True))
+            for olds, new in pairs
+        )
+    )
 
 
 def tensor_statistics(g: jax.Array, p: jax.Array, averages: TensorAverages) -> jax.Array:
     """Means of m, v, p, their variances, norms of p and g, (8,)."""
-    means = [jnp.mean(x) for x in (*averages, p)]
-    spreads = [jnp.var(x) for x in (*averages, p)]
+    arrays = [*(jnp.stack(x) for x in averages), p]
+    means = [jnp.mean(x) for x in arrays]
+    spreads = [jnp.var(x) for x in arrays]
     # Above zero, where the square root has a derivative: meta-gradients may come by backprop.
     norms = [jnp.sqrt(jnp.sum(x * x) + 1e-30) for x in (p, g)]
     return jnp.stack([*means, *spreads, *norms])

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import optax
 
 from learned_opt import Theta
-from learned_opt.tasks import map_blocks, map_lanes
+from learned_opt.tasks import NonNegative, Size, Steps, map_blocks, map_lanes
 
 from .._horizons import whole_truncations
 from .._unroll import Episode, MetaProblem, Run, advance, begin, finish, start, unroll
-from ._base import MetaGrad, OnRuns, check_positive
-from ._truncated import blank, where_rows
+from ._base import MetaGrad, OnRuns
+from ._truncated import blank, check_truncation, where_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +35,13 @@ class _Backprop(OnRuns):
 
     rows: ClassVar[str] = "tasks"
     direct: ClassVar[bool] = False
-    tasks: int = 16
-    clip: float = 0.0
+    tasks: Size = 16
+    clip: NonNegative = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self, "tasks")
-        if self.clip < 0:
-            raise ValueError(f"clip must be at least 0, got {self.clip}")
+    @property
+    def runs(self) -> int:
+        """One a task."""
+        return self.tasks
 
     def sound(self, grad: Theta) -> tuple[Theta, jax.Array]:
         """One run's gradient, clipped, or zeros if it is not finite; and whether it was."""
@@ -129,11 +128,11 @@ class TBPTT(_Backprop):
 
     name: ClassVar[str] = "tbptt"
     row_state: ClassVar[bool] = True
-    truncation: int = 20
+    truncation: Steps = 20
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "truncation")
+        check_truncation(self.truncation, self.horizon)
 
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> Lane:
         """Blank runs, all over: the first estimate begins them."""

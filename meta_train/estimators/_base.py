@@ -1,15 +1,19 @@
 """What a meta-gradient estimator is, and what those by antithetic evolution strategies share."""
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from learned_opt import Theta
+from learned_opt.tasks import Natural, NonNegative, Size, Within, check_fields
 
 from .._horizons import Horizons
 from .._unroll import MetaProblem
+
+Sigma = Annotated[float, Within(1e-6, 1e3)]
+"""Deviation of a perturbation of theta."""
 
 
 class MetaGrad(NamedTuple):
@@ -40,6 +44,11 @@ class GradientEstimator(Protocol):
     row_state: ClassVar[bool]
     direct: ClassVar[bool]
 
+    @property
+    def runs(self) -> int:
+        """Training runs side by side."""
+        ...
+
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> Any:
         """The state carried from one outer step to the next (a pytree, maybe empty)."""
         ...
@@ -65,11 +74,11 @@ class OnRuns:
       curriculum: outer steps over which the upper bound of the horizon grows from the lower.
     """
 
-    horizon: tuple[int, int] = (100, 300)
-    curriculum: int = 0
+    horizon: Annotated[tuple[int, int], Within(1, 10**8)] = (100, 300)
+    curriculum: Natural = 0
 
     def __post_init__(self) -> None:
-        self.horizons  # noqa: B018 (it checks its bounds)
+        check_fields(self)
 
     @property
     def horizons(self) -> Horizons:
@@ -91,16 +100,15 @@ class Antithetic(OnRuns):
     rows: ClassVar[str] = "pairs"
     row_state: ClassVar[bool] = False
     direct: ClassVar[bool] = False
-    pairs: int = 16
-    sigma: float = 0.03
+    pairs: Size = 16
+    sigma: Sigma = 0.03
     sign: bool = False
-    clip: float = 0.0
+    clip: NonNegative = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self, "pairs", "sigma")
-        if self.clip < 0:
-            raise ValueError(f"clip must be at least 0, got {self.clip}")
+    @property
+    def runs(self) -> int:
+        """Two a pair."""
+        return 2 * self.pairs
 
     def weight(self, losses: jax.Array) -> jax.Array:
         """(L+ - L-) / (2 sigma^2) for losses (..., 2), the difference shaped as asked for."""
@@ -110,13 +118,6 @@ class Antithetic(OnRuns):
         elif self.clip:
             difference = jnp.clip(difference, -self.clip, self.clip)
         return difference / (2 * self.sigma**2)
-
-
-def check_positive(config: Any, *names: str) -> None:
-    """ValueError for the first attribute that is not above zero."""
-    for name in names:
-        if getattr(config, name) <= 0:
-            raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
 
 
 SIGNS = (1.0, -1.0)

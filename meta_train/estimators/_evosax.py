@@ -16,10 +16,11 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from learned_opt import Theta
-from learned_opt.tasks import map_lanes
+from learned_opt._extras import needs_extra
+from learned_opt.tasks import Line, Rate, Size, map_lanes, shown
 
 from .._unroll import MetaProblem, unroll
-from ._base import MetaGrad, OnRuns, check_positive
+from ._base import MetaGrad, OnRuns, Sigma
 
 
 @functools.cache
@@ -29,7 +30,8 @@ def strategies() -> dict[str, tuple[type, bool]]:
     All but the few that need arguments of their own.
     """
     # Not at the top: importing evosax starts JAX's devices, before their number can be set.
-    from evosax import algorithms as known
+    with needs_extra("the estimator evosax"):
+        from evosax import algorithms as known
 
     found = {name: (cls, False) for name, cls in known.population_based_algorithms.items()}
     found |= {name: (cls, True) for name, cls in known.distribution_based_algorithms.items()}
@@ -44,6 +46,29 @@ def _arguments(cls: type) -> list[str]:
         for p in parameters
         if p.default is p.empty and p.name not in ("population_size", "solution")
     ]
+
+
+@functools.cache
+def _refuses(strategy: str, population: int) -> str:
+    """Why the strategy cannot work with so many members; "" if it can."""
+    theta = {"x": np.zeros(2, np.float32)}
+
+    def members(key: jax.Array) -> Any:
+        algorithm = strategies()[strategy][0](population_size=population, solution=theta)
+        params = algorithm.default_params
+        if strategies()[strategy][1]:
+            state = algorithm.init(key, theta, params)
+        else:
+            some = jax.tree.map(lambda x: jnp.zeros((population, *x.shape), x.dtype), theta)
+            state = algorithm.init(key, some, jnp.arange(population, dtype=jnp.float32), params)
+        return algorithm.ask(key, state, params)[0]
+
+    try:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            (found,) = jax.tree.leaves(jax.eval_shape(members, jax.random.key(0)))
+    except (AssertionError, ValueError, TypeError, ZeroDivisionError) as error:
+        return " ".join(str(error).split()).rstrip(".")
+    return "" if len(found.shape) == 2 and found.shape[0] == population else "it makes others"
 
 
 class EvosaxState(NamedTuple):
@@ -74,21 +99,33 @@ class Evosax(OnRuns):
     rows: ClassVar[str] = "population"
     row_state: ClassVar[bool] = False
     direct: ClassVar[bool] = True
-    strategy: str = "Open_ES"
-    population: int = 32
-    tasks: int = 1
-    sigma: float = 0.03
-    learning_rate: float = 1e-2
+    strategy: Line = "Open_ES"
+    population: Size = 32
+    tasks: Size = 1
+    sigma: Sigma = 0.03
+    learning_rate: Rate = 1e-2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "population", "tasks", "sigma", "learning_rate")
         if self.strategy not in strategies():
             close = difflib.get_close_matches(self.strategy, strategies(), n=1, cutoff=0.0)
             raise ValueError(
-                f"strategy must be an algorithm of evosax, got {self.strategy!r}; "
+                f"strategy must be an algorithm of evosax, got {shown(self.strategy)}; "
                 f"did you mean {close[0]!r}?"
             )
+        why = _refuses(self.strategy, self.population)
+        if why:
+            others = (n for n in range(self.population + 1, self.population + 9))
+            fits = next((n for n in others if not _refuses(self.strategy, n)), None)
+            cure = f"; try {fits}" if fits else ""
+            raise ValueError(
+                f"population must suit {self.strategy}, got {self.population} ({why}){cure}"
+            )
+
+    @property
+    def runs(self) -> int:
+        """All members' tasks."""
+        return self.population * self.tasks
 
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> EvosaxState:
         """The strategy centred on theta."""

@@ -5,14 +5,14 @@ Metz et al. 2022 (VeLO) for its use on learned optimizers.
 """
 
 import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from learned_opt import Theta
-from learned_opt.tasks import map_lanes
+from learned_opt.tasks import Within, map_lanes
 
 from .._unroll import MetaProblem, unroll
 from ._base import SIGNS, Antithetic, MetaGrad
@@ -32,12 +32,7 @@ class FullES(Antithetic):
     """
 
     name: ClassVar[str] = "full_es"
-    shortest: float = 0.6
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.shortest <= 1:
-            raise ValueError(f"shortest must be in (0, 1], got {self.shortest}")
+    shortest: Annotated[float, Within(1e-6, 1)] = 0.6
 
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> tuple[()]:
         """Nothing is carried: every estimate starts new runs."""

@@ -7,6 +7,8 @@ noise-reuse in online evolution strategies": GPES with a period, NRES where it i
 import dataclasses
 from typing import ClassVar
 
+from learned_opt.tasks import Natural
+
 from ._truncated import Truncated
 
 
@@ -23,12 +25,7 @@ class NRES(Truncated):
     """
 
     name: ClassVar[str] = "nres"
-    period: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.period < 0:
-            raise ValueError(f"period must be at least 0, got {self.period}")
+    period: Natural = 0
 
     @property
     def reuse(self) -> int:

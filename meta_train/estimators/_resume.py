@@ -4,10 +4,12 @@ Moudgil et al. 2026 (ELO): a share of the runs that begin go on from an earlier 
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from learned_opt.tasks import Count, Share, Within, check_fields
 
 
 class Shelf(NamedTuple):
@@ -34,17 +36,13 @@ class Resume:
         on the earlier part is left out, as ELO does.
     """
 
-    share: float = 0.0
-    slots: int = 4
-    longest: int = 10_000
+    share: Share = 0.0
+    slots: Annotated[int, Within(1, 10**4)] = 4
+    longest: Count = 10_000
     unbiased: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"resume.share must be in [0, 1], got {self.share}")
-        for name in ("slots", "longest"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"resume.{name} must be positive, got {getattr(self, name)}")
+        check_fields(self)
 
     def shelf(self, pairs: Any) -> Shelf:
         """An empty one for the pairs of an estimator; of nothing if it is never used."""

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from learned_opt import Theta
-from learned_opt.tasks import map_blocks
+from learned_opt.tasks import Steps, map_blocks
 
 from .._horizons import whole_truncations
 from .._unroll import Episode, MetaProblem, Run, advance, begin, finish, start
-from ._base import SIGNS, Antithetic, MetaGrad, check_positive
+from ._base import SIGNS, Antithetic, MetaGrad
 from ._resume import Resume, Shelf
 
 
@@ -59,13 +59,13 @@ class Truncated(Antithetic, abc.ABC):
     """
 
     row_state: ClassVar[bool] = True
-    truncation: int = 20
+    truncation: Steps = 20
     stagger: bool = True
     resume: Resume = Resume()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "truncation")
+        check_truncation(self.truncation, self.horizon)
 
     @property
     @abc.abstractmethod
@@ -216,6 +216,14 @@ class Truncated(Antithetic, abc.ABC):
         runs = jax.vmap(side)(jnp.asarray(SIGNS))
         zero = jnp.zeros_like(noise)
         return Pair(episode, runs, zero, zero, jnp.zeros((), jnp.int32), jnp.array(False))
+
+
+def check_truncation(truncation: int, horizon: tuple[int, int]) -> None:
+    """ValueError if no run is as long as a truncation."""
+    if truncation > horizon[1]:
+        raise ValueError(
+            f"truncation must be at most the longest horizon ({horizon[1]}), got {truncation}"
+        )
 
 
 def where_rows(chosen: jax.Array, yes: Any, no: Any) -> Any:

@@ -14,7 +14,7 @@ import jax
 import optax
 
 from .._base import Batch, Numbers, Params, Split, Task
-from .._problem import check_ranges
+from .._fields import check_fields
 
 Loss = Callable[[Params, Batch, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
 Draw = Callable[[jax.Array], Batch]
@@ -30,7 +30,11 @@ class Augmentation(abc.ABC):
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_fields(self)
+
+    def check(self, batch_size: int) -> None:
+        """ValueError if minibatches of this size cannot be augmented."""
+        del batch_size
 
     @abc.abstractmethod
     def sample(self, key: jax.Array) -> Numbers:

@@ -1,13 +1,14 @@
 """Augmentations of the training minibatch: fewer examples, wrong labels."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from .._base import Batch, Numbers
-from .._problem import Range, log_uniform, log_uniform_int, uniform_int
+from .._fields import Sizes, Within
+from .._problem import log_uniform, log_uniform_int, uniform_int
 from ._base import Augmentation, Draw
 
 
@@ -22,7 +23,15 @@ class SmallBatch(Augmentation):
     """
 
     name: ClassVar[str] = "small_batch"
-    halvings: int = 3
+    halvings: Annotated[int, Within(0, 20)] = 3
+
+    def check(self, batch_size: int) -> None:
+        """ValueError if it cannot be halved so often."""
+        if batch_size % 2**self.halvings:
+            raise ValueError(
+                f"small_batch.halvings={self.halvings} needs a batch size that is a multiple of "
+                f"{2**self.halvings}, got {batch_size}"
+            )
 
     def sample(self, key: jax.Array) -> Numbers:
         """Draw the number of halvings."""
@@ -32,11 +41,7 @@ class SmallBatch(Augmentation):
         """The first examples, repeated."""
         batch = draw(key)
         size = batch.x.shape[0]
-        if size % 2**self.halvings:
-            raise ValueError(
-                f"small_batch.halvings={self.halvings} needs a batch size that is a multiple of "
-                f"{2**self.halvings}, got {size}"
-            )
+        self.check(size)
         index = jnp.arange(size) % (size >> n["halvings"])
         return jax.tree.map(lambda x: x[index], batch)
 
@@ -50,7 +55,7 @@ class FewExamples(Augmentation):
     """
 
     name: ClassVar[str] = "few_examples"
-    batches: Range = (2, 64)
+    batches: Sizes = (2, 64)
 
     def sample(self, key: jax.Array) -> Numbers:
         """Draw the length of the list and the seed of its batches."""
@@ -75,7 +80,7 @@ class LabelNoise(Augmentation):
     """
 
     name: ClassVar[str] = "label_noise"
-    shares: Range = (0.01, 0.5)
+    shares: Annotated[tuple[float, float], Within(1e-9, 1)] = (0.01, 0.5)
 
     def sample(self, key: jax.Array) -> Numbers:
         """Draw the share."""

@@ -1,7 +1,7 @@
 """Augmentations of the gradient on its way to the optimizer: noise, few directions, delay."""
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,8 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from .._base import Numbers
-from .._problem import Range, log_uniform, log_uniform_int, uniform_int
+from .._fields import Counts, Range, Within
+from .._problem import log_uniform, log_uniform_int, uniform_int
 from ._base import Augmentation
 
 
@@ -68,7 +69,7 @@ class FewDirections(Augmentation):
     """
 
     name: ClassVar[str] = "few_directions"
-    directions: tuple[int, int] = (4, 64)
+    directions: Counts = (4, 64)
 
     def sample(self, key: jax.Array) -> Numbers:
         """Draw K and a seed."""
@@ -110,7 +111,7 @@ class DelayedGradients(Augmentation):
     """
 
     name: ClassVar[str] = "delayed_gradients"
-    most: int = 4
+    most: Annotated[int, Within(0, 1000)] = 4
 
     def sample(self, key: jax.Array) -> Numbers:
         """Draw the delay, 0 to `most`."""

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Batch, Numbers, Params
-from .._problem import Range, log_uniform
+from .._fields import Range
+from .._problem import log_uniform
 from ._base import Augmentation, Loss
 
 

@@ -5,6 +5,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from learned_opt._extras import needs_extra
+
+from .._fields import shown
 from . import _embedded, _text, _tfds
 from ._dataset import mixture
 from ._points import points
@@ -22,19 +25,20 @@ TABLES: dict[str, Callable[[], Any]] = {
 }
 """Data sets of one size."""
 
-SIZED: dict[str, tuple[Callable[[int], Any], int]] = {
-    "letters": (_embedded.letters, 14),
-    "points": (points, 2),
-    "stdlib": (lambda length: _text.split_text("stdlib", _text.stdlib_sources(), length), 32),
-    "prose": (lambda length: _text.split_text("prose", _text.stdlib_prose(), length), 32),
+SIZED: dict[str, tuple[Callable[[int], Any], int, int]] = {
+    "letters": (_embedded.letters, 14, 128),
+    "points": (points, 2, 10**6),
+    "stdlib": (lambda n: _text.split_text("stdlib", _text.stdlib_sources(), n), 32, 10**8),
+    "prose": (lambda n: _text.split_text("prose", _text.stdlib_prose(), n), 32, 10**8),
 }
-"""Data sets that come in sizes, and the size if none is said: pixels of an edge, bytes of a window,
-coordinates of a point."""
+"""Data sets that come in sizes, the size if none is said, and the largest: pixels of an edge, bytes
+of a window, coordinates of a point."""
 
 EMBEDDED = tuple(sorted([*TABLES, *SIZED]))
 """Names that need no download."""
 
 
+@needs_extra("learned_opt.tasks.load_dataset")
 def load_dataset(name: str) -> Any:
     """A data set by name; the same object every time, of tensorflow-datasets for each folder.
 
@@ -63,25 +67,27 @@ def _load(name: str, folder: str | None) -> Any:
     if base.startswith("tfds:"):
         return _from_tfds(name, base.removeprefix("tfds:"), size if slash else None)
     if base in SIZED:
-        load, default = SIZED[base]
-        return load(_number(name, size) if slash else default)
+        load, default, most = SIZED[base]
+        return load(_number(name, size, most) if slash else default)
     if base not in TABLES:
         raise ValueError(
-            f"data set must be one of {', '.join(EMBEDDED)} or tfds:NAME, got {name!r}"
+            f"data set must be one of {', '.join(EMBEDDED)} or tfds:NAME, got {shown(name)}"
         )
     if slash:
-        raise ValueError(f"the data set {base!r} has one size, got {name!r}")
+        raise ValueError(f"the data set {base!r} has one size, got {shown(name)}")
     return TABLES[base]()
 
 
 def _from_tfds(name: str, base: str, size: str | None) -> Any:
     if _tfds.is_text(base):
-        return _tfds.text(base, _number(name, "32" if size is None else size))
+        return _tfds.text(base, _number(name, "32" if size is None else size, 10**8))
     size = "8" if size is None else size
-    return _tfds.images(base, _number(name, size.removesuffix("c")), size.endswith("c"))
+    return _tfds.images(base, _number(name, size.removesuffix("c"), 1024), size.endswith("c"))
 
 
-def _number(name: str, size: str) -> int:
-    if not size.isdecimal() or int(size) < 1:
-        raise ValueError(f"the size after / must be a positive integer, got {name!r}")
+def _number(name: str, size: str, most: int) -> int:
+    if not size.isdecimal() or len(size) > 9 or not 1 <= int(size) <= most:
+        raise ValueError(
+            f"the size after / must be an integer from 1 to {most:,}, got {shown(name)}"
+        )
     return int(size)

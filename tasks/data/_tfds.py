@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from learned_opt._extras import needs_extra
+
 from ._dataset import SHUFFLE_SEED, Dataset, split_dataset
 from ._text import Text, split_text
 
@@ -32,15 +34,12 @@ def tfds_builder(name: str) -> Any:
     """The builder of a set, in TFDS_DATA_DIR or TFDS's own default folder.
 
     Raises:
-      ValueError: tensorflow-datasets does not know the name, it is not installed, or the folder is
-        somewhere that it cannot read.
+      ValueError: tensorflow-datasets does not know the name, or the folder is somewhere that it
+        cannot read.
+      MissingExtraError: it is not installed.
     """
-    try:
+    with needs_extra(f"the data set tfds:{name}"):
         import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise ValueError(
-            f"the data set tfds:{name} needs tensorflow-datasets: pip install 'learned-opt[train]'"
-        ) from error
     # TFDS reads TFDS_DATA_DIR when it is imported; say it again, in case it changed since.
     where = os.environ.get("TFDS_DATA_DIR") or None
     try:
@@ -82,7 +81,7 @@ def _prepared(name: str) -> Any:
     if not prepared:
         raise ValueError(
             f"the data set {name!r} is not prepared in {builder.data_dir}; fetch it once (needs a "
-            f"network and TensorFlow) with: python -m tasks prepare tfds:{name}; or set "
+            f"network and TensorFlow) with: learned-opt tasks prepare tfds:{name}; or set "
             "TFDS_DATA_DIR to a folder that holds it"
         )
     return builder
@@ -94,9 +93,9 @@ def prepare_tfds(name: str) -> None:
     Raises:
       ValueError: unknown name, no network, or no TensorFlow.
     """
+    builder = tfds_builder(name)
     import tensorflow_datasets as tfds
 
-    builder = tfds_builder(name)
     with _quiet():
         if builder.is_prepared():
             return

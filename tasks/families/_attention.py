@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Numbers
-from .._problem import Range, Supervised, log_uniform, log_uniform_int, uniform_int
+from .._fields import Counts, Layers, Range, Size
+from .._problem import Supervised, log_uniform, log_uniform_int, uniform_int
 from ._layers import ACTIVATIONS, Dense, LayerNorm, activate
 
 
@@ -54,12 +55,18 @@ class Stack(Supervised):
     `gain`, the initial scale of what blocks add.
     """
 
-    size: int = 16
-    max_depth: int = 2
-    max_hidden: int = 32
-    depths: tuple[int, int] = (1, 2)
-    hidden: tuple[int, int] = (16, 32)
+    size: Size = 16
+    max_depth: Layers = 2
+    max_hidden: Size = 32
+    depths: Counts = (1, 2)
+    hidden: Counts = (16, 32)
     gains: Range = (0.3, 1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        heads = getattr(self, "heads", 1)
+        if self.size % heads:
+            raise ValueError(f"size must be a multiple of heads ({heads}), got {self.size}")
 
     def sample(self, key: jax.Array) -> Numbers:
         """Draw depth, hidden units, activation and initial scale."""

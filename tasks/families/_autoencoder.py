@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, Range, log_uniform, log_uniform_int, uniform_int
+from .._fields import Range, Size, Sizes
+from .._problem import Problem, log_uniform, log_uniform_int, uniform_int
 from ._layers import ACTIVATIONS, Dense, activate, on
 
 
@@ -25,10 +26,10 @@ class Autoencoder(Problem):
     source: ClassVar[str] = "Hinton & Salakhutdinov 2006"
     kinds: ClassVar[tuple[str, ...]] = ("label", "value")
     variational: ClassVar[bool] = False
-    max_hidden: int = 32
-    max_code: int = 8
-    hidden: Range = (16, 32)
-    codes: Range = (2, 8)
+    max_hidden: Size = 32
+    max_code: Size = 8
+    hidden: Sizes = (16, 32)
+    codes: Sizes = (2, 8)
     gains: Range = (0.5, 2.0)
 
     def sample(self, key: jax.Array) -> Numbers:

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, Range, log_uniform, with_gradient
+from .._fields import Range, Size
+from .._problem import Problem, log_uniform, with_gradient
 
 
 class _OneVector(Problem):
@@ -39,7 +40,7 @@ class Quadratic(_OneVector):
 
     name: ClassVar[str] = "quadratic"
     source: ClassVar[str] = "Schaul et al. 2013; Zhang et al. 2019"
-    dimension: int = 20
+    dimension: Size = 20
     conditions: Range = (1.0, 1e4)
     noises: Range = (1e-3, 1.0)
 
@@ -105,7 +106,7 @@ class Saddle(_OneVector):
     name: ClassVar[str] = "saddle"
     source: ClassVar[str] = "Dauphin et al. 2014"
     start: ClassVar[float] = 1e-2
-    dimension: int = 10
+    dimension: Size = 10
     curvatures: Range = (1e-2, 1.0)
 
     def sample(self, key: jax.Array) -> Numbers:

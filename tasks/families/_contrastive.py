@@ -7,14 +7,15 @@ predictive coding", from either view to the other.
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
 from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, Range
+from .._fields import Counts, Layers, NonNegative, Positive, Range, Size, Sizes, Within
+from .._problem import Problem
 from ._mlp import mlp, mlp_numbers
 
 
@@ -35,15 +36,15 @@ class Contrastive(Problem):
     name: ClassVar[str] = "contrastive"
     source: ClassVar[str] = "Chen et al. 2020; van den Oord et al. 2018"
     kinds: ClassVar[tuple[str, ...]] = ("label", "value")
-    max_width: int = 32
-    max_depth: int = 2
-    embedding: int = 16
-    candidates: int = 64
-    temperature: float = 0.2
-    noise: float = 0.5
-    erased: float = 0.25
-    widths: Range = (8, 32)
-    depths: tuple[int, int] = (1, 2)
+    max_width: Size = 32
+    max_depth: Layers = 2
+    embedding: Size = 16
+    candidates: Annotated[int, Within(2, 10**6)] = 64
+    temperature: Positive = 0.2
+    noise: NonNegative = 0.5
+    erased: Annotated[float, Within(0, 0.99)] = 0.25
+    widths: Sizes = (8, 32)
+    depths: Counts = (1, 2)
     gains: Range = (0.5, 2.0)
 
     def sample(self, key: jax.Array) -> Numbers:

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, Range, log_uniform, log_uniform_int, with_gradient
+from .._fields import Positive, Range, Size, Sizes
+from .._problem import Problem, log_uniform, log_uniform_int, with_gradient
 from ._layers import Dense, on
 
 WORST = math.pi**2 + 0.1 * 8.0**2 + 0.001 * 2.0**2
@@ -36,11 +37,11 @@ class Control(Problem):
     source: ClassVar[str] = "Salimans et al. 2017; Brockman et al. 2016"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
     dimension: ClassVar[int] = 2
-    max_width: int = 8
-    steps: int = 40
-    pairs: int = 8
-    sigma: float = 0.1
-    widths: Range = (4, 8)
+    max_width: Size = 8
+    steps: Size = 40
+    pairs: Size = 8
+    sigma: Positive = 0.1
+    widths: Sizes = (4, 8)
     lengths: Range = (0.7, 1.4)
     masses: Range = (0.7, 1.4)
     gains: Range = (0.5, 2.0)

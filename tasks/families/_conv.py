@@ -10,7 +10,8 @@ from typing import ClassVar
 import jax
 
 from .._base import Numbers, Spec
-from .._problem import Range, Supervised, log_uniform, uniform_int
+from .._fields import Channels, Counts, Range
+from .._problem import Supervised, log_uniform, uniform_int
 from ._layers import ACTIVATIONS, Conv3x3, Dense, GroupNorm, activate
 
 
@@ -26,8 +27,8 @@ class Conv(Supervised):
     source: ClassVar[str] = "Metz et al. 2022"
     images: ClassVar[bool] = True
     max_width: ClassVar[int] = 8
-    channels: tuple[int, ...] = (8, 16, 16)
-    widths: tuple[int, int] = (4, 8)
+    channels: Channels = (8, 16, 16)
+    widths: Counts = (4, 8)
     gains: Range = (0.5, 2.0)
 
     def sample(self, key: jax.Array) -> Numbers:
@@ -60,7 +61,7 @@ class NormConv(Supervised):
     name: ClassVar[str] = "norm_conv"
     source: ClassVar[str] = "Wu & He 2018"
     images: ClassVar[bool] = True
-    channels: tuple[int, ...] = (8, 16, 16)
+    channels: Channels = (8, 16, 16)
     gains: Range = (0.5, 2.0)
 
     def sample(self, key: jax.Array) -> Numbers:

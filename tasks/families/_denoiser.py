@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, Range
+from .._fields import Counts, Layers, Range, Size, Sizes
+from .._problem import Problem
 from ._mlp import mlp, mlp_numbers
 
 OCTAVES = (1.0, 2.0, 4.0)
@@ -34,10 +35,10 @@ class Denoiser(Problem):
     name: ClassVar[str] = "denoiser"
     source: ClassVar[str] = "Ho et al. 2020; Nichol & Dhariwal 2021"
     kinds: ClassVar[tuple[str, ...]] = ("label", "value")
-    max_width: int = 64
-    max_depth: int = 2
-    widths: Range = (16, 64)
-    depths: tuple[int, int] = (1, 2)
+    max_width: Size = 64
+    max_depth: Layers = 2
+    widths: Sizes = (16, 64)
+    depths: Counts = (1, 2)
     gains: Range = (0.5, 2.0)
 
     def sample(self, key: jax.Array) -> Numbers:

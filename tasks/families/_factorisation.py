@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, Range, log_uniform, uniform_int
+from .._fields import Counts, Range, Size
+from .._problem import Problem, log_uniform, uniform_int
 from ._layers import on
 
 
@@ -30,10 +31,10 @@ class Factorisation(Problem):
     source: ClassVar[str] = "Koren et al. 2009"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
     dimension: ClassVar[int] = 2
-    rows: int = 32
-    columns: int = 24
-    max_rank: int = 8
-    ranks: tuple[int, int] = (1, 8)
+    rows: Size = 32
+    columns: Size = 24
+    max_rank: Size = 8
+    ranks: Counts = (1, 8)
     noises: Range = (1e-3, 0.3)
     gains: Range = (0.03, 1.0)
 

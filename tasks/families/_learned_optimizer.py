@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, Range, log_uniform, log_uniform_int
+from .._fields import Range, Size, Sizes
+from .._problem import Problem, log_uniform, log_uniform_int
 from ._layers import Dense
 
 
@@ -31,9 +32,9 @@ class LearnedOptimizer(Problem):
     name: ClassVar[str] = "learned_optimizer"
     source: ClassVar[str] = "Andrychowicz et al. 2016"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
-    steps: int = 12
-    max_width: int = 8
-    widths: Range = (4, 8)
+    steps: Size = 12
+    max_width: Size = 8
+    widths: Sizes = (4, 8)
     conditions: Range = (1.0, 30.0)
     rates: Range = (0.1, 0.5)
     gains: Range = (0.3, 1.0)

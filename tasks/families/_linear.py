@@ -9,7 +9,8 @@ from typing import ClassVar
 import jax
 
 from .._base import Numbers, Spec
-from .._problem import Range, Supervised, log_uniform
+from .._fields import Range
+from .._problem import Supervised, log_uniform
 from ._layers import Dense
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 import jax
 
 from .._base import Numbers, Spec
+from .._fields import Size
 from ._attention import Stack
 from ._layers import Dense, LayerNorm, activate
 from ._vit import patches
@@ -22,7 +23,7 @@ class Mixer(Stack):
     name: ClassVar[str] = "mixer"
     source: ClassVar[str] = "Tolstikhin et al. 2021"
     images: ClassVar[bool] = True
-    patch: int = 2
+    patch: Size = 2
 
     def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
         """(batch, height, width, channels) to (batch, outputs)."""

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Numbers, Spec
-from .._problem import Range, Supervised, log_uniform, log_uniform_int, uniform_int
+from .._fields import Counts, Layers, Range, Size, Sizes
+from .._problem import Supervised, log_uniform, log_uniform_int, uniform_int
 from ._layers import ACTIVATIONS, Dense, activate
 
 
@@ -26,10 +27,10 @@ class MLP(Supervised):
 
     name: ClassVar[str] = "mlp"
     source: ClassVar[str] = "Metz et al. 2020; Moudgil et al. 2025"
-    max_width: int = 32
-    max_depth: int = 2
-    widths: Range = (8, 32)
-    depths: tuple[int, int] = (1, 2)
+    max_width: Size = 32
+    max_depth: Layers = 2
+    widths: Sizes = (8, 32)
+    depths: Counts = (1, 2)
     gains: Range = (0.5, 2.0)
 
     def sample(self, key: jax.Array) -> Numbers:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Numbers, Spec
+from .._fields import Counts, Layers, Size
 from .._problem import Supervised, uniform_int
 from ._layers import ACTIVATIONS, Dense, LayerNorm, activate
 
@@ -24,9 +25,9 @@ class NormMLP(Supervised):
 
     name: ClassVar[str] = "norm_mlp"
     source: ClassVar[str] = "Ba et al. 2016"
-    size: int = 32
-    max_depth: int = 2
-    depths: tuple[int, int] = (1, 2)
+    size: Size = 32
+    max_depth: Layers = 2
+    depths: Counts = (1, 2)
 
     def sample(self, key: jax.Array) -> Numbers:
         """Draw depth and activation."""

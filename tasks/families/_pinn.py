@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, Range, log_uniform, log_uniform_int, uniform_int
+from .._fields import Counts, Layers, Range, Size, Sizes
+from .._problem import Problem, log_uniform, log_uniform_int, uniform_int
 from ._layers import Dense
 
 
@@ -102,9 +103,9 @@ class PINN(Equation):
 
     name: ClassVar[str] = "pinn"
     source: ClassVar[str] = "Raissi et al. 2019"
-    max_width: int = 24
-    layers: int = 2
-    widths: Range = (12, 24)
+    max_width: Size = 24
+    layers: Layers = 2
+    widths: Sizes = (12, 24)
     viscosities: Range = (0.003, 0.3)
     gains: Range = (0.7, 2.0)
 
@@ -146,12 +147,12 @@ class Heat(Equation):
     name: ClassVar[str] = "heat"
     source: ClassVar[str] = "Raissi et al. 2019"
     left: ClassVar[float] = 0.0
-    max_width: int = 24
-    max_depth: int = 3
+    max_width: Size = 24
+    max_depth: Layers = 3
     diffusivities: Range = (0.01, 0.3)
-    modes: tuple[int, int] = (1, 3)
-    widths: Range = (12, 24)
-    depths: tuple[int, int] = (1, 3)
+    modes: Counts = (1, 3)
+    widths: Sizes = (12, 24)
+    depths: Counts = (1, 3)
     gains: Range = (0.7, 2.0)
 
     def sample(self, key: jax.Array) -> Numbers:
@@ -194,10 +195,10 @@ class AllenCahn(Equation):
     name: ClassVar[str] = "allen_cahn"
     source: ClassVar[str] = "Raissi et al. 2019"
     side: ClassVar[float] = -1.0
-    max_width: int = 24
-    layers: int = 2
+    max_width: Size = 24
+    layers: Layers = 2
     diffusivities: Range = (0.001, 0.03)
-    widths: Range = (12, 24)
+    widths: Sizes = (12, 24)
     gains: Range = (0.5, 1.5)
 
     def sample(self, key: jax.Array) -> Numbers:

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Numbers, Params, Spec
-from .._problem import Range, Supervised, log_uniform, log_uniform_int
+from .._fields import Range, Size, Sizes
+from .._problem import Supervised, log_uniform, log_uniform_int
 from ._layers import Dense, on
 
 
@@ -26,9 +27,9 @@ class ByteModel(Supervised):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("text",)
-    embedding: int = 16
-    max_width: int = 32
-    widths: Range = (16, 32)
+    embedding: Size = 16
+    max_width: Size = 32
+    widths: Sizes = (16, 32)
     gains: Range = (0.5, 2.0)
 
     def sample(self, key: jax.Array) -> Numbers:

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Numbers, Spec
-from .._problem import Range, Supervised, log_uniform, uniform_int
+from .._fields import Channels, Counts, Layers, Range
+from .._problem import Supervised, log_uniform, uniform_int
 from ._layers import ACTIVATIONS, Conv3x3, Dense, GroupNorm, activate
 
 
@@ -30,9 +31,9 @@ class ResNet(Supervised):
     name: ClassVar[str] = "resnet"
     source: ClassVar[str] = "He et al. 2016; Wu & He 2018"
     images: ClassVar[bool] = True
-    channels: tuple[int, ...] = (8, 16)
-    max_depth: int = 2
-    depths: tuple[int, int] = (1, 2)
+    channels: Channels = (8, 16)
+    max_depth: Layers = 2
+    depths: Counts = (1, 2)
     gains: Range = (0.5, 2.0)
 
     def sample(self, key: jax.Array) -> Numbers:

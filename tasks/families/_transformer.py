@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Numbers, Spec
+from .._fields import Size
 from ._attention import Block, Stack, positions
 from ._layers import Dense, LayerNorm
 
@@ -24,7 +25,7 @@ class Transformer(Stack):
     name: ClassVar[str] = "transformer"
     source: ClassVar[str] = "Vaswani et al. 2017; Radford et al. 2019"
     kinds: ClassVar[tuple[str, ...]] = ("text",)
-    heads: int = 2
+    heads: Size = 2
 
     def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
         """Bytes (batch, length) to logits (batch, length, outputs)."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Numbers, Spec
+from .._fields import Size
 from ._attention import Block, Stack, positions
 from ._layers import Dense, LayerNorm
 
@@ -32,8 +33,8 @@ class ViT(Stack):
     name: ClassVar[str] = "vit"
     source: ClassVar[str] = "Dosovitskiy et al. 2021"
     images: ClassVar[bool] = True
-    patch: int = 2
-    heads: int = 2
+    patch: Size = 2
+    heads: Size = 2
 
     def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
         """(batch, height, width, channels) to (batch, outputs)."""

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, Range, log_uniform, log_uniform_int, uniform_int
+from .._fields import Counts, Layers, Range, Size, Sizes
+from .._problem import Problem, log_uniform, log_uniform_int, uniform_int
 from ._layers import ACTIVATIONS
 from ._mlp import mlp
 
@@ -34,11 +35,11 @@ class Waves(Problem):
     source: ClassVar[str] = "Rahaman et al. 2019; Tancik et al. 2020"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
     dimension: ClassVar[int] = 2
-    max_width: int = 32
-    max_depth: int = 3
+    max_width: Size = 32
+    max_depth: Layers = 3
     frequencies: Range = (0.2, 2.0)
-    widths: Range = (4, 32)
-    depths: tuple[int, int] = (1, 3)
+    widths: Sizes = (4, 32)
+    depths: Counts = (1, 3)
     gains: Range = (0.5, 2.0)
 
     def sample(self, key: jax.Array) -> Numbers:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from typing import Any, Literal
 
+from .._fields import Positive, Steps, check_fields
 from .._spec import FamilySpec, content_hash, describe
 
 Tier = Literal["cpu", "gpu"]
@@ -18,7 +19,10 @@ class TrainFamily:
 
     name: str
     spec: FamilySpec
-    weight: float = 1.0
+    weight: Positive = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +43,12 @@ class EvalTask:
     name: str
     spec: FamilySpec
     numbers: tuple[tuple[str, float], ...] = ()
-    horizon: int = 1000
+    horizon: Steps = 1000
     tier: Tier = "cpu"
     variant_of: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def family(self) -> Any:

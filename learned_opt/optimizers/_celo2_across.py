@@ -5,16 +5,15 @@ code factors over the two largest axes of a tensor, but normalises over its last
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.lax import rsqrt
 
 from .._base import Theta
-from ._accumulators import factored_axes
-from ._elements import dense
-from ._per_param import LARGEST, Decays, PerParamFeatures, TensorState, accumulate, wide
+from ..parts._accumulators import factored_axes
+from ..parts._elements import dense
+from ..parts._per_param import LARGEST, PerParamFeatures, TensorState
 
 
 def is_across(shape: tuple[int, ...]) -> bool:
@@ -26,22 +25,18 @@ def is_across(shape: tuple[int, ...]) -> bool:
 def step_across(
     features: PerParamFeatures,
     net: Theta,
-    decays: Decays,
-    accepted: Any,
-    grad: jax.Array,
+    g: jax.Array,
     p: jax.Array,
-    old: TensorState,
+    new: TensorState,
     combine: Callable[[list[jax.Array], jax.Array], jax.Array],
-) -> tuple[jax.Array, TensorState]:
-    """The network's step for one tensor of rank above 2, and its new state.
+) -> jax.Array:
+    """The network's step for one tensor of rank above 2.
 
-    Arguments are those of `PerParamFeatures.step`, `old` from its `init` without `stacked`, and
-    `features` with `velo`. R_k and C_k are averages over the two largest axes of the tensor; the
-    normalisers are means over its last two, and `combine` sees one matrix of the stack.
+    Arguments are those of `PerParamFeatures.step`, `new` of averages from its `init` without
+    `stacked`, and `features` with `velo`. R_k and C_k are averages over the two largest axes of
+    the tensor; the normalisers are means over its last two, and `combine` sees one matrix of the
+    stack.
     """
-    g, p = (wide(x.astype(jnp.float32)) for x in (grad, p))
-    new = accumulate(decays, old, g)
-    new = jax.tree.map(lambda x, y: jnp.where(accepted, x, y), new, old)
     x = _features(features, g, p, new)
     x = x * rsqrt(features.norm_eps + jnp.mean(x * x, (-2, -1), keepdims=True))
     layers = len(net) // 2
@@ -49,8 +44,7 @@ def step_across(
         x = dense(net[f"w{i}"], net[f"b{i}"], x if i == 1 else jax.nn.relu(x))
     for _ in range(g.ndim - 2):
         combine = jax.vmap(combine)
-    step = combine(list(x), p)
-    return wide(step, grad.shape).astype(grad.dtype), new
+    return combine(list(x), p)
 
 
 def _features(
@@ -61,7 +55,8 @@ def _features(
     assert axes is not None
     largest, second = axes
     m, v = jnp.stack([x.astype(jnp.float32) for x in acc.momenta]), acc.second
-    row, col = jnp.expand_dims(acc.rows, 1 + largest), jnp.expand_dims(acc.cols, 1 + second)
+    row = jnp.expand_dims(jnp.stack(acc.rows), 1 + largest)
+    col = jnp.expand_dims(jnp.stack(acc.cols), 1 + second)
     ratio = row / (jnp.mean(row, 1 + second, keepdims=True) + 1e-9)
     factor = rsqrt(jnp.maximum(ratio, 1e-9)) * rsqrt(jnp.maximum(col, 1e-9))
     root = rsqrt(v + features.eps)

@@ -1,0 +1,94 @@
+"""Saves that fail: Orbax's many errors as one, and without its threads' tracebacks."""
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+WAIT = 60.0
+"""Seconds."""
+
+
+class SaveError(OSError):
+    """A checkpoint could not be written; those before it are good. `filename`: their folder."""
+
+
+@contextlib.contextmanager
+def as_save_error(directory: Path) -> Iterator[None]:
+    """What Orbax and TensorStore raise within, of many types, becomes a `SaveError`.
+
+    Waits for what their other threads are still writing.
+    """
+    found = None
+    try:
+        yield
+    except Exception as error:
+        found = _save_error(error, directory)
+        if found.errno == errno.EIO:
+            raise found from error
+    # Not chained: their errors hold on to all that was to be written.
+    if found:
+        raise found
+
+
+def _save_error(error: Exception, directory: Path) -> SaveError:
+    others = [t for t in threading.enumerate() if t is not threading.current_thread()]
+    for thread in others:
+        if type(thread).__module__.startswith("orbax."):
+            with contextlib.suppress(Exception):  # what it raises is of the same cause
+                thread.join(WAIT)
+    code = _code(error)
+    reason = os.strerror(code) if code else " ".join(str(error).split())[:200]
+    return SaveError(code or errno.EIO, reason or type(error).__name__, str(directory))
+
+
+def _code(error: BaseException | None) -> int:
+    """The operating system's number of what happened; 0 if it is not to be found."""
+    while error:
+        if isinstance(error, OSError) and error.errno:
+            return error.errno
+        found = re.search(r"os_error_code='(\d+)'", str(error))
+        if found:
+            return int(found[1])
+        error = error.__cause__ or error.__context__
+    return 0
+
+
+@contextlib.contextmanager
+def quiet_saves() -> Iterator[None]:
+    """Within, what fails in Orbax's threads is not printed: `Store` raises it.
+
+    Each of them logs the error anew, TensorStore prints one for every write that it was still to
+    do, and asyncio what nobody asked for, some of it as the process ends: where an `OSError`
+    leaves the block, all this is kept back for good.
+    """
+    loggers, before = (logging.getLogger("absl"), logging.getLogger("asyncio")), sys.unraisablehook
+
+    def keep(record: logging.LogRecord) -> bool:
+        orbax = record.exc_info and f"{os.sep}orbax{os.sep}" in record.pathname
+        text = record.getMessage()
+        return not orbax and not ("was never retrieved" in text and "orbax" in text)
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    with contextlib.ExitStack() as undo:
+        for logger in loggers:
+            logger.addFilter(keep)
+            undo.callback(logger.removeFilter, keep)
+        sys.unraisablehook = hook
+        undo.callback(setattr, sys, "unraisablehook", before)
+        try:
+            yield
+        except OSError:
+            undo.pop_all()
+            warnings.filterwarnings("ignore", "coroutine 'async_serialize_.* was never awaited")
+            raise

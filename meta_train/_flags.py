@@ -1,0 +1,59 @@
+"""Command lines whose parts contradict one another."""
+
+import argparse
+import re
+
+from ._parse import ConfigError
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """ConfigError for flags that would have no effect, or lack another."""
+    if args.out == "":
+        raise ConfigError("--out must name a folder, got ''")
+    if args.config == "":
+        raise ConfigError("CONFIG must name a file, got ''")
+    _check_export(args)
+    if args.accept_new_code and not args.resume:
+        raise ConfigError(
+            "--accept-new-code says how to continue a run: add --resume, or leave it out"
+        )
+    _check_processes(args)
+
+
+def _check_export(args: argparse.Namespace) -> None:
+    if not args.export:
+        if args.last:
+            raise ConfigError(
+                "--last says which theta --export writes: add --export, or leave it out"
+            )
+        return
+    given = {
+        "CONFIG": args.config, "--set": args.overrides, "--resume": args.resume,
+        "--accept-new-code": args.accept_new_code, "--distributed": args.distributed,
+        "--coordinator": args.coordinator,
+    }  # fmt: skip
+    extra = [name for name, value in given.items() if value]
+    if extra:
+        raise ConfigError(
+            f"--export reads the run in --out and trains nothing, got {extra[0]} too: leave one out"
+        )
+
+
+def _check_processes(args: argparse.Namespace) -> None:
+    count, which = args.processes, args.process
+    if args.coordinator is not None and not re.fullmatch(r"\S+:\d{1,5}", args.coordinator):
+        raise ConfigError(f"--coordinator must be HOST:PORT, got {args.coordinator!r}")
+    if count is not None and not 1 <= count <= 10**6:
+        raise ConfigError(f"--processes must be from 1 to 1,000,000, got {count}")
+    if which is not None and count is None:
+        raise ConfigError(
+            f"--process says which of several, got {which}: say how many with --processes"
+        )
+    if which is not None and not 0 <= which < count:
+        raise ConfigError(f"--process must be from 0 to {count - 1}, got {which}")
+    parts = (args.coordinator, count, which)
+    if not args.distributed and None in parts and parts != (None, None, None):
+        raise ConfigError(
+            "several processes need --coordinator HOST:PORT, --processes N and --process I "
+            "together, or --distributed"
+        )
