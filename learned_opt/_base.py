@@ -105,13 +105,6 @@ def check_free_num_steps(num_steps: Any) -> None:
         check_num_steps(num_steps)
 
 
-def float_dtype(name: str, argument: str) -> Any:
-    """The dtype of accumulators called `name`; a ValueError unless float32 or bfloat16."""
-    if name not in ("float32", "bfloat16"):
-        raise ValueError(f'{argument} must be "float32" or "bfloat16", got {name!r}')
-    return jnp.dtype(name)
-
-
 def zeros_for(p: Any, *leading: int) -> jax.Array:
     """Float32 zeros of shape (*leading, *shape of p) in a new buffer, sharded like p."""
     zeros = jnp.zeros_like(p, dtype=jnp.float32)

@@ -17,7 +17,9 @@ import numpy as np
 
 from ._artifact import Artifact, ArtifactError
 from ._base import LearnedOptimizer, Theta
+from ._checks import check_path, one_line, shown, shown_path
 from ._extras import MissingExtraError, needs_extra
+from ._theta import flatten_theta, restore_theta
 from .optimizers import OPEN, Celo, Celo2, CeloAdam
 
 NDARRAY, SCALAR = 1, 3
@@ -85,8 +87,9 @@ def import_published(kind: str, path: str | os.PathLike) -> Artifact:
     Its card says where the weights are from, what to know of them, and the sha256 of the file.
 
     Raises:
-      ArtifactError: unknown kind; the file cannot be read, is damaged or of another layout; or it
-        is msgpack and the package of that name is not installed.
+      ArtifactError: unknown kind; the file cannot be read, is damaged or of another layout, or
+        updates with it are not finite; or it is msgpack and the package of that name is not
+        installed. TypeError: `path` is neither string nor path.
 
     Example:
       >>> import learned_opt
@@ -94,41 +97,47 @@ def import_published(kind: str, path: str | os.PathLike) -> Artifact:
       Traceback (most recent call last):
       learned_opt._artifact.ArtifactError: cannot read nowhere.npz: No such file or directory
     """
-    if kind not in PUBLISHED:
-        close = difflib.get_close_matches(str(kind), PUBLISHED, n=1)
+    if not isinstance(kind, str) or kind not in PUBLISHED:
+        close = (
+            difflib.get_close_matches(str(kind), PUBLISHED, n=1) if isinstance(kind, str) else []
+        )
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ArtifactError(f"kind must be one of {', '.join(PUBLISHED)}, got {kind!r}{hint}")
+        raise ArtifactError(f"kind must be one of {', '.join(PUBLISHED)}, got {shown(kind)}{hint}")
     published = PUBLISHED[kind]
+    path = check_path("path", path)
+    where = shown_path(path)
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise ArtifactError(f"cannot read {os.fspath(path)}: {error.strerror}") from error
+        raise ArtifactError(f"cannot read {where}: {error.strerror}") from error
+    except ValueError as error:  # a name with a NUL
+        raise ArtifactError(f"cannot read {where}: {one_line(error)}") from error
     try:
-        with needs_extra(f"reading {path}"):
+        with needs_extra(f"reading {where}"):
             weights = _read(data)
     except MissingExtraError as error:
         raise ArtifactError(str(error)) from error
     except Exception as error:  # NumPy, zipfile and msgpack raise many types on damage
         raise ArtifactError(
-            f"{path} is not a readable flax msgpack, .npz or .npy file ({_line(error)}): "
+            f"{where} is not a readable flax msgpack, .npz or .npy file ({one_line(error)}): "
             "it is truncated or damaged; fetch it again"
         ) from error
     if published.flat == isinstance(weights, Mapping):
         wanted = "one vector" if published.flat else "arrays by name"
         got = f"{len(weights)} arrays by name" if published.flat else "one array"
         raise ArtifactError(
-            f"{path} does not have the layout of {kind}: it must hold {wanted}, got {got}; "
+            f"{where} does not have the layout of {kind}: it must hold {wanted}, got {got}; "
             f"pass the authors' file for {kind}"
         )
     if not all(np.isfinite(x).all() for x in jax.tree.leaves(weights)):
         raise ArtifactError(
-            f"{path} holds numbers that are not finite: it is damaged; fetch it again"
+            f"{where} holds numbers that are not finite in float32: it is damaged; fetch it again"
         )
     try:
         theta = published.configurations[0].from_published(weights)
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
-            f"{path} does not have the layout of {kind} ({_line(error)}): "
+            f"{where} does not have the layout of {kind} ({one_line(error)}): "
             f"pass the authors' file for {kind}"
         ) from error
     card = {
@@ -140,7 +149,14 @@ def import_published(kind: str, path: str | os.PathLike) -> Artifact:
         "note": "The authors' weights, converted from their file; not redistributed here.",
         "use": published.use,
     }
-    return Artifact(_fitting(published.configurations, theta), theta, card)
+    optimizer = _fitting(published.configurations, theta)
+    try:
+        theta = restore_theta(optimizer, flatten_theta(theta))
+    except ValueError as error:
+        raise ArtifactError(
+            f"{where} does not hold weights of {kind} that can be used ({error}): fetch it again"
+        ) from error
+    return Artifact(optimizer, theta, card)
 
 
 def _fitting(configurations: tuple[Any, ...], theta: Theta) -> LearnedOptimizer:
@@ -179,23 +195,24 @@ def _unpack(code: int, data: bytes) -> np.ndarray:
 
 def _floats(x: np.ndarray, name: str) -> np.ndarray:
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"{name} holds {x.dtype}, not floating point numbers")
-    return x
+        raise ValueError(f"{shown(name)} holds {x.dtype}, not floating point numbers")
+    # What is too large for float32 becomes infinite, and is refused as that.
+    with np.errstate(over="ignore"):
+        return x.astype(np.float32)
 
 
 def _flatten(tree: Any, path: str = "") -> dict[str, np.ndarray]:
     if isinstance(tree, np.ndarray):
         return {path: _floats(tree, path)}
     if not isinstance(tree, dict):
-        raise ValueError(f"{path or 'the file'} holds {type(tree).__name__}, not arrays")
+        raise ValueError(f"{shown(path) if path else 'the file'} holds {type(tree).__name__}")
     found = {}
     for key, value in tree.items():
         # Names with both would be ambiguous; the published ones have one or the other.
         part = key if "/" in key else key.replace(".", "/")
-        found |= _flatten(value, f"{path}/{part}" if path else part)
+        arrays = _flatten(value, f"{path}/{part}" if path else part)
+        twice = sorted(found.keys() & arrays.keys())
+        if twice:
+            raise ValueError(f"it holds two arrays called {shown(twice[0])}")
+        found |= arrays
     return found
-
-
-def _line(error: Exception) -> str:
-    """An error of another package in one line."""
-    return " ".join(str(error).split()) or type(error).__name__

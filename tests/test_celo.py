@@ -210,12 +210,6 @@ def test_schedule_is_the_step_size_at_initialisation(cls):
     assert optimizer.schedule(theta, num_steps=10)(3) == np.float32(0.001)
 
 
-@pytest.mark.parametrize(("cls", "wrong"), [(Celo, "lstm"), (Celo, "hidden"), (CeloAdam, "lstm")])
-def test_sizes_must_be_positive_integers(cls, wrong):
-    with pytest.raises(ValueError, match=f"^{wrong} must be a positive integer, got -1"):
-        cls(**{wrong: -1})
-
-
 @both
 def test_the_loss_must_be_a_scalar(cls):
     optimizer, p = cls(lstm=4), jnp.ones(2)

@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -107,10 +106,3 @@ def test_bfloat16_momenta_change_a_step_by_little(cls, sizes):
     for name in learned:
         moved = np.linalg.norm(want[-1][name] - params[name])
         assert 0 < np.linalg.norm(got[-1][name] - want[-1][name]) < 0.02 * moved, name
-
-
-@family
-def test_momenta_of_another_dtype_are_refused(cls, sizes):
-    theta = cls(**sizes).init(jax.random.key(0))
-    with pytest.raises(ValueError, match='momenta must be "float32" or "bfloat16", got \'float16'):
-        cls(**sizes, momenta="float16").transform(theta, num_steps=10)

@@ -156,18 +156,6 @@ def test_a_horizon_is_needed():
             build(theta)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("learning_rate", 0.0), ("learning_rate", float("nan")), ("b1", 1.0), ("b1", -0.1),
-        ("b2", 1.0), ("eps", 0.0), ("eps", 1e5), ("warmup", 1.5), ("warmup", -0.1),
-    ],
-)  # fmt: skip
-def test_wrong_arguments(name, value):
-    with pytest.raises(ValueError, match=rf"{name} must be from .* got {value}; leave it out"):
-        HyperAdam(**{name: value})
-
-
 def test_half_precision_keeps_float32_averages():
     tx = HyperAdam().transform(theta_of(**THETA), num_steps=10)
     params = {"matrix": jnp.ones((3, 2), jnp.bfloat16)}

@@ -140,13 +140,6 @@ def test_schedule_is_the_common_factor():
     assert schedule(3) == np.float32(0.001)
 
 
-@pytest.mark.parametrize("wrong", [{"lstm": 0}, {"bank": 2.5}, {"hidden": True}])
-def test_sizes_must_be_positive_integers(wrong):
-    (name,) = wrong
-    with pytest.raises(ValueError, match=f"^{name} must be a positive integer, got"):
-        Hypernet(**wrong)
-
-
 def test_the_loss_must_be_a_scalar():
     optimizer = Hypernet(**SMALL)
     tx, p = optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=10), jnp.ones(2)

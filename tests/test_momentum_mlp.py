@@ -66,9 +66,3 @@ def test_a_skipped_step_leaves_no_trace():
     path, plain = (descend(tx, params, x) for x in ([one, bad, two], [one, two]))
     jax.tree.map(np.testing.assert_array_equal, path[1], path[0])
     jax.tree.map(np.testing.assert_array_equal, path[2], plain[1])
-
-
-@pytest.mark.parametrize("field", ["hidden", "layers"])
-def test_sizes_must_be_positive_integers(field):
-    with pytest.raises(ValueError, match=f"{field} must be a positive integer, got 0; leave"):
-        MomentumMLP(**{field: 0})

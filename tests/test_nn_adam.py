@@ -239,18 +239,6 @@ def test_count_of_meta_parameters(optimizer, count):
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(theta))
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("hidden", 0), ("hidden", 1.5), ("output_scale", -0.1), ("learning_rate", 0.0), ("b1", 1.0),
-        ("b2", -0.5), ("eps", 0.0), ("eps", float("nan")),
-    ],
-)  # fmt: skip
-def test_wrong_arguments(name, value):
-    with pytest.raises(ValueError, match=rf"{name} must be .* got {value}; leave it out"):
-        NNAdam(**{name: value})
-
-
 def test_a_skipped_step_leaves_no_trace():
     optimizer = NNAdam()
     tx = optimizer.transform(trained_theta(optimizer))

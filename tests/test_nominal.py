@@ -173,12 +173,6 @@ def test_without_a_horizon_num_steps_changes_nothing():
         optimizer.transform(theta, num_steps=0)
 
 
-def test_momenta_of_another_dtype_are_refused():
-    optimizer = Nominal(momenta="float16")
-    with pytest.raises(ValueError, match='momenta must be "float32" or "bfloat16", got \'float16'):
-        optimizer.transform(optimizer.init(jax.random.key(0)), num_steps=10)
-
-
 def test_flipping_a_coordinate_flips_its_update():
     optimizer = Nominal(feedback=True)
     tx = optimizer.transform(trained_theta(optimizer), num_steps=STEPS)

@@ -247,13 +247,6 @@ def test_a_vector_with_a_nan():
         OPEN.from_published(np.full(1211, np.nan))
 
 
-@pytest.mark.parametrize("field", ["gru", "hidden"])
-@pytest.mark.parametrize("bad", [0, -1, 2.0, True])
-def test_sizes_must_be_positive_integers(field, bad):
-    with pytest.raises(ValueError, match=f"{field} must be a positive integer, got {bad}; leave"):
-        OPEN(**{field: bad})
-
-
 def test_the_horizon_is_needed():
     for make in (OPEN().transform, OPEN().schedule):
         with pytest.raises(ValueError, match="num_steps must be a positive integer, got None"):

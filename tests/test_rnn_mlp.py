@@ -283,13 +283,6 @@ def test_extreme_gradients_stay_finite(small):
     check_finite(tx, params, grads)
 
 
-@pytest.mark.parametrize("field", ["hidden", "layers", "lstm_size", "from_mlp", "from_lstm"])
-@pytest.mark.parametrize("bad", [0, -1, 2.0, True])
-def test_sizes_must_be_positive_integers(field, bad):
-    with pytest.raises(ValueError, match=f"{field} must be a positive integer, got {bad}; leave"):
-        RNNMLP(**{field: bad})
-
-
 @pytest.mark.parametrize("name", ["value", "valid_value"])
 def test_a_loss_must_be_a_scalar(small, name):
     tx, params, grads, _ = small

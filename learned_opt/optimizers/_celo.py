@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Shape, Theta, check_num_steps, float_dtype, shaped
+from .._base import Shape, Theta, check_num_steps, shaped
+from .._checks import MOMENTA, WIDTH, check_fields, float_dtype
 from .._layouts import AxesLike
 from .._rule import Change, Kept, Now, Rule, Tensors
 from .._shell import as_transformation
@@ -28,7 +29,7 @@ from ..parts._loss import (
     loss_features,
     time_features,
 )
-from ..parts._lstm import LSTMState, check_sizes, init_lstm, init_lstm_net, linear, run_lstm
+from ..parts._lstm import LSTMState, init_lstm, init_lstm_net, linear, run_lstm
 from ..parts._per_param import TensorState, accumulate
 from ..parts._published import FEATURES, clip_gradient, init_mlp, published_decays, tensor_scale
 
@@ -166,8 +167,7 @@ class Celo(_Scheduled):
     momenta: str = "float32"
 
     def __post_init__(self) -> None:
-        check_sizes(lstm=self.lstm, hidden=self.hidden)
-        float_dtype(self.momenta, "momenta")
+        check_fields(self, lstm=WIDTH, hidden=WIDTH, momenta=MOMENTA)
 
     @classmethod
     def from_published(cls, arrays: Mapping[str, np.ndarray]) -> Theta:
@@ -181,7 +181,7 @@ class Celo(_Scheduled):
           ValueError: an array is missing, unknown, misshapen or not finite.
         """
         _check_published("Celo", CELO_SHAPES, arrays)
-        mlp = {name: jnp.asarray(arrays[f"ff_mod_stack/~/{name}"])[0] for name in MLP_SHAPES}
+        mlp = {name: _float32(arrays[f"ff_mod_stack/~/{name}"])[0] for name in MLP_SHAPES}
         net = {"w1": jnp.concatenate([mlp[f"w0__{i}"] for i in range(14)]), "b1": mlp["b0"]}
         net |= {"w2": mlp["w1"], "b2": mlp["b1"], "w3": mlp["w2"], "b3": mlp["b2"]}
         return {"mlp": net, "scheduler": _published_scheduler(arrays)}
@@ -251,7 +251,7 @@ class CeloAdam(_Scheduled):
     cheap: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_sizes(lstm=self.lstm)
+        check_fields(self, lstm=WIDTH)
 
     @classmethod
     def from_published(cls, arrays: Mapping[str, np.ndarray]) -> Theta:
@@ -289,7 +289,7 @@ class CeloAdam(_Scheduled):
 
 
 def _init_scheduler(key: jax.Array, lstm: int) -> Theta:
-    head = {"w": jnp.zeros((lstm, 1)), "b": jnp.full(1, -math.log(ETA), jnp.float32)}
+    head = {"w": jnp.zeros((lstm, 1), jnp.float32), "b": jnp.full(1, -math.log(ETA), jnp.float32)}
     return {**init_lstm_net(key, NUM_INPUTS, lstm), "step_size": head}
 
 
@@ -332,8 +332,12 @@ def _published_scheduler(arrays: Mapping[str, np.ndarray]) -> Theta:
         "step_size": "step_size",
     }
     layers = {
-        name: {k: jnp.asarray(arrays[f"rnn_params/{there}/{k}"]) for k in ("w", "b")}
+        name: {k: _float32(arrays[f"rnn_params/{there}/{k}"]) for k in ("w", "b")}
         for name, there in theirs.items()
     }
-    start = {k: jnp.asarray(arrays[f"lstm_init_state/{k}"])[0] for k in ("hidden", "cell")}
+    start = {k: _float32(arrays[f"lstm_init_state/{k}"])[0] for k in ("hidden", "cell")}
     return {**layers, **start}
+
+
+def _float32(x: np.ndarray) -> jax.Array:
+    return jnp.asarray(x, jnp.float32)

@@ -6,7 +6,6 @@ Newton-Schulz iteration: Jordan et al. 2024, "Muon: An optimizer for hidden laye
 
 import dataclasses
 import functools
-import math
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -18,13 +17,13 @@ import optax
 from jax.lax import rsqrt
 
 from .._axes import untyped
-from .._base import Shape, Theta, check_num_steps, float_dtype, shaped, zeros_for
+from .._base import Shape, Theta, check_num_steps, shaped, zeros_for
+from .._checks import MOMENTA, STEP, WIDTH, check_fields, float_dtype, one_line, shown
 from .._layout import Layout
 from .._layouts import AxesLike
 from .._rule import Change, Kept, Now, Rule, Tensors
 from .._shell import as_transformation
 from ..parts._adam import Moments, corrected, update_moments
-from ..parts._lstm import check_sizes
 from ..parts._orthogonal import newton_schulz
 from ..parts._per_param import Decays, PerParamFeatures, TensorState, accumulate
 from ..parts._published import OUTPUTS, clip_gradient, init_mlp
@@ -107,20 +106,16 @@ class Celo2(Rule):
     as_published: bool = False
 
     def __post_init__(self):
-        check_sizes(hidden=self.hidden)
-        float_dtype(self.momenta, "momenta")
-        for field, published in (("learning_rate", "try 1e-3"), ("adam_ratio", "published is 20")):
-            value = getattr(self, field)
-            if not 0 < value < math.inf:
-                raise ValueError(
-                    f"{field} must be a positive finite number, got {value!r}; {published}"
-                )
+        check_fields(
+            self, hidden=WIDTH, learning_rate=STEP, adam_ratio=STEP, embeddings=None,
+            momenta=MOMENTA,
+        )  # fmt: skip
         try:
             re.compile(self.embeddings)
-        except (re.error, TypeError) as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(
-                f"embeddings must be a regular expression, got {self.embeddings!r} ({error}); "
-                "pass the name of the embedding, or '' for none"
+                f"embeddings must be a regular expression, got {shown(self.embeddings)} "
+                f"({one_line(error)}); pass the name of the embedding, or '' for none"
             ) from error
 
     def init(self, key: jax.Array) -> Theta:

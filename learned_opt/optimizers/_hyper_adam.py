@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from .._base import Shape, Theta, check_num_steps, shaped
+from .._checks import STEP, check_fields
 from .._layouts import AxesLike
 from .._rule import Change, Kept, Now, Rule, Tensors
 from .._shell import as_transformation
@@ -82,26 +83,14 @@ class HyperAdam(Rule):
     warmup: float = 0.05
 
     def __post_init__(self) -> None:
-        ranges = {
-            "learning_rate": (1e-12, 1e6),
-            "b1": (0.0, 1 - ROOM[0]),
-            "b2": (0.0, 1 - ROOM[0]),
-            "eps": EPS,
-            "warmup": (0.0, 1.0),
-        }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(
-                    f"{name} must be from {low} to {high}, got {value!r}; "
-                    "leave it out for the usual value"
-                )
+        decay = (0.0, 1 - ROOM[0])
+        check_fields(self, learning_rate=STEP, b1=decay, b2=decay, eps=EPS, warmup=(0.0, 1.0))
 
     def init(self, key: jax.Array) -> Theta:
         """All shifts zero, whatever the key."""
         del key
         names = ("log_lr", "log_one_minus_b1", "log_one_minus_b2", "log_eps", "log_power")
-        return {name: jnp.zeros(()) for name in names}
+        return {name: jnp.zeros((), jnp.float32) for name in names}
 
     def schedule(
         self, theta: Theta, *, num_steps: Any = None, shape: Shape = None

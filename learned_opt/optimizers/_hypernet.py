@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Shape, Theta, check_num_steps, float_dtype, shaped
+from .._base import Shape, Theta, check_num_steps, shaped
+from .._checks import MOMENTA, WIDTH, check_fields, float_dtype
 from .._layouts import AxesLike
 from .._rule import Change, Kept, Now, Rule, Tensors
 from .._shell import as_transformation
@@ -26,7 +27,7 @@ from ..parts._loss import (
     loss_features,
     time_features,
 )
-from ..parts._lstm import check_sizes, init_lstm, init_lstm_net, linear, run_lstm
+from ..parts._lstm import init_lstm, init_lstm_net, linear, run_lstm
 from ..parts._per_param import TensorState, accumulate
 from ..parts._published import (
     FEATURES,
@@ -100,8 +101,7 @@ class Hypernet(Rule):
     momenta: str = "float32"
 
     def __post_init__(self) -> None:
-        check_sizes(lstm=self.lstm, bank=self.bank, hidden=self.hidden)
-        float_dtype(self.momenta, "momenta")
+        check_fields(self, lstm=WIDTH, bank=WIDTH, hidden=WIDTH, momenta=MOMENTA)
 
     def init(self, key: jax.Array) -> Theta:
         """Random bank and LSTM; constant heads, such that weights have the scale of the bank's."""
@@ -111,10 +111,13 @@ class Hypernet(Rule):
             "bank": init_mlp(key_bank, self.hidden, self.bank),
             "lstm": init_lstm_net(key_lstm, NUM_INPUTS, self.lstm),
             "mixture": {
-                "w": jnp.zeros((self.lstm, self.bank)),
+                "w": jnp.zeros((self.lstm, self.bank), jnp.float32),
                 "b": jnp.full(self.bank, even, jnp.float32),
             },
-            "step_size": {"w": jnp.zeros((self.lstm, 1)), "b": jnp.ones(1)},
+            "step_size": {
+                "w": jnp.zeros((self.lstm, 1), jnp.float32),
+                "b": jnp.ones(1, jnp.float32),
+            },
         }
 
     def schedule(

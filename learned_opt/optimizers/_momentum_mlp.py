@@ -15,11 +15,12 @@ import optax
 from jax.lax import rsqrt
 
 from .._base import Shape, Theta, check_free_num_steps, shaped, zeros_for
+from .._checks import DEPTH, STEP, WIDTH, check_fields
 from .._layouts import AxesLike
 from .._rule import Change, Kept, Now, Rule, Tensors
 from .._shell import as_transformation
 from ..parts._elements import TIME_SCALES, dense, times_since_start, update_average
-from ..parts._lstm import check_sizes, init_layers
+from ..parts._lstm import init_layers
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 NUM_ELEMENT, NORM_EPS = 2 + len(DECAYS), 1e-5
@@ -52,7 +53,7 @@ class MomentumMLP(Rule):
       magnitude: scale of its logarithm's second output.
 
     Raises:
-      ValueError: a size is not a positive integer.
+      ValueError: an argument out of its range.
 
     Example:
       >>> import jax, learned_opt
@@ -72,7 +73,7 @@ class MomentumMLP(Rule):
     magnitude: float = 0.001
 
     def __post_init__(self) -> None:
-        check_sizes(hidden=self.hidden, layers=self.layers)
+        check_fields(self, hidden=WIDTH, layers=DEPTH, step_multiplier=STEP, magnitude=(0.0, 1.0))
 
     def init(self, key: jax.Array) -> Theta:
         """Truncated normal weights over sqrt(fan-in), zero biases."""

@@ -15,12 +15,13 @@ import numpy as np
 import optax
 
 from .._base import Shape, Theta, check_free_num_steps, shaped
+from .._checks import WIDTH, check_fields
 from .._layouts import AxesLike
 from .._rule import Change, Kept, Now, Rule, Tensors
 from .._shell import as_transformation
 from .._stacks import facts, gather
 from ..parts._adam import Moments, init_moments
-from ..parts._lstm import check_sizes, init_linear, linear, lstm_cell
+from ..parts._lstm import init_linear, linear, lstm_cell
 from ..parts._per_param import mean_each
 
 LOG_GAIN = 10.0
@@ -104,31 +105,29 @@ class NNAdam(Rule):
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        check_sizes(hidden=self.hidden)
-        ranges = {
-            "output_scale": (0.0, 1.0),
-            "learning_rate": (LOWEST[0], HIGHEST[0]),
-            "b1": (0.0, 1 - LOWEST[1]),
-            "b2": (0.0, 1 - LOWEST[2]),
-            "eps": (LOWEST[3], HIGHEST[3]),
-        }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(
-                    f"{name} must be from {low} to {high}, got {value!r}; "
-                    "leave it out for the published value"
-                )
+        low, high = LOWEST.tolist(), HIGHEST.tolist()
+        check_fields(
+            self,
+            hidden=WIDTH,
+            output_scale=(0.0, 1.0),
+            learning_rate=(low[0], high[0]),
+            b1=(0.0, 1 - low[1]),
+            b2=(0.0, 1 - low[2]),
+            eps=(low[3], high[3]),
+        )
 
     def init(self, key: jax.Array) -> Theta:
         """LSTM: truncated normal over sqrt(fan-in), zero state; zero shifts, biases, last layer."""
         h = self.hidden
         return {
-            "shifts": jnp.zeros(CONTROLS),
-            "hidden": jnp.zeros(h),
-            "cell": jnp.zeros(h),
+            "shifts": jnp.zeros(CONTROLS, jnp.float32),
+            "hidden": jnp.zeros(h, jnp.float32),
+            "cell": jnp.zeros(h, jnp.float32),
             "lstm": init_linear(key, FEATURES + h, 4 * h),
-            "controls": {"w": jnp.zeros((h, CONTROLS)), "b": jnp.zeros(CONTROLS)},
+            "controls": {
+                "w": jnp.zeros((h, CONTROLS), jnp.float32),
+                "b": jnp.zeros(CONTROLS, jnp.float32),
+            },
         }
 
     def schedule(

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Shape, Theta, added, check_free_num_steps, check_num_steps, float_dtype, shaped
+from .._base import Shape, Theta, added, check_free_num_steps, check_num_steps, shaped
+from .._checks import MOMENTA, STEP, WIDTH, check_fields, float_dtype
 from .._layouts import AxesLike
 from .._rule import Change, Kept, Now, Rule, Tensors
 from .._shell import as_transformation
@@ -90,7 +91,7 @@ class Nominal(Rule):
         are not known by heart too soon, but not where steps go on or go back and forth.
 
     Raises:
-      ValueError: `selective` or `paced` without `feedback`.
+      ValueError: an argument out of its range; `selective` or `paced` without `feedback`.
 
     Example:
       >>> import jax, learned_opt
@@ -118,6 +119,16 @@ class Nominal(Rule):
     paced: bool = added(False)
 
     def __post_init__(self) -> None:
+        width = (0, WIDTH[1])
+        check_fields(
+            self,
+            hidden=width,
+            controller_hidden=width,
+            learning_rate=STEP,
+            weight_decay=(0.0, 1e3),
+            warmup=(0.0, 1.0),
+            momenta=MOMENTA,
+        )
         for name in ("selective", "paced"):
             if getattr(self, name) and not self.feedback:
                 raise ValueError(
@@ -134,36 +145,36 @@ class Nominal(Rule):
         adam[ADAM] = 1.0
         # Nothing of size zero: Orbax cannot store it.
         theta: dict[str, Any] = {
-            "log_lr": jnp.zeros(()),
-            "log_decay": jnp.zeros(()),
-            "log_power": jnp.zeros(()),
-            "controller": {"skip": jnp.zeros((inputs, outputs))},
+            "log_lr": jnp.zeros((), jnp.float32),
+            "log_decay": jnp.zeros((), jnp.float32),
+            "log_power": jnp.zeros((), jnp.float32),
+            "controller": {"skip": jnp.zeros((inputs, outputs), jnp.float32)},
         }
         if self.fading:
-            theta["log_fade"] = jnp.zeros(())
+            theta["log_fade"] = jnp.zeros((), jnp.float32)
         if self.damped:
             scalars = ("log_start", "log_power") + ("log_kept",) * self.bounded
-            theta["damping"] = {name: jnp.zeros(()) for name in scalars}
+            theta["damping"] = {name: jnp.zeros((), jnp.float32) for name in scalars}
         if self.bounded:
-            theta["log_bound"] = jnp.zeros(())
+            theta["log_bound"] = jnp.zeros((), jnp.float32)
         if self.selective:
-            theta["log_selectivity"] = jnp.zeros(())
+            theta["log_selectivity"] = jnp.zeros((), jnp.float32)
         if self.paced:
-            theta["pace"] = {name: jnp.zeros(()) for name in ("log_slope", "log_knee")}
+            theta["pace"] = {name: jnp.zeros((), jnp.float32) for name in ("log_slope", "log_knee")}
         if h:
             theta["gate"] = {
                 "w1": _glorot(key_gate, NUM_FEATURES + NUM_TIMES, h),
-                "b1": jnp.zeros(h),
+                "b1": jnp.zeros(h, jnp.float32),
                 "w2": _glorot(key_mix, h, h),
-                "b2": jnp.zeros(h),
-                "w3": jnp.zeros((h, NUM_DIRECTIONS)),
+                "b2": jnp.zeros(h, jnp.float32),
+                "w3": jnp.zeros((h, NUM_DIRECTIONS), jnp.float32),
                 "b3": jnp.asarray(adam),
             }
         if c:
             theta["controller"] |= {
                 "w1": _glorot(key_control, inputs, c),
-                "b1": jnp.zeros(c),
-                "w2": jnp.zeros((c, outputs)),
+                "b1": jnp.zeros(c, jnp.float32),
+                "w2": jnp.zeros((c, outputs), jnp.float32),
             }
         return theta
 
@@ -248,4 +259,5 @@ def _times(t: jax.Array, total: jax.Array | None) -> jax.Array:
 
 
 def _glorot(key: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
-    return jax.random.normal(key, (fan_in, fan_out)) / np.sqrt(fan_in)
+    normal = jax.random.normal(key, (fan_in, fan_out), jnp.float32)
+    return normal / np.sqrt(fan_in).astype(np.float32)

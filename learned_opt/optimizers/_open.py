@@ -16,13 +16,13 @@ import optax
 from jax.lax import rsqrt
 
 from .._base import Shape, Theta, check_num_steps, shaped, zeros_for
+from .._checks import STEP, WIDTH, check_fields
 from .._layout import Layout
 from .._layouts import AxesLike
 from .._rule import Change, Kept, Now, Rule, Tensors
 from .._shell import as_transformation
 from ..parts._elements import dense, update_average
 from ..parts._leaves import for_leaves, layer_fractions
-from ..parts._lstm import check_sizes
 from ..parts._recurrent import (
     count_weights,
     from_vector,
@@ -100,7 +100,7 @@ class OPEN(Rule):
       seed: of the key in the initial state.
 
     Raises:
-      ValueError: a size is not a positive integer.
+      ValueError: an argument out of its range.
 
     Example:
       >>> import jax, jax.numpy as jnp, learned_opt
@@ -129,7 +129,14 @@ class OPEN(Rule):
     seed: int = 0
 
     def __post_init__(self):
-        check_sizes(gru=self.gru, hidden=self.hidden)
+        check_fields(
+            self,
+            gru=WIDTH,
+            hidden=WIDTH,
+            step_multiplier=STEP,
+            magnitude=(0.0, 1.0),
+            seed=(0, 2**32 - 1),
+        )
 
     @classmethod
     def published(cls, *, stochastic: bool = False) -> "OPEN":

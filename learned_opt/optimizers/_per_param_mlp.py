@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Shape, Theta, check_free_num_steps, float_dtype, shaped
+from .._base import Shape, Theta, check_free_num_steps, shaped
+from .._checks import DEPTH, MOMENTA, STEP, WIDTH, check_fields, float_dtype
 from .._layouts import AxesLike
 from .._rule import Change, Kept, Now, Rule, Tensors
 from .._shell import as_transformation
@@ -52,6 +53,9 @@ class PerParamMLP(Rule):
       magnitude: scale of its logarithm's second output.
       momenta: dtype of the first two momenta, see `PerParamFeatures`.
 
+    Raises:
+      ValueError: an argument out of its range.
+
     Example:
       >>> import jax, learned_opt
       >>> optimizer = learned_opt.PerParamMLP()
@@ -70,13 +74,23 @@ class PerParamMLP(Rule):
     magnitude: float = 0.001
     momenta: str = "float32"
 
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            hidden=WIDTH,
+            layers=DEPTH,
+            step_multiplier=STEP,
+            magnitude=(0.0, 1.0),
+            momenta=MOMENTA,
+        )
+
     def init(self, key: jax.Array) -> Theta:
         """Published decays; truncated normal weights over sqrt(fan-in), zero biases."""
         widths = [FEATURES.count + len(TIME_SCALES), *[self.hidden] * self.layers, 2]
         return {
-            "momentum_decays": jnp.zeros(len(MOMENTUM_DECAYS)),
-            "second_decay": jnp.zeros(()),
-            "factored_decays": jnp.zeros(len(FACTORED_DECAYS)),
+            "momentum_decays": jnp.zeros(len(MOMENTUM_DECAYS), jnp.float32),
+            "second_decay": jnp.zeros((), jnp.float32),
+            "factored_decays": jnp.zeros(len(FACTORED_DECAYS), jnp.float32),
             "net": init_layers(jax.random.split(key, self.layers + 1), widths),
         }
 

@@ -17,13 +17,14 @@ import optax
 from jax.lax import rsqrt
 
 from .._base import Shape, Theta, check_free_num_steps, shaped
+from .._checks import DEPTH, STEP, WIDTH, check_fields
 from .._layouts import AxesLike
 from .._rule import Change, Kept, Now, Rule, Tensors
 from .._shell import as_transformation
 from .._stacks import facts, gather
 from ..parts._adam import gathered
 from ..parts._elements import TIME_SCALES, dense
-from ..parts._lstm import check_sizes, init_layers, init_linear, linear, lstm_cell
+from ..parts._lstm import init_layers, init_linear, linear, lstm_cell
 from ..parts._statistics import (
     TensorAverages,
     init_tensor,
@@ -115,7 +116,7 @@ class RNNMLP(Rule):
       magnitude: scale of its logarithm's output.
 
     Raises:
-      ValueError: a size is not a positive integer; at `update`, a loss that is not a scalar.
+      ValueError: an argument out of its range; at `update`, a loss that is not a scalar.
 
     Example:
       >>> import jax, jax.numpy as jnp, learned_opt
@@ -146,8 +147,17 @@ class RNNMLP(Rule):
     magnitude: float = 0.001
 
     def __post_init__(self):
-        fields = ("hidden", "layers", "lstm_size", "from_mlp", "from_lstm", "to_mlp")
-        check_sizes(**{name: getattr(self, name) for name in fields})
+        check_fields(
+            self,
+            hidden=WIDTH,
+            layers=DEPTH,
+            lstm_size=WIDTH,
+            from_mlp=WIDTH,
+            from_lstm=WIDTH,
+            to_mlp=WIDTH,
+            step_multiplier=STEP,
+            magnitude=(0.0, 1.0),
+        )
 
     def init(self, key: jax.Array) -> Theta:
         """Truncated normal weights over sqrt(fan-in), also of messages; zero biases and memory."""
@@ -158,8 +168,8 @@ class RNNMLP(Rule):
         from_mlp, from_lstm, gates, to_lstm, to_mlp = keys
         return {
             "initial": {
-                "hidden": jnp.zeros(self.lstm_size),
-                "cell": jnp.zeros(self.lstm_size),
+                "hidden": jnp.zeros(self.lstm_size, jnp.float32),
+                "cell": jnp.zeros(self.lstm_size, jnp.float32),
                 "from_mlp": init_linear(from_mlp, self.from_mlp, 1)["w"][:, 0],
                 "from_lstm": init_linear(from_lstm, self.from_lstm, 1)["w"][:, 0],
             },

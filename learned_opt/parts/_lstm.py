@@ -23,8 +23,10 @@ class LSTMState(NamedTuple):
 
 def init_linear(key: jax.Array, fan_in: int, fan_out: int, *stack: int) -> Theta:
     """Truncated normal weights (*stack, fan_in, fan_out) over sqrt(fan_in), zero biases."""
-    normal = jax.random.truncated_normal(key, -2.0, 2.0, (*stack, fan_in, fan_out))
-    return {"w": normal / np.sqrt(fan_in), "b": jnp.zeros((*stack, fan_out))}
+    shape = (*stack, fan_in, fan_out)
+    normal = jax.random.truncated_normal(key, -2.0, 2.0, shape, jnp.float32)
+    scale = np.sqrt(fan_in).astype(np.float32)
+    return {"w": normal / scale, "b": jnp.zeros((*stack, fan_out), jnp.float32)}
 
 
 def init_layers(keys: jax.Array, widths: Sequence[int], *stack: int) -> Theta:
@@ -59,8 +61,8 @@ def init_lstm_net(key: jax.Array, inputs: int, size: int) -> Theta:
         "pool": init_linear(key_pool, inputs, size),
         "own": init_linear(key_own, inputs, size),
         "gates": init_linear(key_gates, 2 * size, 4 * size),
-        "hidden": jnp.zeros(size),
-        "cell": jnp.zeros(size),
+        "hidden": jnp.zeros(size, jnp.float32),
+        "cell": jnp.zeros(size, jnp.float32),
     }
 
 
@@ -84,13 +86,3 @@ def run_lstm(net: Theta, x: jax.Array, state: LSTMState) -> LSTMState:
 def select(accepted: Any, new: Any, old: Any) -> Any:
     """`new` where `accepted`, else `old`, for trees."""
     return jax.tree.map(lambda x, y: jnp.where(accepted, x, y), new, old)
-
-
-def check_sizes(**sizes: Any) -> None:
-    """A ValueError that names the first size which is not a positive integer."""
-    for name, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(
-                f"{name} must be a positive integer, got {size!r}; "
-                "leave it out for the published size"
-            )

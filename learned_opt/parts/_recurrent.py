@@ -50,7 +50,7 @@ def init_network(key: jax.Array, shapes: Theta) -> Theta:
     for (path, shape), k in zip(paths, jax.random.split(key, len(paths)), strict=True):
         layer, last = path[-2].key, path[-1].key
         if last != "kernel":
-            leaves.append(jnp.ones(shape) if last == "scale" else jnp.zeros(shape))
+            leaves.append(jnp.full(shape, float(last == "scale"), jnp.float32))
         elif layer in ("hn", "hr", "hz"):
             leaves.append(jax.nn.initializers.orthogonal()(k, shape, jnp.float32))
         else:
