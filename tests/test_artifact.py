@@ -1,5 +1,6 @@
 """Artifacts: exact round trips, and one sentence for every way a file can be wrong."""
 
+import errno
 import inspect
 import json
 
@@ -37,18 +38,20 @@ def test_round_trip_is_exact(artifact, path):
 
 
 def test_an_option_that_an_optimizer_gained_leaves_older_artifacts_what_they_were(tmp_path):
-    """Digest and file know `feedback`, which came after the first release, only where it is on."""
-    kept = {}
-    for feedback in (False, True):
-        optimizer = Nominal(feedback=feedback)
-        theta = Nominal(feedback=True).init(jax.random.key(3))
+    """Digest and file know `orthogonal`, which came after the first release, only where it is on.
+
+    It leaves theta as it is.
+    """
+    kept, theta = {}, Nominal().init(jax.random.key(3))
+    for orthogonal in (False, True):
+        optimizer = Nominal(orthogonal=orthogonal)
         made = Artifact(optimizer, theta, CARD)
         made.save(tmp_path / "made.safetensors")
         assert learned_opt.load(tmp_path / "made.safetensors").optimizer == optimizer
         with safetensors.safe_open(tmp_path / "made.safetensors", framework="np") as file:
             header = json.loads(file.metadata()["learned_opt"])
-        assert header["config"].get("feedback") == (True if feedback else None)
-        kept[feedback] = made.sha256
+        assert header["config"].get("orthogonal") == (True if orthogonal else None)
+        kept[orthogonal] = made.sha256
     assert kept[False] != kept[True]
 
 
@@ -59,7 +62,8 @@ def test_equal_artifacts_give_equal_bytes(artifact, path, tmp_path):
 
 def test_a_failed_save_leaves_the_old_file(artifact, path, monkeypatch):
     before = path.read_bytes()
-    monkeypatch.setattr("pathlib.Path.replace", lambda *a: (_ for _ in ()).throw(OSError("full")))
+    full = OSError(errno.ENOSPC, "full")
+    monkeypatch.setattr("pathlib.Path.replace", lambda *a: (_ for _ in ()).throw(full))
     with pytest.raises(OSError, match="full"):
         artifact.save(path)
     assert path.read_bytes() == before

@@ -239,13 +239,14 @@ def test_all_tensors_go_through_the_lstm_in_one_product():
     optimizer = RNNMLP(**SMALL)
     tx = optimizer.transform(optimizer.init(jax.random.key(0)))
 
-    def products(n):
-        params = {str(i): jnp.ones((2, 3)) for i in range(n)}
+    def products(n, wider):
+        params = {str(i): jnp.ones((2, 3 + i * wider)) for i in range(n)}
         text = str(jax.make_jaxpr(tx.update)(params, tx.init(params), params))
         return text.count("dot_general[")
 
-    # A product for each layer of the element network of each tensor, and no more.
-    assert products(7) - products(3) == 4 * (optimizer.layers + 1)
+    # A product for each layer of the element network of each shape, and no more.
+    assert products(7, 1) - products(3, 1) == 4 * (optimizer.layers + 1)
+    assert products(7, 0) == products(3, 0) == products(1, 1)
 
 
 def test_more_than_four_dimensions(small):
