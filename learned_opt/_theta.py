@@ -94,6 +94,6 @@ def _try(optimizer: LearnedOptimizer, theta: Theta) -> jax.Array:
 
     grads = jax.tree.map(lambda p: jnp.sin(9 * p), params)
     _, steps = jax.lax.scan(step, (params, tx.init(params)), length=TRIAL_STEPS)
-    first = optimizer.schedule(theta, num_steps=TRIAL_HORIZON)(0)
+    first = jnp.asarray(optimizer.schedule(theta, num_steps=TRIAL_HORIZON)(0))
     finite = [jnp.isfinite(x).all() for x in jax.tree.leaves(steps)]
     return jnp.stack([*finite, jnp.isfinite(first) & (first > 0)]).all()
