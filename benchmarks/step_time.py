@@ -8,8 +8,7 @@ the goal being 1.1 times. Below each of these tables stands who reached the goal
 "memory": what the update would take if it only read gradients, parameters and state and wrote the
 last two, each once, at the speed at which this machine adds two arrays of the network's size.
 "arithmetic": the operations that XLA counts, at the speed of its matrix products. "least": the
-training step over Adam's if the update took only the longer of these two. With --pallas
-also Nominal by its kernels, which needs a GPU or TPU: on CPU kernels are interpreted. With --only
+training step over Adam's if the update took only the longer of these two. With --only
 just the tables with the goals, of these optimizers: a GPU compiles the others for minutes.
 """
 
@@ -28,7 +27,6 @@ from benchmarks import seconds_per_call
 from learned_opt import OPTIMIZERS, Nominal
 from learned_opt.checkpoints import describe_device
 from learned_opt.eval._cost import NETWORKS, CostRow, measure_costs
-from learned_opt.parts import update_path
 
 LARGE = {"1M": NETWORKS["1M"]}
 GPU = {"10M": 3124, "100M": 9962}
@@ -156,16 +154,12 @@ def untrained(names: Sequence[str] | None = None) -> dict[str, optax.GradientTra
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--artifact", default="quickstart", help="name or path")
-    parser.add_argument("--pallas", action="store_true", help="also the kernels of Nominal")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone, with the goals")
     args = parser.parse_args()
     cpu = jax.default_backend() == "cpu"
     large, goals = (LARGE, Goals(1.5, 5.0)) if cpu else (GPU, Goals(1.1, 3.0))
     quick = [cls.name for cls in OPTIMIZERS if cls.name not in SLOW]
     every = untrained(args.only or [*quick, *VARIANTS])
-    if args.pallas:
-        with update_path("pallas"):
-            every["nominal pallas"] = untrained(["nominal"])["nominal"]
     device = jax.devices()[:1]
     if args.only:
         for name, width in large.items():

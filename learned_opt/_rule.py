@@ -26,7 +26,7 @@ class Now(NamedTuple):
     given.
     """
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     t: jax.Array
     total: jax.Array | None
     size: jax.Array

@@ -36,7 +36,7 @@ class LearnedState(NamedTuple):
       run: what it keeps of the run.
     """
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     skipped: jax.Array
     skipped_in_a_row: jax.Array
     elements: Any
@@ -90,8 +90,9 @@ def as_transformation(
             memory = rule._init_memory(theta, _count(read))
             counts = tuple(jnp.zeros((), jnp.int32) for _ in range(3))
             # Beside parameters that differ by device they will differ too.
-            counts, memory = varying_like((counts, memory), zeros)
-        return LearnedState(*counts, _transposed(rule, treedef, kept), *memory)
+            (n, skipped, in_a_row), memory = varying_like((counts, memory), zeros)
+        elements = _transposed(rule, treedef, kept)
+        return LearnedState(n, skipped, in_a_row, elements, *memory)
 
     def update(
         updates: optax.Updates,

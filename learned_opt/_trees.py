@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import PyTreeDef
 
 Shape = tuple[int, ...]
 
@@ -62,7 +61,7 @@ def match_gradients(params: Any, updates: Any) -> list[Any]:
     return grads
 
 
-def split_state(like: PyTreeDef, elements: Any) -> list[Any]:
+def split_state(like: Any, elements: Any) -> list[Any]:
     """The trees in `elements`, in the places of the leaves of `like`; ValueError for others."""
     try:
         return like.flatten_up_to(elements)
@@ -153,7 +152,7 @@ _CURES = {
 }
 
 
-def _difference(name: str, params: Any, tree: Any, treedef: PyTreeDef) -> str:
+def _difference(name: str, params: Any, tree: Any, treedef: Any) -> str:
     """The first path that one of them has alone, in a sentence."""
     ours, theirs = (
         {path_name(path): leaf_shape(x) for path, x in jax.tree.leaves_with_path(t)}

@@ -1,11 +1,15 @@
 """Steps of an optimizer for given gradients: shared by the tests of optimizers."""
 
+import contextlib
 import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+
+from learned_opt import _shell, _stacks
 
 SHAPES = {"scalar": (), "vector": (7,), "matrix": (5, 6), "tensor": (3, 4, 2), "conv": (3, 3, 2, 4)}
 WITH_ZEROS = {**SHAPES, "narrow": (6, 5), "zeros": (4,)}
@@ -42,6 +46,18 @@ def moved_theta(optimizer, size=0.3):
         lambda x: x + jnp.asarray(size * rng.normal(size=x.shape), jnp.float32),
         optimizer.init(jax.random.key(0)),
     )
+
+
+@contextlib.contextmanager
+def limits(small=_stacks.SMALL, stacked=_stacks.STACKED):
+    """Other limits of what is stacked; zeros for the tensors one by one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_stacks, "SMALL", small)
+        patch.setattr(_stacks, "STACKED", stacked)
+        # Traced with the limits of then.
+        _shell._step.clear_cache()
+        yield
+    _shell._step.clear_cache()
 
 
 class Step(NamedTuple):

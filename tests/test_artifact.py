@@ -1,5 +1,6 @@
 """Artifacts: exact round trips, and one sentence for every way a file can be wrong."""
 
+import errno
 import inspect
 
 import jax
@@ -57,7 +58,8 @@ def test_equal_artifacts_give_equal_bytes(artifact, path, tmp_path):
 
 def test_a_failed_save_leaves_the_old_file(artifact, path, monkeypatch):
     before = path.read_bytes()
-    monkeypatch.setattr("pathlib.Path.replace", lambda *a: (_ for _ in ()).throw(OSError("full")))
+    full = OSError(errno.ENOSPC, "full")
+    monkeypatch.setattr("pathlib.Path.replace", lambda *a: (_ for _ in ()).throw(full))
     with pytest.raises(OSError, match="full"):
         artifact.save(path)
     assert path.read_bytes() == before

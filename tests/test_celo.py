@@ -32,7 +32,7 @@ def test_loss_features(num_steps, published):
     values = [*losses(18), np.nan, 2.0, -1.0]
 
     def step(state, value):
-        return _loss.loss_features(state, value, jnp.float32(num_steps), True, published)[::-1]
+        return _loss.loss_features(state, value, jnp.float32(num_steps), published)[::-1]
 
     _, got = jax.lax.scan(step, _loss.init_loss(), jnp.asarray(values, jnp.float32))
     exact = [float(x) if np.isfinite(x) else None for x in values]
@@ -48,7 +48,7 @@ def test_a_loss_is_capped_at_twice_the_mean_of_those_before():
     for published, cap in ((False, 2.0), (True, 1.0)):
         state = _loss.init_loss()
         for value in (1.0, 50.0):
-            _, state = _loss.loss_features(state, value, jnp.float32(1e5), True, published)
+            _, state = _loss.loss_features(state, value, jnp.float32(1e5), published)
         decays = np.exp(-1 / np.logspace(1, 5, 10))
         want = (1 - decays) * (decays + cap)
         np.testing.assert_allclose(state.means, want, rtol=0.06 if published else 1e-4)

@@ -34,7 +34,7 @@ def descend(tx, params, grads):
 def hyper_of(optimizer, state):
     """lr, 1 - b1, 1 - b2, eps of every tensor that the next step will use."""
     initial = np.array([optimizer.learning_rate, 1 - optimizer.b1, 1 - optimizer.b2, optimizer.eps])
-    return initial * np.exp(10 * np.asarray(state.inner.shifts, np.float64))
+    return initial * np.exp(10 * np.asarray(state.tensors.shifts, np.float64))
 
 
 def sigmoid(x):
@@ -246,7 +246,8 @@ def test_a_skipped_step_leaves_no_trace():
     bad = {**one, "vector": one["vector"].at[2].set(np.nan)}
     with_bad, state = descend(tx, params, [one, bad, two])
     plain, want = descend(tx, params, [one, two])
-    jax.tree.map(np.testing.assert_array_equal, (with_bad[2], state.inner), (plain[1], want.inner))
+    state = state._replace(skipped=want.skipped)
+    jax.tree.map(np.testing.assert_array_equal, (with_bad[2], state), (plain[1], want))
 
 
 def test_half_precision_keeps_float32_averages():

@@ -63,7 +63,7 @@ def test_damping_forgets_how_large_gradients_were_at_first():
 
     def step(state, size):
         _, state = tx.update(jax.tree.map(lambda x: size * x, params), state, params)
-        return state, state.inner.memory[0].level[0]
+        return state, state.tensors.level[0]
 
     sizes = jnp.ones(200).at[0].set(1000.0)
     _, levels = jax.lax.scan(step, tx.init(params), sizes)

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from learned_opt._layout import Layout
 from learned_opt.parts._orthogonal import equal_singular_values
-from learned_opt.parts._shapes import fans, is_matrix
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,5 @@ def test_singular_values_come_out_near_one(values, least):
     ],
 )
 def test_what_a_shape_says(shape, matrix, fan_in, fan_out):
-    assert (is_matrix(shape), fans(shape)) == (matrix, (fan_in, fan_out))
+    layout = Layout(shape)
+    assert (layout.is_matrix, layout.fan_in, layout.fan_out) == (matrix, fan_in, fan_out)

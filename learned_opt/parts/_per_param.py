@@ -32,10 +32,10 @@ class TensorState(NamedTuple):
     shape ().
     """
 
-    momenta: tuple[jax.Array, jax.Array, jax.Array]
+    momenta: tuple[jax.Array, ...]
     second: jax.Array
-    rows: tuple[jax.Array, jax.Array, jax.Array]
-    cols: tuple[jax.Array, jax.Array, jax.Array]
+    rows: tuple[jax.Array, ...]
+    cols: tuple[jax.Array, ...]
 
 
 class _Averages(NamedTuple):
