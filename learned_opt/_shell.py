@@ -19,7 +19,7 @@ from ._layout import Layout
 from ._layouts import AxesLike, layouts
 from ._rule import Kept, Now, Rule, Tensors
 from ._stacks import from_tensors, make_stacks, stack, to_tensors, unstack
-from ._trees import check_params, match_gradients, match_rows, match_state, split_state
+from ._trees import check_params, match_gradients, match_memory, match_state, split_state
 
 
 class LearnedState(NamedTuple):
@@ -87,12 +87,9 @@ def as_transformation(
         with jax.enable_x64(False):
             zeros = [zeros_for(p) for p in leaves]
             kept = [_init_leaf(rule, *leaf) for leaf in zip(zeros, read, of_leaves, strict=True)]
-            memory = rule._init_memory(theta, _count(read))
-            counts = tuple(jnp.zeros((), jnp.int32) for _ in range(3))
             # Beside parameters that differ by device they will differ too.
-            (n, skipped, in_a_row), memory = varying_like((counts, memory), zeros)
-        elements = _transposed(rule, treedef, kept)
-        return LearnedState(n, skipped, in_a_row, elements, *memory)
+            state = varying_like(_first_state(rule, theta, _count(read)), zeros)
+        return state._replace(elements=_transposed(rule, treedef, kept))
 
     def update(
         updates: optax.Updates,
@@ -114,7 +111,9 @@ def as_transformation(
         like = _structure(rule)
         fields = split_state(like, state.elements)
         kept = [like.unflatten(x) for x in match_state(params, fields, shapes)]
-        match_rows(state.tensors, _row_shapes(rule, theta, _count(read)))
+        with jax.enable_x64(False):
+            first = jax.eval_shape(lambda x: _first_state(rule, x, _count(read)), theta)
+        match_memory(state._replace(elements=()), first)
         if all(g is None for g in grads):
             return updates, state
         told = {k: extra_args.get(k) for k in rule.keywords}
@@ -237,9 +236,10 @@ def _leaf_shapes(rule: Rule, layout: Layout, kind: Hashable) -> list[jax.ShapeDt
     return jax.tree.leaves(kept)
 
 
-def _row_shapes(rule: Rule, theta: Theta, tensors: int) -> Any:
-    with jax.enable_x64(False):
-        return jax.eval_shape(lambda x: rule._init_memory(x, tensors).tensors, theta)
+def _first_state(rule: Rule, theta: Theta, tensors: int) -> LearnedState:
+    """Without averages."""
+    counts = [jnp.zeros((), jnp.int32) for _ in range(3)]
+    return LearnedState(*counts, (), *rule._init_memory(theta, tensors))
 
 
 @functools.lru_cache(maxsize=64)

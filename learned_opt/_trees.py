@@ -67,8 +67,8 @@ def split_state(like: Any, elements: Any) -> list[Any]:
         return like.flatten_up_to(elements)
     except (ValueError, TypeError, KeyError):
         raise ValueError(
-            f"state must be that of this optimizer, got averages of another: {type(elements)}; "
-            "call init, or restore the state that was saved with this optimizer"
+            f"state must be that of this optimizer, got averages {_outline(elements)} for "
+            f"{_outline(like.unflatten(['*'] * like.num_leaves))}; {_CURES['state']}"
         ) from None
 
 
@@ -90,24 +90,29 @@ def match_state(
     paths = jax.tree.leaves_with_path(params)
     for (path, _), row, likes in zip(paths, rows, wanted, strict=True):
         for x, like in zip(row, likes, strict=True):
-            have = None if x is None else (leaf_shape(x), leaf_dtype(x))
-            if have != (like.shape, like.dtype):
-                got = "nothing" if have is None else f"{have[1]}{list(have[0])}"
+            got, expected = leaf_type(x), leaf_type(like)
+            if got != expected:
                 raise ValueError(
-                    f"state must belong to these params, got {got} for "
-                    f"{like.dtype}{list(like.shape)} at {path_name(path)}; {_CURES['state']}"
+                    f"state must belong to these params, got {got} for {expected} at "
+                    f"{path_name(path)}; {_CURES['state']}"
                 )
     return rows
 
 
-def match_rows(tree: Any, wanted: Any) -> None:
-    """ValueError unless the arrays of `tree` have the shapes of those of `wanted`."""
-    have = jax.tree.map(leaf_shape, tree)
-    want = jax.tree.map(leaf_shape, wanted)
-    if have != want:
+def match_memory(state: Any, wanted: Any) -> None:
+    """ValueError that names the first array of `state` that is not as in `wanted`."""
+    have, want = (jax.tree.leaves_with_path(tree) for tree in (state, wanted))
+    for (path, x), (other, like) in zip(have, want, strict=False):
+        got, expected = leaf_type(x), leaf_type(like)
+        if path != other or got != expected:
+            raise ValueError(
+                f"state must be that of this optimizer for these params, got {got} at "
+                f"{path_name(path)} for {expected} at {path_name(other)}; {_CURES['state']}"
+            )
+    if jax.tree.structure(state) != jax.tree.structure(wanted):
         raise ValueError(
-            f"state must belong to these params, got rows of tensors {have} for {want}; "
-            f"{_CURES['state']}"
+            "state must be that of this optimizer, got "
+            f"{len(have)} arrays beside the averages for {len(want)}; {_CURES['state']}"
         )
 
 
@@ -124,6 +129,11 @@ def leaf_shape(leaf: Any) -> Shape:
 def leaf_dtype(leaf: Any) -> Any:
     """Of an array, a number, or anything that tells its dtype."""
     return jnp.dtype(leaf.dtype) if hasattr(leaf, "dtype") else jnp.result_type(leaf)
+
+
+def leaf_type(leaf: Any) -> str:
+    """Dtype and shape of what may be None, for messages: float32[3, 4]."""
+    return "nothing" if leaf is None else f"{leaf_dtype(leaf)}{list(leaf_shape(leaf))}"
 
 
 def _is_number(leaf: Any) -> bool:
@@ -144,6 +154,12 @@ def _leaves_like(name: str, params: Any, tree: Any) -> list[Any]:
                 f"at {path_name(path)}; {_CURES[name]}"
             )
     return found
+
+
+def _outline(elements: Any) -> str:
+    """A named tuple by its name and fields."""
+    fields = getattr(elements, "_fields", None)
+    return type(elements).__name__ + (f"({', '.join(fields)})" if fields else "")
 
 
 _CURES = {
