@@ -20,7 +20,7 @@ FOUR = ((64, 64), (64,), (64, 16), (16,))
 THOUSAND = 1000
 
 
-def optimizers(names: list[str]) -> dict[str, optax.GradientTransformation]:
+def optimizers(names: list[str]) -> dict[str, Any]:
     hand_made = {"AdamW": optax.adamw(1e-3), "Muon": optax.contrib.muon(1e-2)}
     return hand_made | {name: learned_opt.learned(name, num_steps=1000) for name in names}
 

@@ -1,6 +1,6 @@
 """What an optimizer says of its rule, and what it is given: see `as_transformation`."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -37,7 +37,7 @@ class Now(NamedTuple):
 class Tensors(NamedTuple):
     """Of a stack: gradients `g`, parameters `p`, and what else there is of its tensors.
 
-    `kept`, `before`: averages after these gradients, and before them; `beside`: see
+    `kept`: averages after these gradients; `before`: called, those before them; `beside`: see
     `Rule._beside`. Arrays have an axis for the tensors in front unless the stack is `alone`.
     """
 
@@ -45,7 +45,7 @@ class Tensors(NamedTuple):
     g: jax.Array
     p: jax.Array
     kept: Any
-    before: Any
+    before: Callable[[], Any]
     beside: Any
 
 

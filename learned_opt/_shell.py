@@ -179,7 +179,14 @@ def _step(
         new = _accumulate(see, read[i], kept[i], grads[i])
         after[i] = _select(ok, new, kept[i])
     tensors = [
-        Tensors(x, g, *(stack(x, read, tree) for tree in (params, after, kept, beside)))
+        Tensors(
+            x,
+            g,
+            stack(x, read, params),
+            stack(x, read, after),
+            functools.partial(stack, x, read, kept),
+            stack(x, read, beside),
+        )
         for x, g in zip(stacks, gs, strict=True)
     ]
     change = rule._update(theta, now, tensors, old)
@@ -238,8 +245,8 @@ def _leaf_shapes(rule: Rule, layout: Layout, kind: Hashable) -> list[jax.ShapeDt
 
 def _first_state(rule: Rule, theta: Theta, tensors: int) -> LearnedState:
     """Without averages."""
-    counts = [jnp.zeros((), jnp.int32) for _ in range(3)]
-    return LearnedState(*counts, (), *rule._init_memory(theta, tensors))
+    count, skipped, in_a_row = (jnp.zeros((), jnp.int32) for _ in range(3))
+    return LearnedState(count, skipped, in_a_row, (), *rule._init_memory(theta, tensors))
 
 
 @functools.lru_cache(maxsize=64)

@@ -160,7 +160,7 @@ class Hypernet(Rule):
         features, loss = loss_features(memory.run, now.told["value"], now.total, self.as_published)
         common = jnp.concatenate([time_features(now.count, now.total), features])
         every = functools.partial(self._inputs, common)
-        inputs = gather(groups, [x.stack.map(every, x.p, x.before) for x in stacks])
+        inputs = gather(groups, [x.stack.map(every, x.p, x.before()) for x in stacks])
         lstm = run_lstm(theta["lstm"], inputs, memory.tensors)
         mixture = BANK_SCALE / theta["mixture"]["b"].size * linear(theta["mixture"], lstm.hidden)
         nets = jax.tree.map(lambda w: jnp.tensordot(mixture, w, 1), theta["bank"])

@@ -175,7 +175,7 @@ class NNAdam(Rule):
         shifts, hidden, cell = memory.tensors
         hyper = self._hyper(shifts)
         rows = [
-            x.stack.map(_update_tensor, x.stack.each(hyper), x.g, x.p, x.before) for x in stacks
+            x.stack.map(_update_tensor, x.stack.each(hyper), x.g, x.p, x.before()) for x in stacks
         ]
         steps, kept, statistics = zip(*rows, strict=True)
         groups = [x.stack for x in stacks]
