@@ -40,7 +40,13 @@ def claim_folder(
     if folder.exists() and not folder.is_dir():
         raise FolderError(f"--out must be a folder, got the file {folder}; choose another")
     if path.exists():
-        found = differences(tomllib.loads(path.read_text()), facts)
+        try:
+            recorded = tomllib.loads(path.read_text())
+        except ValueError as error:  # no UTF-8, or no TOML
+            raise FolderError(
+                f"{path} does not read back ({error}); choose another folder with --out"
+            ) from error
+        found = differences(recorded, facts)
         if found:
             raise FolderError(
                 f"{folder} already holds another run ({'; '.join(found)}); "

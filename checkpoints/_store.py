@@ -163,8 +163,10 @@ def saved_steps(directory: str | os.PathLike) -> list[int]:
 
     One that is being written has a longer name.
     """
-    folder = Path(directory)
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    try:
+        names = [path.name for path in Path(directory).iterdir()]
+    except OSError:
+        return []
     return sorted(int(name) for name in names if name.isdecimal())
 
 

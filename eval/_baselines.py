@@ -103,11 +103,15 @@ class Baseline:
 
     def transform(self, hyper: Hyper, num_steps: Any) -> optax.GradientTransformationExtraArgs:
         """The complete optimizer; every number may be traced."""
-        lr: Any = hyper.lr
-        if not self.horizon_free:
-            unit = warmup_cosine(num_steps)
-            lr = _scaled(lambda t: jnp.where(hyper.cosine > 0, unit(t), 1.0), hyper.lr)
-        return optax.with_extra_args_support(self.make(lr, hyper.wd, hyper.extra))
+        made = self.make(self.rate(hyper, num_steps), hyper.wd, hyper.extra)
+        return optax.with_extra_args_support(made)
+
+    def rate(self, hyper: Hyper, num_steps: Any) -> Any:
+        """The learning rate, or its schedule over a run of `num_steps`."""
+        if self.horizon_free:
+            return hyper.lr
+        unit = warmup_cosine(num_steps)
+        return _scaled(lambda t: jnp.where(hyper.cosine > 0, unit(t), 1.0), hyper.lr)
 
 
 def half_decade(k: int) -> float:

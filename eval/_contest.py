@@ -31,6 +31,9 @@ TOLD = (0.5, 2.0, 10.0)
 
 UNTUNED = Hyper(1.0)
 
+MULTIPLIERS = (10**-1.5, 10**1.5)
+"""First and last of the half-decade grid of a tuned rival, over its own peak step size."""
+
 RIVAL = "rival:"
 """What the names of rivals begin with."""
 
@@ -145,21 +148,36 @@ def rival_job(artifact: Artifact, name: str = "") -> Job:
     return Job(make, _fresh)
 
 
+class _TunedRival(Baseline):
+    """A row whose `make` takes the number of steps in place of `extra`."""
+
+    def transform(self, hyper: Hyper, num_steps: Any) -> optax.GradientTransformationExtraArgs:
+        """The complete optimizer; every number may be traced."""
+        made = self.make(self.rate(hyper, num_steps), hyper.wd, num_steps)
+        return optax.with_extra_args_support(made)
+
+
 def tuned_rival_job(artifact: Artifact, name: str = "") -> Job:
-    """Another learned optimizer whose learning rate, schedule and decay are tuned like AdamW's."""
+    """Another learned optimizer whose learning rate, schedule and decay are tuned like AdamW's.
+
+    The learning rate multiplies its own peak step size, the schedule takes the place of its own
+    warm-up and decay, weight decay has AdamW's units, and it is told the number of steps.
+    """
     name = name or rival_names(artifact)[0]
 
-    def make(lr: Any, wd: Any, extra: Any) -> Any:
-        del extra
-        return optax.chain(
-            learned_opt.scale_by_learned(artifact, num_steps=1_000_000_000),
-            optax.add_decayed_weights(wd, weights),
-            optax.scale_by_learning_rate(lr),
+    def make(lr: Any, wd: Any, num_steps: Any) -> Any:
+        return learned_opt.learned(
+            artifact,
+            num_steps=num_steps,
+            learning_rate=lr,
+            weight_decay=wd,
+            mask=weights,
+            schedule=lambda count: 1.0,
         )
 
     label = f"{name.removeprefix(RIVAL)}, tuned"
-    row = dataclasses.replace(ADAMW, name=f"{name}:tuned", label=label, make=make, lrs=(1e-4, 1e-1))
-    facts = artifact_identity(artifact).facts | {"tuned": 2}
+    row = _TunedRival(f"{name}:tuned", label, make, MULTIPLIERS, ADAMW.wds, ADAMW.schedules)
+    facts = artifact_identity(artifact).facts | {"tuned": 3}
     return baseline_job(row, role="rival", identity=Identity(row.name, facts))
 
 

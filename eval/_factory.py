@@ -136,9 +136,13 @@ def _blamed(where: str, function: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        wanted = {
+            "init": "parameters, a nested dict of arrays, and return a state",
+            "update": "gradients, a state and parameters, and return updates and a state",
+        }
         raise ValueError(
             f"the {function} of the optimizer of --optimizer {where} raised {_what(error)}; "
-            "it must take nested dicts of arrays, the parameters of a task"
+            f"it must take {wanted[function]}"
         ) from error
 
 

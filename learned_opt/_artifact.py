@@ -181,8 +181,8 @@ def _decode(where: str, header: Any, tensors: dict[str, np.ndarray]) -> Artifact
             f"{where} does not match its own checksum: it was altered or damaged; "
             "fetch or export it again"
         )
-    parts: list[Any] = [header.get(key) for key in ("optimizer", "config", "card")]
-    name, config, card = parts
+    fields: list[Any] = [header.get(key) for key in ("optimizer", "config", "card")]
+    name, config, card = fields
     for key, value, kind in (
         ("optimizer", name, str),
         ("config", config, dict),

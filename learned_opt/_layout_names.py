@@ -4,7 +4,8 @@ Neither is imported. A layer is a path that leads to leaves. Whether it is stack
 layers say, its own shapes show where it has a kernel and a bias; otherwise its neighbours' do.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -71,9 +72,9 @@ def read_names(leaves: Sequence[Leaf], names: Names, *, sure: bool) -> list[Axes
     for path, shape in leaves:
         layers.setdefault(path[:-1], {})[path[-1]] = shape
     kinds = {path: list(dict.fromkeys(_alone(path, layers, names))) for path in layers}
-    for path in layers:
-        _spread_norm(path, layers, kinds, names)
-    chosen = {path: _chosen(path, layers, kinds) for path in layers}
+    kinds |= _blocks_of_norms(layers, kinds, names)
+    stacks = _under(layers, lambda path: _stacks(layers[path], kinds[path]))
+    chosen = {path: _chosen(path, layers[path], kinds[path], stacks) for path in layers}
     return [
         _leaf_axes(path, shape, chosen[path[:-1]], layers, names, sure) for path, shape in leaves
     ]
@@ -150,48 +151,65 @@ def _takes_heads(path: Path, layers: Layers) -> bool:
     return back and all(x in layers and _makes_heads(x, layers) for x in beside)
 
 
-def _spread_norm(path: Path, layers: Layers, kinds: dict[Path, list[_Kind]], names: Names) -> None:
+def _under(layers: Layers, tell: Callable[[Path], set[Any]]) -> dict[Path, set[Any]]:
+    """For every part of the tree what its layers tell."""
+    found = defaultdict(set)
+    for path in layers:
+        told = tell(path)
+        for end in range(len(path) + 1):
+            found[path[:end]] |= told
+    return found
+
+
+def _blocks_of_norms(
+    layers: Layers, kinds: Mapping[Path, list[_Kind]], names: Names
+) -> dict[Path, list[_Kind]]:
     """Norms of rank 2 beside kernels of rank 3 or more, all of the same first side: a stack.
 
     For blocks without biases, of which nothing else shows it.
     """
-    norms = [shape for name, shape in layers[path].items() if name in names.norms]
-    if not norms or kinds[path] or any(len(shape) != 2 for shape in layers[path].values()):
-        return
-    for end in range(len(path) - 1, -1, -1):
-        below = [x for x in layers if x[:end] == path[:end]]
-        kernels = [_kernel(layers[x], names) for x in below]
-        found = [len(x) for x in kernels if x is not None]
-        if found:
-            shapes = [shape for x in below for shape in layers[x].values()]
-            same = all(len(x) > 1 and x[0] == norms[0][0] for x in shapes)
-            if same and min(found) > 2:
-                kinds[path] = [_Kind(1)]
-            return
+    ranks = _under(
+        layers, lambda path: {len(x) for name, x in layers[path].items() if name in names.kernels}
+    )
+    firsts = _under(
+        layers, lambda path: {x[0] if len(x) > 1 else None for x in layers[path].values()}
+    )
+    found = {}
+    for path, layer in layers.items():
+        flat = all(len(shape) == 2 for shape in layer.values())
+        if kinds[path] or not flat or not any(name in names.norms for name in layer):
+            continue
+        parts = [path[:end] for end in range(len(path) - 1, -1, -1)]
+        block = next((part for part in parts if ranks[part]), ())
+        same = len(firsts[block]) == 1 and None not in firsts[block]
+        if same and min(ranks[block], default=0) > 2:
+            found[path] = [_Kind(1)]
+    return found
 
 
-def _chosen(path: Path, layers: Layers, kinds: Mapping[Path, list[_Kind]]) -> _Kind | None:
+def _chosen(
+    path: Path, layer: Mapping[str, Shape], kinds: list[_Kind], stacks: Mapping[Path, set[Shape]]
+) -> _Kind | None:
     """The only kind that a layer can be, alone or else as its nearest neighbours are stacked."""
-    own = kinds[path]
-    if len(own) == 1:
-        return own[0]
-    for end in range(len(path), -1, -1):
-        near = [x for x in layers if x[:end] == path[:end] and len(kinds[x]) == 1]
-        if near:
-            found = {_stack(layers[x], kinds[x][0]) for x in near}
-            stack = found.pop()
-            agrees = all(shape[: len(stack or ())] == stack for shape in layers[path].values())
-            if found or not agrees:
-                return None
-            if not own:
-                return _Kind(len(stack)) if stack else None
-            left = [x for x in own if x.stacked == len(stack)]
-            return left[0] if len(left) == 1 else None
-    return None
+    if len(kinds) == 1:
+        return kinds[0]
+    near = next(
+        (stacks[path[:end]] for end in range(len(path), -1, -1) if stacks[path[:end]]), set()
+    )
+    if len(near) != 1:
+        return None
+    (stack,) = near
+    if any(shape[: len(stack)] != stack for shape in layer.values()):
+        return None
+    if not kinds:
+        return _Kind(len(stack)) if stack else None
+    left = [x for x in kinds if x.stacked == len(stack)]
+    return left[0] if len(left) == 1 else None
 
 
-def _stack(layer: Mapping[str, Shape], kind: _Kind) -> Shape:
-    return next(iter(layer.values()))[: kind.stacked]
+def _stacks(layer: Mapping[str, Shape], kinds: list[_Kind]) -> set[Shape]:
+    """The sizes of the stack that a layer is, where that is clear."""
+    return {next(iter(layer.values()))[: kinds[0].stacked]} if len(kinds) == 1 else set()
 
 
 def _leaf_axes(

@@ -168,6 +168,9 @@ def _step(
     # that looks at it.
     largest = jnp.max(jnp.concatenate([reduced_like(x, state.count) for x in largest]))
     ok = largest < LARGEST_NORM**2
+    # Else XLA would compile how it is made into each of the thousand places that look at it.
+    ok = jax.lax.cond(ok, lambda: jnp.array(True), lambda: jnp.array(False))
+    one = jnp.where(state.count < 0, 2, 1)
     now = Now(state.count, state.count.astype(jnp.float32), total, size, ok, told)
     rows = _active_rows(read, active)
     old = Kept(_rows(state.tensors, rows), state.run)
@@ -183,11 +186,14 @@ def _step(
     change = rule._update(theta, now, tensors, old)
     steps: dict[int, jax.Array] = {}
     for x, u in zip(stacks, change.steps, strict=True):
-        unstack(x, read, u, steps)
+        if not x.alone:
+            # Else XLA would compile all of the step into each slice of it.
+            u = jax.lax.cond(ok, lambda u: u, _zeros_like, u)
+        unstack(x, read, u, steps, one)
     if change.kept is not None:
         found: dict[int, Any] = {}
         for x, new in zip(stacks, change.kept, strict=True):
-            unstack(x, read, new, found)
+            unstack(x, read, new, found, one)
         for i, new in found.items():
             new = jax.tree.map(lambda n, o: o if n is None else n, new, after[i], is_leaf=_is_none)
             after[i] = _select(ok, new, kept[i])
@@ -275,6 +281,10 @@ def _with_rows(tree: Any, rows: np.ndarray | None, new: Any) -> Any:
 
 def _select(ok: jax.Array, new: Any, old: Any) -> Any:
     return jax.tree.map(lambda x, y: jnp.where(ok, x, y), new, old)
+
+
+def _zeros_like(x: jax.Array) -> jax.Array:
+    return varying_like(jnp.zeros_like(x), [x])
 
 
 def _is_none(x: Any) -> bool:

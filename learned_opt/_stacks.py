@@ -116,15 +116,66 @@ def stack(group: Stack, layouts: Sequence[Layout], trees: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *x: x[0] if len(x) == 1 else jnp.concatenate(x), *parts)
 
 
-def unstack(group: Stack, layouts: Sequence[Layout], tree: Any, found: dict[int, Any]) -> None:
-    """The inverse of `stack`, into `found` by leaf."""
-    start = 0
-    for i in group.leaves:
-        end = start + layouts[i].count
-        part = tree if group.alone else jax.tree.map(lambda x, a=start, b=end: x[a:b], tree)
-        back = functools.partial(from_tensors, layouts[i])
-        found[i] = jax.tree.map(lambda x, back=back: back(x[None] if group.alone else x), part)
-        start = end
+def unstack(
+    group: Stack, layouts: Sequence[Layout], tree: Any, found: dict[int, Any], one: jax.Array
+) -> None:
+    """The inverse of `stack`, into `found` by leaf; `one`: see `_rows`."""
+    counts = [layouts[i].count for i in group.leaves]
+    if group.alone:
+        parts = [jax.tree.map(lambda x: x[None], tree)]
+    elif max(counts) == 1:
+        arrays, treedef = jax.tree.flatten(tree)
+        rows = zip(*(_rows(x, one) for x in arrays), strict=True)
+        parts = [treedef.unflatten([x[None] for x in row]) for row in rows]
+    else:
+        ends = np.cumsum(counts)
+        parts = [
+            jax.tree.map(lambda x, a=end - count, b=end: x[a:b], tree)
+            for count, end in zip(counts, ends, strict=True)
+        ]
+    for i, part in zip(group.leaves, parts, strict=True):
+        found[i] = jax.tree.map(functools.partial(from_tensors, layouts[i]), part)
+
+
+@jax.custom_jvp
+def _rows(x: jax.Array, one: jax.Array) -> tuple[jax.Array, ...]:
+    """x[0], x[1], ..., in programs that compile fast.
+
+    XLA on CPU compiles a slice at a fixed place by itself, some 5 ms each; those at a place that is
+    not known before are one and the same kernel. So there the places are counted from `one`, an
+    integer that is 1 but does not look so.
+    """
+    return jax.lax.platform_dependent(x, one, cpu=_counted_rows, default=_fixed_rows)
+
+
+@_rows.defjvp
+def _rows_jvp(primals: Any, tangents: Any) -> Any:
+    # Linear; and transposed these are better slices.
+    return _rows(*primals), _fixed_rows(tangents[0], primals[1])
+
+
+def _fixed_rows(x: jax.Array, one: jax.Array) -> tuple[jax.Array, ...]:
+    del one
+    return tuple(x[k] for k in range(len(x)))
+
+
+@jax.custom_batching.custom_vmap
+def _counted_rows(x: jax.Array, one: jax.Array) -> tuple[jax.Array, ...]:
+    rows, place = [], one - one
+    for _ in range(len(x)):
+        rows.append(jax.lax.dynamic_index_in_dim(x, place, keepdims=False))
+        # A division is not compiled into what it leads to, as a chain of additions would be.
+        place = jax.lax.div(place + one, one)
+    return tuple(rows)
+
+
+@_counted_rows.def_vmap
+def _counted_rows_vmap(size: int, batched: Any, x: jax.Array, one: jax.Array) -> Any:
+    # Places of their own for every lane would be gathered.
+    del size
+    axis = 1 if batched[0] else 0
+    rows = tuple(jax.lax.index_in_dim(x, k, axis, keepdims=False) for k in range(x.shape[axis]))
+    return rows, (batched[0],) * len(rows)
 
 
 def gather(groups: Sequence[Stack], parts: Sequence[Any]) -> Any:

@@ -62,9 +62,7 @@ def restore_theta(optimizer: LearnedOptimizer, tensors: Mapping[str, np.ndarray]
                 f"size, got {size:g}"
             )
         sizes[name] = size
-    theta = jax.tree.unflatten(
-        jax.tree.structure(like), [jnp.asarray(tensors[name]) for name in leaves]
-    )
+    theta = jax.tree.unflatten(jax.tree.structure(like), [tensors[name] for name in leaves])
     largest = max(sizes, key=lambda name: sizes[name])
     if sizes[largest] > USUAL:
         # Also where the caller is being traced.
@@ -75,7 +73,7 @@ def restore_theta(optimizer: LearnedOptimizer, tensors: Mapping[str, np.ndarray]
                 f"the leaf {largest!r} of theta holds a number of size {sizes[largest]:g}, with "
                 "which updates are not finite"
             )
-    return theta
+    return jax.tree.map(jnp.asarray, theta)
 
 
 @functools.partial(jax.jit, static_argnums=0)

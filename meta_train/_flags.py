@@ -3,15 +3,16 @@
 import argparse
 import re
 
+from learned_opt.tasks import shown
+
 from ._parse import ConfigError
 
 
 def check_flags(args: argparse.Namespace) -> None:
     """ConfigError for flags that would have no effect, or lack another."""
-    if args.out == "":
-        raise ConfigError("--out must name a folder, got ''")
-    if args.config == "":
-        raise ConfigError("CONFIG must name a file, got ''")
+    for name, what, value in (("--out", "folder", args.out), ("CONFIG", "file", args.config)):
+        if value is not None and not (value and value.isprintable()):
+            raise ConfigError(f"{name} must name a {what} in printable text, got {shown(value)}")
     _check_export(args)
     if args.accept_new_code and not args.resume:
         raise ConfigError(
@@ -45,12 +46,13 @@ def _check_processes(args: argparse.Namespace) -> None:
         raise ConfigError(f"--coordinator must be HOST:PORT, got {args.coordinator!r}")
     if count is not None and not 1 <= count <= 10**6:
         raise ConfigError(f"--processes must be from 1 to 1,000,000, got {count}")
-    if which is not None and count is None:
-        raise ConfigError(
-            f"--process says which of several, got {which}: say how many with --processes"
-        )
-    if which is not None and not 0 <= which < count:
-        raise ConfigError(f"--process must be from 0 to {count - 1}, got {which}")
+    if which is not None:
+        if count is None:
+            raise ConfigError(
+                f"--process says which of several, got {which}: say how many with --processes"
+            )
+        if not 0 <= which < count:
+            raise ConfigError(f"--process must be from 0 to {count - 1}, got {which}")
     parts = (args.coordinator, count, which)
     if not args.distributed and None in parts and parts != (None, None, None):
         raise ConfigError(

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto import event_pb2
 from tensorboardX.summary import scalar
 
 from learned_opt.checkpoints import write_atomic
+
+PROTO: Any = event_pb2
+"""TensorBoard's records; its classes are made as it is imported."""
 
 
 class Log:
@@ -46,7 +49,7 @@ class Log:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
         numbers = {k: v for k, v in row.items() if k != "step" and isinstance(v, int | float)}
         self._board.write(
-            *(Event(summary=scalar(k, v), step=row["step"]) for k, v in numbers.items())
+            *(PROTO.Event(summary=scalar(k, v), step=row["step"]) for k, v in numbers.items())
         )
 
     def close(self) -> None:
@@ -61,13 +64,14 @@ class _Board:
         self._note, self._writer = note, None
         # TensorBoard hides what lies after this step in the files of earlier tries.
         purge = step + 1 if step else 0
-        start = Event(step=purge, session_log=SessionLog(status=SessionLog.START))
+        log = PROTO.SessionLog(status=PROTO.SessionLog.START)
+        start = PROTO.Event(step=purge, session_log=log)
         with self._giving_up():
             folder.mkdir(exist_ok=True)
             self._writer = EventsWriter(str(folder / "events"))
         self.write(start)
 
-    def write(self, *events: Event) -> None:
+    def write(self, *events: Any) -> None:
         if self._writer:
             with self._giving_up():
                 for event in events:

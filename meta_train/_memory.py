@@ -27,12 +27,12 @@ def check_memory(
     A lower bound, by `jax.eval_shape`: activations are not counted.
     """
     mesh = problems[0].mesh
-    devices, memory = mesh.size, device_memory(mesh.devices.flat[0])
-    shared = mesh.devices.flat[0].platform == "cpu"
+    here = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]
+    memory, shared = device_memory(here[0]), here[0].platform == "cpu"
 
     def check(one: int, spread: int, what: str) -> None:
         """`one`: bytes that every device holds; `spread`: of what the devices share."""
-        need = devices * one + spread if shared else one + -(-spread // devices)
+        need = (one + spread // mesh.size) * (len(here) if shared else 1)
         if need > memory:
             raise ConfigError(
                 f"{what} would take at least {_size(need)} of memory, "
@@ -56,17 +56,16 @@ def check_memory(
         run, batch = _run(problem, theta)
         if estimator.row_state:  # counted with the state
             run = 0
-        spread = rows + estimator.runs * run + getattr(estimator, estimator.rows) * batch
+        # The two runs of a pair, and the members of a population, see the same minibatches.
+        batches = getattr(estimator, "tasks", getattr(estimator, estimator.rows))
+        spread = rows + estimator.runs * run + batches * batch
         check(whole, spread, "[estimator]: the runs of an outer step")
     for judge in judges:
-        check(
-            whole,
-            rows + judge.runs * sum(_run(judge.problem, theta)),
-            "[valid]: its runs",
-        )
+        spread = rows + judge.runs * sum(_run(judge.problem, theta))
+        check(whole, spread, "[valid]: its runs")
 
 
-def device_memory(device: jax.Device) -> int:
+def device_memory(device: Any) -> int:
     """Bytes of a device; of the CPU, those of the machine or container."""
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
@@ -95,7 +94,7 @@ def _shapes(where: str, fn: Callable[..., Any], *args: Any) -> Any:
         return jax.eval_shape(fn, *args)
     except (ValueError, TypeError, OverflowError, MemoryError) as error:
         reason = str(error).split("\n")[0]
-        raise ConfigError(f"{where}: its sizes do not fit together ({reason})") from error
+        raise ConfigError(f"[{where}] cannot be built from these settings ({reason})") from error
 
 
 def _bytes(tree: Any) -> int:

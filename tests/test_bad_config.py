@@ -3,11 +3,11 @@
 import dataclasses
 import math
 
+import jax
 import pytest
 
-from learned_opt.meta_train import Config, ConfigError, load_config
+from learned_opt.meta_train import Config, ConfigError, _memory, load_config
 from learned_opt.meta_train.__main__ import main
-from learned_opt.meta_train._memory import device_memory
 
 LOADED = [
     # Names are one path component of ordinary characters.
@@ -225,8 +225,8 @@ FILES = [
 """Whole files."""
 
 BUILT = [
-    ("optimizer.hidden=1000000000", "of memory, this machine has"),
-    ('optimizer={name="celo", lstm=1000000000}', "[optimizer]: theta would take at least"),
+    ("optimizer.hidden=16384", "[optimizer]: theta would take at least 4.3 GB of memory, this mac"),
+    ("optimizer.hidden=1000000000", "optimizer"),
     ("estimator.pairs=1000000", "[estimator]: the runs of an outer step would take at least"),
     ("family.options={max_width=1000000}", "[estimator]: the runs of an outer step would take"),
     ("valid.tasks=1000000", "[valid]: its runs would take at least"),
@@ -250,8 +250,10 @@ COMMANDS = [
     ([], "a configuration is needed, or --resume to continue a run"),
     (["--last"], "--last says which theta --export writes: add --export, or leave it out"),
     (["c.toml", "--accept-new-code"], "--accept-new-code says how to continue a run: add --resume"),
-    (["c.toml", "--out", ""], "--out must name a folder, got ''"),
-    ([""], "CONFIG must name a file, got ''"),
+    (["c.toml", "--out", ""], "--out must name a folder in printable text, got ''"),
+    (["c.toml", "--out", "a\udcff"], "--out must name a folder in printable text, got 'a\\udcff'"),
+    (["c.toml", "--out", "a\nb"], "--out must name a folder in printable text, got 'a\\nb'"),
+    ([""], "CONFIG must name a file in printable text, got ''"),
     (["c.toml", "--export"], "--export reads the run in --out and trains nothing, got CONFIG too"),
     (["--export", "--resume"], "trains nothing, got --resume too: leave one out"),
     (["--export", "--set", "run.seed=1"], "trains nothing, got --set too: leave one out"),
@@ -334,11 +336,18 @@ def test_files(tmp_path, content, message):
     check(error.value, message)
 
 
+@pytest.fixture
+def memory(tmp_path, monkeypatch):
+    """The file that says how much a container may use; 1 GB."""
+    monkeypatch.setattr(_memory, "CGROUP", tmp_path / "memory.max")
+    _memory.CGROUP.write_text("1000000000\n")
+    return _memory.CGROUP
+
+
 @pytest.mark.parametrize(("override", "message"), BUILT, ids=ids(BUILT))
-def test_built(empty, override, message):
-    config = load_config(empty, [override])
+def test_built(memory, empty, override, message):
     with pytest.raises(ConfigError) as error:
-        config.build()
+        load_config(empty, [override]).build()
     check(error.value, message)
 
 
@@ -370,16 +379,12 @@ def test_a_dataclass_checks_itself_in_python_too():
         dataclasses.replace(default, valid=default.save)
 
 
-def test_a_container_has_the_memory_it_is_given(tmp_path, monkeypatch):
-    import jax
-
-    from learned_opt.meta_train import _memory
-
-    monkeypatch.setattr(_memory, "CGROUP", tmp_path / "memory.max")
-    whole = device_memory(jax.devices()[0])
-    (tmp_path / "memory.max").write_text("max\n")
-    assert device_memory(jax.devices()[0]) == whole > 1e8
-    (tmp_path / "memory.max").write_text("1000\n")
-    assert device_memory(jax.devices()[0]) == 1000
+def test_a_container_has_the_memory_it_is_given(memory):
+    memory.write_text("max\n")
+    whole = _memory.device_memory(jax.devices()[0])
+    memory.unlink()
+    assert _memory.device_memory(jax.devices()[0]) == whole > 1e8
+    memory.write_text("1000\n")
+    assert _memory.device_memory(jax.devices()[0]) == 1000
     with pytest.raises(ConfigError, match=r"has 1 kB"):
         Config().build()

@@ -230,6 +230,13 @@ def test_a_folder_with_another_run_is_refused_with_what_differs(tmp_path, resume
         claim(tmp_path, other, resume=resume)
 
 
+@pytest.mark.parametrize("content", [b"[run", b"\xff"])
+def test_a_damaged_record_is_refused(tmp_path, content):
+    (tmp_path / "record.toml").write_bytes(content)
+    with pytest.raises(FolderError, match=r"record.toml does not read back \(.*; choose another"):
+        claim(tmp_path, resume=True)
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_foreign_files_are_left_alone(tmp_path, resume):
     (tmp_path / "thesis.txt").write_text("precious")

@@ -141,7 +141,8 @@ def test_200_steps_of_every_optimizer(cls, build):
 
 
 @pytest.mark.slow
-def test_haiku_and_nnx_hold_the_same_network_and_train_alike():
-    """Equinox keeps its matrices on their side: the optimizer sees their fans swapped."""
-    one, other = (train(*build())[0] for build in (with_haiku, with_nnx))
-    np.testing.assert_allclose(one[:20], other[:20], rtol=1e-3)
+def test_all_hold_the_same_network_and_train_alike():
+    """Equinox keeps its matrices on their side, and the type of a layer says so."""
+    one, *others = (train(*build())[0] for build in (with_haiku, with_nnx, with_equinox))
+    for other in others:
+        np.testing.assert_allclose(one[:20], other[:20], rtol=1e-3)

@@ -213,3 +213,37 @@ def test_without_msgpack(path, tmp_path, monkeypatch):
     one_sentence("celo2", path, "reading .* needs the package msgpack, which is not installed: pip")
     np.savez(tmp_path / "x.npz", **FLAT)
     assert import_published("celo2", tmp_path / "x.npz").card["kind"] == "celo2"
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "error", "message"),
+    [
+        ("celo2", None, TypeError, "path must be a string or a path, got None"),
+        ("celo2", b"x.npz", TypeError, "path must be a string or a path, got b'x.npz'"),
+        ("celo2", 3, TypeError, "path must be a string or a path, got 3"),
+        ("celo2", "x" * 5000, ArtifactError, "cannot read 'xx.*xx': File name too long"),
+        ("celo2", "a\0b", ArtifactError, r"cannot read 'a\\x00b': embedded null byte"),
+        ("celo2", "a\nb", ArtifactError, r"cannot read 'a\\nb': No such file"),
+        (None, "x", ArtifactError, "kind must be one of celo, .*, got None"),
+        ([], "x", ArtifactError, r"kind must be one of celo, .*, got \[\]"),
+        (10**30, "x", ArtifactError, "kind must be one of celo, .*, got 10000"),
+    ],
+)
+def test_names_of_another_kind(kind, path, error, message):
+    with pytest.raises(error, match=message) as found:
+        import_published(kind, path)
+    assert str(found.value).isprintable()
+
+
+def test_numbers_that_cannot_be_used(tmp_path):
+    """Beyond float32, or so large that no update would be finite."""
+    np.savez(tmp_path / "x.npz", **(FLAT | {"ff_mod_stack/~/b2": np.array([0, 1e300, 0])}))
+    one_sentence("celo2", tmp_path / "x.npz", "holds numbers that are not finite in float32")
+    np.save(tmp_path / "x.npy", np.full(1211, 1e20, np.float32))
+    one_sentence("open", tmp_path / "x.npy", "does not hold weights of open that can be used .*1e")
+
+
+def test_an_array_that_is_there_twice(tmp_path):
+    tree = {"a": {"b": np.zeros(3, np.float32)}, "a/b": np.ones(3, np.float32)}
+    (tmp_path / "x").write_bytes(flax_bytes(tree))
+    one_sentence("celo2", tmp_path / "x", "it holds two arrays called 'a/b'")

@@ -242,7 +242,7 @@ def test_sources_of_a_rule_are_its_own_and_what_all_rules_share():
     """Its modules by import, those inside functions too; of other rules' modules none."""
     nominal, celo = (rule_sources(OPTIMIZERS / name) for name in ("_nominal.py", "_celo.py"))
     names = lambda paths: {p.name for p in paths if p.parent == OPTIMIZERS}  # noqa: E731
-    parts = ("", "_rule", "_scales", "_kernel")
+    parts = ("", "_rule", "_scales")
     assert names(nominal) == {f"_nominal{part}.py" for part in parts}
     assert names(celo) == {"_celo.py"}
     everywhere = set(OPTIMIZERS.parent.rglob("*.py")) - set(OPTIMIZERS.glob("*.py"))

@@ -15,7 +15,7 @@ import learned_opt.eval._evaluate
 from learned_opt import OPTIMIZERS, Artifact, Celo2, HyperAdam, Nominal, PerParamMLP
 from learned_opt.eval.__main__ import main
 from learned_opt.eval._archive import Archive
-from learned_opt.eval._baselines import Hyper
+from learned_opt.eval._baselines import Hyper, warmup_cosine
 from learned_opt.eval._contest import REPORT_SEEDS, Plan, learned_job, rival_jobs, tuned_rival_job
 from learned_opt.eval._factory import factory_subject, ignores_horizon
 from learned_opt.eval._run import Runner, Trial
@@ -292,14 +292,32 @@ def test_the_name_of_a_rivals_job_is_the_contestants(monkeypatch, tmp_path, tune
     assert [one.horizon_free for one in found] == [not tuned] * 2
 
 
-def test_a_tuned_rival_decays_what_adamw_decays(standard, monkeypatch):
-    """Weights, but no biases and no norms."""
-    made = []
-    monkeypatch.setattr(
-        learned_opt.eval._contest, "baseline_job", lambda row, **kind: made.append(row)
-    )
-    tuned_rival_job(artifact(PerParamMLP(), name="x"))
-    (row,) = made
+@pytest.fixture
+def row_of(standard, monkeypatch):
+    """The row of a tuned rival."""
+    keep = lambda row, **kind: row  # noqa: E731
+    monkeypatch.setattr(learned_opt.eval._contest, "baseline_job", keep)
+    return lambda optimizer: tuned_rival_job(artifact(optimizer, name="x"))
+
+
+@pytest.mark.parametrize("cosine", [0.0, 1.0])
+def test_a_tuned_rival_has_the_schedule_that_is_tuned_in_place_of_its_own(row_of, cosine):
+    """Own warm-up and decay are gone; the learning rate multiplies the own peak."""
+    row = row_of(Nominal(learning_rate=3e-3, weight_decay=0.0))
+    tx = row.transform(Hyper(10.0, 0.0, cosine), jnp.int32(100))
+    params = {"w": jnp.ones((3, 2))}
+    state, steps = tx.init(params), []
+    for _ in range(3):
+        # Under equal gradients a step of Adam, which this is, has the size of its learning rate.
+        update, state = tx.update({"w": jnp.ones((3, 2))}, state, params, value=jnp.ones(()))
+        steps.append(float(update["w"][0, 0]))
+    unit = warmup_cosine(100) if cosine else lambda count: 1.0
+    np.testing.assert_allclose(steps, [-3e-2 * float(unit(t)) for t in range(3)], rtol=1e-3)
+
+
+def test_a_tuned_rival_decays_what_adamw_decays(row_of):
+    """Weights, but no biases and no norms; by the learning rate times the weight decay."""
+    row = row_of(PerParamMLP())
     params = {"dense": {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}, "norm": {"scale": jnp.ones(2)}}
     grads = jax.tree.map(jnp.ones_like, params)
     plain, decayed = (
@@ -307,7 +325,7 @@ def test_a_tuned_rival_decays_what_adamw_decays(standard, monkeypatch):
         for tx in (row.transform(Hyper(0.1, wd), 10) for wd in (0.0, 0.5))
     )
     moved = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), plain, decayed)
-    assert moved["dense"]["w"] == pytest.approx(0.1 * 0.5, rel=1e-4)
+    assert moved["dense"]["w"] == pytest.approx(0.1 * PerParamMLP().step_multiplier * 0.5, rel=1e-4)
     assert (moved["dense"]["b"], moved["norm"]["scale"]) == (0, 0)
 
 

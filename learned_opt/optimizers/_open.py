@@ -212,8 +212,10 @@ class OPEN(Rule):
     def _beside(self, params: Any, tensors: Sequence[Layout], told: dict[str, Any]) -> list[Any]:
         dormancy, actor = told.pop("dormancy"), told.pop("actor")
         layers = [
-            jnp.full(x.count if x.axes is not None and x.axes.batch else (), fraction)
-            for x, fraction in zip(tensors, layer_fractions(params), strict=True)
+            jnp.asarray(fractions if x.axes is not None and x.axes.batch else fractions[0])
+            for x, fractions in zip(
+                tensors, layer_fractions(params, [x.count for x in tensors]), strict=True
+            )
         ]
         rows = (
             for_leaves("dormancy", DORMANCY if dormancy is None else dormancy, params),

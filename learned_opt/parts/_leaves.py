@@ -1,5 +1,6 @@
 """Leaves of a tree of parameters: their layers, and what a prefix says of them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,16 +10,24 @@ import numpy as np
 from .._base import zeros_for
 
 
-def layer_fractions(params: Any) -> np.ndarray:
+def layer_fractions(params: Any, counts: Sequence[int]) -> list[np.ndarray]:
     """i / (layers - 1) for every leaf, 0 for a lone layer, in the order of the leaves.
 
     Leaves are one layer when their parent holds only leaves and is not the root, else each is one.
+    Of a leaf that is a stack of tensors, with a count above 1, these are as many layers in a row.
     """
     paths = [path for path, _ in jax.tree.leaves_with_path(params)]
     branching = {()}.union(*({path[:k] for k in range(len(path) - 1)} for path in paths))
     layers = [path if path[:-1] in branching else path[:-1] for path in paths]
-    order = {layer: i for i, layer in enumerate(dict.fromkeys(layers))}
-    return np.array([order[x] / max(1, len(order) - 1) for x in layers], np.float32)
+    deep: dict[Any, int] = {}
+    for layer, count in zip(layers, counts, strict=True):
+        deep[layer] = max(count, deep.get(layer, 1))
+    starts = dict(zip(deep, np.cumsum([0, *deep.values()]).tolist(), strict=False))
+    last = max(1, sum(deep.values()) - 1)
+    return [
+        (starts[layer] + np.arange(count)).astype(np.float32) / np.float32(last)
+        for layer, count in zip(layers, counts, strict=True)
+    ]
 
 
 def for_leaves(name: str, given: Any, params: Any) -> list[jax.Array]:
