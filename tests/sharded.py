@@ -26,8 +26,8 @@ from learned_opt import OPTIMIZERS, Hypernet
 from learned_opt._stacks import SMALL as STACKED_BELOW
 
 SMALL = {Hypernet: {"lstm": 12, "bank": 4}}
-# No size twice, so that an axis of a state tells whose it is. Two are too large to be packed with
-# others, "u" is narrow, "t" a stack of matrices. "b" and "c" are twins, which may be stacked.
+# No size twice, so that an axis of a state tells whose it is. Two are too large to be stacked by
+# cheap rules, "u" is narrow, "t" a stack of matrices. "b" and "c" are twins, which may be stacked.
 SHAPES = {
     "w": (192, 160), "v": (128, 176), "u": (48, 14), "t": (2, 24, 40), "b": (96,), "c": (96,),
     "s": (),
@@ -101,7 +101,7 @@ def compare(cls, meshes, names=tuple(SHAPES)):
             largest = max(np.abs(x).max() for x in want.values())
             errors += [np.abs(np.asarray(steps[k]) - want[k]).max() / largest for k in names]
             if mesh.axis_types[0] == AxisType.Auto:
-                # Where it chooses, the compiler may move what is packed.
+                # Where it chooses, the compiler may move what is stacked.
                 after = {k: x for k, x in after.items() if x.size >= STACKED_BELOW}
             wrong += misplaced(shardings, after, states)
         yield float(max(errors)), wrong

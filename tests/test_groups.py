@@ -122,9 +122,9 @@ def test_a_stack_comes_apart_as_it_was():
     assert [x.shape for x in held] == [(4, 5, 6), (4, 5, 6, 8), (4,)]
     np.testing.assert_array_equal(held[0][1], trees[0][0][:, :, 1].T)
     np.testing.assert_array_equal(held[1][3], trees[2][1])
-    found = {}
-    unstack(both, layouts, held, found)
-    unstack(four, layouts, stack(four, layouts, trees), found)
+    found, one = {}, jnp.array(1)
+    unstack(both, layouts, held, found, one)
+    unstack(four, layouts, stack(four, layouts, trees), found, one)
     for i, want in enumerate(trees):
         for x, y in zip(found[i], want, strict=True):
             np.testing.assert_array_equal(x, y)
