@@ -16,6 +16,9 @@ LARGEST_NORM = 1e18
 MOST_IN_A_ROW = 10
 """Skipped steps in a row from which on a run is taken to be stuck."""
 
+IN_A_ROW = ("skipped_in_a_row", "notfinite_count")
+"""Counters of such steps: of this package, and of `optax.apply_if_finite`, which asks first."""
+
 OnSkips = Literal["raise", "warn"] | None
 
 
@@ -103,7 +106,7 @@ def check_skips(
     """
     for path, leaf in jax.tree.leaves_with_path(state):
         names = [getattr(key, "name", None) for key in path]
-        if names and names[-1] == "skipped_in_a_row" and int(jnp.max(leaf)) > at_most:
+        if names and names[-1] in IN_A_ROW and int(jnp.max(leaf)) > at_most:
             _tell(int(jnp.max(leaf)), on_skips)
 
 
