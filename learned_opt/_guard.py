@@ -94,7 +94,8 @@ def check_skips(
     """Be heard when many steps in a row were skipped; to be called now and then, outside jit.
 
     Args:
-      state: of an optimizer or of any chain or wrapper with learned optimizers inside.
+      state: of an optimizer or of any chain or wrapper with learned optimizers inside, or with
+        `optax.apply_if_finite`, which skips before they see the gradient.
       at_most: so many steps in a row are nothing to worry about, such as those that loss scaling
         takes to find its scale.
       on_skips: "raise" a `SkippedError` or "warn" with a `SkippedWarning`.

@@ -232,8 +232,9 @@ def _leaf_shapes(rule: Rule, layout: Layout, kind: Hashable) -> list[jax.ShapeDt
 
 def _first_state(rule: Rule, theta: Theta, tensors: int) -> LearnedState:
     """Without averages."""
-    counts = [jnp.zeros((), jnp.int32) for _ in range(3)]
-    return LearnedState(*counts, (), *rule._init_memory(theta, tensors))
+    memory = rule._init_memory(theta, tensors)
+    count, skipped, in_a_row = (jnp.zeros((), jnp.int32) for _ in range(3))
+    return LearnedState(count, skipped, in_a_row, (), memory.tensors, memory.run)
 
 
 @functools.lru_cache(maxsize=64)
