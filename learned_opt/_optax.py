@@ -143,7 +143,18 @@ def multi_steps(
       >>> updates, state = tx.update({"w": jnp.full(3, jnp.nan)}, tx.init(params), params)
     """
     wrapped = optax.MultiSteps(tx, every, should_skip_update_fn=optax.skip_not_finite)
-    return optax.GradientTransformationExtraArgs(wrapped.init, wrapped.update)
+
+    def update(
+        updates: optax.Updates,
+        state: optax.OptState,
+        params: optax.Params | None = None,
+        **extra_args: Any,
+    ) -> tuple[optax.Updates, Any]:
+        # It divides floats by integers, which JAX refuses where promotion is strict.
+        with jax.numpy_dtype_promotion("standard"):
+            return wrapped.update(updates, state, params, **extra_args)
+
+    return optax.GradientTransformationExtraArgs(wrapped.init, update)
 
 
 def _is_zero(x: Any) -> bool:
