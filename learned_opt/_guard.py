@@ -16,6 +16,9 @@ LARGEST_NORM = 1e18
 MOST_IN_A_ROW = 10
 """Skipped steps in a row from which on a run is taken to be stuck."""
 
+IN_A_ROW = ("skipped_in_a_row", "notfinite_count")
+"""Counters of such steps: of this package, and of `optax.apply_if_finite`, which asks first."""
+
 OnSkips = Literal["raise", "warn"] | None
 
 
@@ -91,7 +94,8 @@ def check_skips(
     """Be heard when many steps in a row were skipped; to be called now and then, outside jit.
 
     Args:
-      state: of an optimizer or of any chain or wrapper with learned optimizers inside.
+      state: of an optimizer or of any chain or wrapper with learned optimizers inside, or with
+        `optax.apply_if_finite`, which skips before they see the gradient.
       at_most: so many steps in a row are nothing to worry about, such as those that loss scaling
         takes to find its scale.
       on_skips: "raise" a `SkippedError` or "warn" with a `SkippedWarning`.
@@ -103,7 +107,7 @@ def check_skips(
     """
     for path, leaf in jax.tree.leaves_with_path(state):
         names = [getattr(key, "name", None) for key in path]
-        if names and names[-1] == "skipped_in_a_row" and int(jnp.max(leaf)) > at_most:
+        if names and names[-1] in IN_A_ROW and int(jnp.max(leaf)) > at_most:
             _tell(int(jnp.max(leaf)), on_skips)
 
 

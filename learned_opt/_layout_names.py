@@ -55,9 +55,14 @@ class _Kind(NamedTuple):
 
 def path_of(path: Any) -> Path:
     """Names on the way to a leaf: those of Haiku's modules in parts, boxes of Flax left out."""
+    return tuple(jax.tree_util.keystr(unboxed(path), simple=True, separator="/").split("/"))
+
+
+def unboxed(path: Any) -> Any:
+    """The path to a leaf, or to the box of Flax that holds it alone."""
     if len(path) > 1 and (path[-1] == GetAttrKey("value") or type(path[-1]) is FlattenedIndexKey):
-        path = path[:-1]
-    return tuple(jax.tree_util.keystr(path, simple=True, separator="/").split("/"))
+        return path[:-1]
+    return path
 
 
 def read_names(leaves: Sequence[Leaf], names: Names, *, sure: bool) -> list[Axes | None]:

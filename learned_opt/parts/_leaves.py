@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._base import zeros_for
+from .._layout_names import unboxed
+from .._trees import leaf_shape
 
 
 def layer_fractions(params: Any, counts: Sequence[int]) -> list[np.ndarray]:
@@ -16,7 +18,7 @@ def layer_fractions(params: Any, counts: Sequence[int]) -> list[np.ndarray]:
     Leaves are one layer when their parent holds only leaves and is not the root, else each is one.
     Of a leaf that is a stack of tensors, with a count above 1, these are as many layers in a row.
     """
-    paths = [path for path, _ in jax.tree.leaves_with_path(params)]
+    paths = [unboxed(path) for path, _ in jax.tree.leaves_with_path(params)]
     branching = {()}.union(*({path[:k] for k in range(len(path) - 1)} for path in paths))
     layers = [path if path[:-1] in branching else path[:-1] for path in paths]
     deep: dict[Any, int] = {}
@@ -40,7 +42,7 @@ def for_leaves(name: str, given: Any, params: Any) -> list[jax.Array]:
         leaves = jax.tree.leaves(jax.tree.broadcast(given, params))
         return [
             # A sum, to be sharded like p.
-            zeros_for(p) + jnp.broadcast_to(jnp.asarray(x, jnp.float32), p.shape)
+            zeros_for(p) + jnp.broadcast_to(jnp.asarray(x, jnp.float32), leaf_shape(p))
             for x, p in zip(leaves, jax.tree.leaves(params), strict=True)
         ]
     except ValueError as error:
