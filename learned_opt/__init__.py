@@ -17,6 +17,7 @@ from ._import import import_published as import_published
 from ._layout import Axes as Axes
 from ._layouts import describe_layouts as describe_layouts
 from ._mup import scale_by_mup as scale_by_mup
+from ._optax import MicroState as MicroState
 from ._optax import learned as learned
 from ._optax import multi_steps as multi_steps
 from ._optax import scale_by_learned as scale_by_learned

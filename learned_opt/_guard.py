@@ -16,8 +16,8 @@ LARGEST_NORM = 1e18
 MOST_IN_A_ROW = 10
 """Skipped steps in a row from which on a run is taken to be stuck."""
 
-IN_A_ROW = ("skipped_in_a_row", "notfinite_count")
-"""Counters of such steps: of this package, and of `optax.apply_if_finite`, which asks first."""
+IN_A_ROW = ("skipped_in_a_row", "left_out_in_a_row", "notfinite_count")
+"""Counters of such steps and micro-batches: ours, and that of `optax.apply_if_finite`."""
 
 OnSkips = Literal["raise", "warn"] | None
 

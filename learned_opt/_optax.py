@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -124,17 +124,30 @@ def learned(
     )
 
 
+class MicroState(NamedTuple):
+    """Of `multi_steps`.
+
+    `left_out_in_a_row`: micro-batches since the last whose gradient was finite (int32 scalar);
+    `inner`: the `optax.MultiStepsState`.
+    """
+
+    left_out_in_a_row: jax.Array
+    inner: Any
+
+
 def multi_steps(
     tx: optax.GradientTransformation, every: int | Callable[[Any], Any]
 ) -> optax.GradientTransformationExtraArgs:
     """`optax.MultiSteps` that leaves out micro-batches whose gradient is not finite.
 
     Without that, one NaN would stay in what optax accumulates, so that no later step were taken.
-    The mean is over the gradients that were finite.
+    The mean is over the gradients that were finite. `check_skips` hears when none is for long.
 
     Args:
       tx: an optimizer or a chain.
       every: micro-batches to a step, or a function of the number of steps that gives it.
+
+    Returns a transformation with a `MicroState`.
 
     Example:
       >>> import jax.numpy as jnp, learned_opt
@@ -144,17 +157,22 @@ def multi_steps(
     """
     wrapped = optax.MultiSteps(tx, every, should_skip_update_fn=optax.skip_not_finite)
 
+    def init(params: optax.Params) -> MicroState:
+        return MicroState(jnp.zeros((), jnp.int32), wrapped.init(params))
+
     def update(
         updates: optax.Updates,
-        state: Any,
+        state: MicroState,
         params: optax.Params | None = None,
         **extra_args: Any,
-    ) -> tuple[optax.Updates, Any]:
+    ) -> tuple[optax.Updates, MicroState]:
         # It divides floats by integers, which strict promotion forbids.
         with jax.numpy_dtype_promotion("standard"):
-            return wrapped.update(updates, state, params, **extra_args)
+            steps, inner = wrapped.update(updates, state.inner, params, **extra_args)
+        left_out = inner.skip_state["should_skip"]
+        return steps, MicroState(jnp.where(left_out, state.left_out_in_a_row + 1, 0), inner)
 
-    return optax.GradientTransformationExtraArgs(wrapped.init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _is_zero(x: Any) -> bool:

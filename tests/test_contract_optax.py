@@ -291,6 +291,9 @@ def test_a_bad_micro_batch_is_left_out_or_heard(cls):
         learned_opt.SkippedError, match=r"the last 12 steps .* learned_opt\.multi_steps"
     ):
         learned_opt.check_skips(state)
+    _, state = run(learned_opt.multi_steps(tx, 2), [BAD] * 12)
+    with pytest.raises(learned_opt.SkippedError, match="the last 12 steps"):
+        learned_opt.check_skips(state)
 
 
 @every
