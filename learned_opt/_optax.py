@@ -162,7 +162,7 @@ def multi_steps(
 
     def update(
         updates: optax.Updates,
-        state: MicroState,
+        state: Any,
         params: optax.Params | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, MicroState]:

@@ -243,6 +243,7 @@ def test_augmentations_compose_in_order_and_leave_evaluation_alone():
         family.without_test().full(task, "test")
 
 
+@pytest.mark.slow
 @jax.numpy_dtype_promotion("standard")  # optax's own code divides floats by integers
 def test_all_at_once_train():
     """Every augmentation stacked on one family: 200 steps of Adam halve the loss nonetheless."""

@@ -22,7 +22,7 @@ def test_every_shipped_configuration_loads_and_round_trips():
         assert Config.from_dict(config.to_dict()) == config
 
 
-LONG = ("small", "velo", "celo", "mulo", "rival-celo2", "rival-hypernet")
+LONG = ("small", "velo", "celo", "celo2", "elo", "mulo", "rival-celo2", "rival-hypernet")
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_shapes_losses_and_gradients_at_the_start(row):
     assert values[1] == pytest.approx(values[0], rel=0.03, abs=1e-3)
 
 
-@every
+@rows("resnet", "vit", "mixer")
 @jax.numpy_dtype_promotion("standard")  # optax's own code divides floats by integers
 def test_twenty_steps_of_a_known_good_adam(row):
     """lower the validation loss below the row's bound, times that at the start, for each of 2."""

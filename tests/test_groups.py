@@ -147,7 +147,11 @@ def test_a_stack_may_hold_tensors_of_several_types(optimizer):
         np.testing.assert_allclose(got, want, rtol=0, atol=rounding * np.abs(want).max())
 
 
-@pytest.mark.parametrize("optimizer", [*FEATURES, *OTHERS], ids=lambda x: x.name)
+@pytest.mark.parametrize(
+    "optimizer",
+    [pytest.param(x, id=x.name, marks=pytest.mark.slow) for x in FEATURES]
+    + [pytest.param(x, id=x.name) for x in OTHERS],
+)
 def test_a_stack_moves_like_its_tensors_one_by_one(optimizer, monkeypatch):
     shapes, made = SHAPES if optimizer in FEATURES else FEW, []
 

@@ -81,14 +81,15 @@ def test_a_missing_package_is_one_sentence():
 
 def test_a_package_that_only_a_data_set_needs(monkeypatch):
     from learned_opt.tasks import load_dataset
+    from learned_opt.tasks.data import _load
 
+    _load._load.cache_clear()
     for name in ("sklearn", "sklearn.datasets", "tensorflow_datasets"):
         monkeypatch.setitem(sys.modules, name, None)
-    load = load_dataset.__wrapped__
     with pytest.raises(MissingExtraError, match=r"tasks.load_dataset needs the package sklearn, "):
-        load("digits")
+        load_dataset("digits")
     with pytest.raises(MissingExtraError, match="tfds:mnist needs the package tensorflow_datasets"):
-        load("tfds:mnist/8")
+        load_dataset("tfds:mnist/8")
 
 
 WITHOUT_EXTRAS = """

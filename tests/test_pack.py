@@ -104,7 +104,7 @@ def test_the_package_ships_every_packed_file():
         path
         for package, patterns in table["package-data"].items()
         for pattern in patterns
-        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+        for path in (ROOT / package.removeprefix("learned_opt.").replace(".", "/")).glob(pattern)
     }
     kinds = (".npz", ".css", ".json")
     assert {path for path in (ROOT / "eval").rglob("*") if path.suffix in kinds} <= shipped

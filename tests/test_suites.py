@@ -131,6 +131,7 @@ def test_tasks_behave_as_on_the_day_they_were_frozen(task):
     assert float(loss) == pytest.approx(GOLDEN[task.name], rel=tolerance)
 
 
+@pytest.mark.slow
 def test_gpu_tasks_have_a_million_to_a_hundred_million_parameters_and_trace():
     """Shapes of initialisation and gradient, without the data: it is fetched where it is used."""
     shapes = {"cifar10": Spec("label", (32, 32, 3), 10)}
