@@ -169,7 +169,8 @@ def multi_steps(
         # It divides floats by integers, which strict promotion forbids.
         with jax.numpy_dtype_promotion("standard"):
             steps, inner = wrapped.update(updates, state.inner, params, **extra_args)
-        left_out = inner.skip_state["should_skip"]
+        skip: Any = inner.skip_state
+        left_out = skip["should_skip"]
         return steps, MicroState(jnp.where(left_out, state.left_out_in_a_row + 1, 0), inner)
 
     return optax.GradientTransformationExtraArgs(init, update)

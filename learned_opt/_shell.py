@@ -18,7 +18,7 @@ from ._guard import LARGEST_NORM, OnSkips, check_in_a_row, sum_squares
 from ._layout import Layout
 from ._layouts import AxesLike, layouts
 from ._rule import Kept, Now, Rule, Tensors
-from ._stacks import from_tensors, make_stacks, stack, to_tensors, unstack
+from ._stacks import from_tensors, make_places, make_stacks, stack, to_tensors, unstack
 from ._trees import check_params, match_gradients, match_memory, match_state, split_state
 
 
@@ -169,15 +169,19 @@ def _step(
     ok = largest < LARGEST_NORM**2
     # Else XLA would compile how it is made into each of the thousand places that look at it.
     ok = jax.lax.cond(ok, lambda: jnp.array(True), lambda: jnp.array(False))
-    one = jnp.where(state.count < 0, 2, 1)
+    most = max(1 if x.alone else len(x.leaves) for x in stacks)
+    places = make_places(jnp.where(state.count < 0, 2, 1), most)
     now = Now(state.count, state.count.astype(jnp.float32), total, size, ok, told)
     rows = _active_rows(read, active)
     old = Kept(_rows(state.tensors, rows), state.run)
     after = list(kept)
+    seen: dict[Hashable, Callable[..., Any]] = {}
     for i in active:
-        see = functools.partial(rule._accumulate, theta, now, old, kinds[i])
-        new = _accumulate(see, read[i], kept[i], grads[i])
-        after[i] = _select(ok, new, kept[i])
+        if (read[i], kinds[i]) not in seen:
+            see = functools.partial(rule._accumulate, theta, now, old, kinds[i])
+            # Traced once for all leaves that are alike.
+            seen[read[i], kinds[i]] = jax.jit(_accumulation(see, read[i], ok), inline=True)
+        after[i] = seen[read[i], kinds[i]](kept[i], grads[i])
     tensors = [
         Tensors(
             x,
@@ -195,11 +199,11 @@ def _step(
         if not x.alone:
             # Else XLA would compile all of the step into each slice of it.
             u = jax.lax.cond(ok, lambda u: u, _zeros_like, u)
-        unstack(x, read, u, steps, one)
+        unstack(x, read, u, steps, places)
     if change.kept is not None:
         found: dict[int, Any] = {}
         for x, new in zip(stacks, change.kept, strict=True):
-            unstack(x, read, new, found, one)
+            unstack(x, read, new, found, places)
         for i, new in found.items():
             new = jax.tree.map(lambda n, o: o if n is None else n, new, after[i], is_leaf=_is_none)
             after[i] = _select(ok, new, kept[i])
@@ -216,13 +220,19 @@ def _step(
     return ok, steps, after, jax.tree.map(reduced_like, new, state)
 
 
-def _accumulate(see: Callable[..., Any], layout: Layout, old: Any, g: jax.Array) -> Any:
-    """The averages of a leaf after its gradient, in the shapes in which they are kept."""
-    if layout.plain:
-        return see(old, g)
-    old = jax.tree.map(functools.partial(to_tensors, layout), old)
-    new = jax.vmap(see)(old, to_tensors(layout, g))
-    return jax.tree.map(functools.partial(from_tensors, layout), new)
+def _accumulation(
+    see: Callable[..., Any], layout: Layout, ok: jax.Array
+) -> Callable[[Any, jax.Array], Any]:
+    """(averages of a leaf, its gradient) -> averages after it, in the shapes that are kept."""
+
+    def accumulate(kept: Any, g: jax.Array) -> Any:
+        if layout.plain:
+            return _select(ok, see(kept, g), kept)
+        old = jax.tree.map(functools.partial(to_tensors, layout), kept)
+        new = jax.vmap(see)(old, to_tensors(layout, g))
+        return _select(ok, jax.tree.map(functools.partial(from_tensors, layout), new), kept)
+
+    return accumulate
 
 
 def _init_leaf(rule: Rule, zeros: jax.Array, layout: Layout, kind: Hashable) -> Any:

@@ -44,6 +44,11 @@ class Stack:
         """Of one tensor."""
         return self.layout.tensor
 
+    @property
+    def end_to_end(self) -> bool:
+        """Whether they may be joined along their own first axis, which may be sharded."""
+        return math.prod(self.shape) < SMALL
+
     def map(self, fun: Callable[..., Any], *args: Any) -> Any:
         """fun of every tensor at once; `args` are stacked as the tensors are."""
         return fun(*args) if self.alone else jax.vmap(fun)(*args)
@@ -110,22 +115,36 @@ def stack(group: Stack, layouts: Sequence[Layout], trees: Sequence[Any]) -> Any:
     if group.alone:
         (i,) = group.leaves
         return jax.tree.map(lambda x: to_tensors(layouts[i], x)[0], trees[i])
+    if group.end_to_end and all(layouts[i].plain for i in group.leaves):
+        return jax.tree.map(_end_to_end, *(trees[i] for i in group.leaves))
     parts = [
         jax.tree.map(functools.partial(to_tensors, layouts[i]), trees[i]) for i in group.leaves
     ]
     return jax.tree.map(lambda *x: x[0] if len(x) == 1 else jnp.concatenate(x), *parts)
 
 
+def _end_to_end(*leaves: jax.Array) -> jax.Array:
+    """Arrays of one shape as one, without an operation for each of them where that can be."""
+    shape = leaves[0].shape
+    if not shape:
+        return jnp.stack(leaves)
+    return jnp.concatenate(leaves).reshape(len(leaves), *shape)
+
+
 def unstack(
-    group: Stack, layouts: Sequence[Layout], tree: Any, found: dict[int, Any], one: jax.Array
+    group: Stack,
+    layouts: Sequence[Layout],
+    tree: Any,
+    found: dict[int, Any],
+    places: Sequence[jax.Array],
 ) -> None:
-    """The inverse of `stack`, into `found` by leaf; `one`: see `_rows`."""
+    """The inverse of `stack`, into `found` by leaf; `places`: from `make_places`."""
     counts = [layouts[i].count for i in group.leaves]
     if group.alone:
         parts = [jax.tree.map(lambda x: x[None], tree)]
     elif max(counts) == 1:
         arrays, treedef = jax.tree.flatten(tree)
-        rows = zip(*(_rows(x, one) for x in arrays), strict=True)
+        rows = zip(*(_rows(x, tuple(places[: len(x)])) for x in arrays), strict=True)
         parts = [treedef.unflatten([x[None] for x in row]) for row in rows]
     else:
         ends = np.cumsum(counts)
@@ -137,15 +156,23 @@ def unstack(
         found[i] = jax.tree.map(functools.partial(from_tensors, layouts[i]), part)
 
 
+def make_places(one: jax.Array, count: int) -> list[jax.Array]:
+    """0, 1, ..., but XLA must not know: see `_rows`. `one`: a 1 that does not look so, int32."""
+    places = [one - one]
+    while len(places) < count:
+        # A division is not compiled into what it leads to, as a chain of additions would be.
+        places.append(jax.lax.div(places[-1] + one, one))
+    return places
+
+
 @jax.custom_jvp
-def _rows(x: jax.Array, one: jax.Array) -> tuple[jax.Array, ...]:
+def _rows(x: jax.Array, places: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
     """x[0], x[1], ..., in programs that compile fast.
 
     XLA on CPU compiles a slice at a fixed place by itself, some 5 ms each; those at a place that is
-    not known before are one and the same kernel. So there the places are counted from `one`, an
-    integer that is 1 but does not look so.
+    not known before are one and the same kernel.
     """
-    return jax.lax.platform_dependent(x, one, cpu=_counted_rows, default=_fixed_rows)
+    return jax.lax.platform_dependent(x, places, cpu=_placed_rows, default=_fixed_rows)
 
 
 @_rows.defjvp
@@ -154,28 +181,22 @@ def _rows_jvp(primals: Any, tangents: Any) -> Any:
     return _rows(*primals), _fixed_rows(tangents[0], primals[1])
 
 
-def _fixed_rows(x: jax.Array, one: jax.Array) -> tuple[jax.Array, ...]:
-    del one
-    return tuple(x[k] for k in range(len(x)))
+def _fixed_rows(x: jax.Array, places: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    return tuple(x[k] for k in range(len(places)))
 
 
 @jax.custom_batching.custom_vmap
-def _counted_rows(x: jax.Array, one: jax.Array) -> tuple[jax.Array, ...]:
-    rows, place = [], one - one
-    for _ in range(len(x)):
-        rows.append(jax.lax.dynamic_index_in_dim(x, place, keepdims=False))
-        # A division is not compiled into what it leads to, as a chain of additions would be.
-        place = jax.lax.div(place + one, one)
-    return tuple(rows)
+def _placed_rows(x: jax.Array, places: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    return tuple(jax.lax.dynamic_index_in_dim(x, k, keepdims=False) for k in places)
 
 
-@_counted_rows.def_vmap
-def _counted_rows_vmap(size: int, batched: Any, x: jax.Array, one: jax.Array) -> Any:
+@_placed_rows.def_vmap
+def _placed_rows_vmap(size: int, batched: Any, x: jax.Array, places: Any) -> Any:
     # Places of their own for every lane would be gathered.
     del size
     axis = 1 if batched[0] else 0
-    rows = tuple(jax.lax.index_in_dim(x, k, axis, keepdims=False) for k in range(x.shape[axis]))
-    return rows, (batched[0],) * len(rows)
+    rows = (jax.lax.index_in_dim(x, k, axis, keepdims=False) for k in range(len(places)))
+    return tuple(rows), (batched[0],) * len(places)
 
 
 def gather(groups: Sequence[Stack], parts: Sequence[Any]) -> Any:

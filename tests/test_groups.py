@@ -12,7 +12,7 @@ from steps import descend, limits, moved_theta, tree
 
 from learned_opt import OPEN, OPTIMIZERS, Axes, Celo, Celo2, Hypernet, Nominal, PerParamMLP, _shell
 from learned_opt._layout import Layout
-from learned_opt._stacks import SMALL, make_stacks, stack, unstack
+from learned_opt._stacks import SMALL, make_places, make_stacks, stack, unstack
 
 # Twins and a triplet, in an order that mixes them; (7, 3) lies on its side in the features.
 SHAPES = {
@@ -122,9 +122,10 @@ def test_a_stack_comes_apart_as_it_was():
     assert [x.shape for x in held] == [(4, 5, 6), (4, 5, 6, 8), (4,)]
     np.testing.assert_array_equal(held[0][1], trees[0][0][:, :, 1].T)
     np.testing.assert_array_equal(held[1][3], trees[2][1])
-    found, one = {}, jnp.array(1)
-    unstack(both, layouts, held, found, one)
-    unstack(four, layouts, stack(four, layouts, trees), found, one)
+    found, places = {}, make_places(jnp.array(1), 4)
+    assert [int(x) for x in places] == [0, 1, 2, 3]
+    unstack(both, layouts, held, found, places)
+    unstack(four, layouts, stack(four, layouts, trees), found, places)
     for i, want in enumerate(trees):
         for x, y in zip(found[i], want, strict=True):
             np.testing.assert_array_equal(x, y)
