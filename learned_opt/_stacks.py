@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._axes import has_explicit_axes
 from ._layout import Layout
 
 SMALL = 16_384
@@ -126,7 +127,7 @@ def stack(group: Stack, layouts: Sequence[Layout], trees: Sequence[Any]) -> Any:
 def _end_to_end(*leaves: jax.Array) -> jax.Array:
     """Arrays of one shape as one, without an operation for each of them where that can be."""
     shape = leaves[0].shape
-    if not shape:
+    if not shape or has_explicit_axes(leaves[0]):
         return jnp.stack(leaves)
     return jnp.concatenate(leaves).reshape(len(leaves), *shape)
 
