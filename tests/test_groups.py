@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -201,3 +202,31 @@ def test_bfloat16_momenta_change_a_step_by_little(optimizer):
         assert {x[name].dtype.name for x in others} == {"float32"}
         moved = np.linalg.norm(want[-1][name] - params[name])
         assert 0 < np.linalg.norm(got[-1][name] - want[-1][name]) < 0.02 * moved, name
+
+
+COSTLY = {"dot_general", "exp", "log", "tanh", "logistic", "rsqrt", "sqrt", "pow"}
+"""What rules are made of, beside averages of a leaf."""
+
+
+def costly(jaxpr):
+    """How many operations of those kinds on whole tensors there are, in programs within it too."""
+    count = 0
+    for eqn in jaxpr.eqns:
+        options = jax.tree.leaves(tuple(eqn.params.values()))
+        inner = [
+            getattr(x, "jaxpr", x) for x in options if hasattr(x, "jaxpr") or hasattr(x, "eqns")
+        ]
+        count += eqn.primitive.name in COSTLY and eqn.outvars[0].aval.size >= 8000
+        count += sum(costly(x) for x in inner)
+    return count
+
+
+@pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.name)
+def test_a_program_does_not_grow_with_the_number_of_tensors_of_a_shape(cls):
+    tx = cls(**SIZES.get(cls, {}))
+    tx, counts = tx.transform(tx.init(jax.random.key(0)), num_steps=10), []
+    for tensors in (4, 12):
+        params = [jnp.ones((80, 100)), jnp.ones(8000)] * (tensors // 2)
+        program = jax.make_jaxpr(tx.update)(params, tx.init(params), params)
+        counts.append(costly(program.jaxpr))
+    assert counts[0] == counts[1] > 0
