@@ -111,10 +111,14 @@ def check_skips(
             _tell(int(jnp.max(leaf)), on_skips)
 
 
-def check_in_a_row(in_a_row: jax.Array, on_skips: OnSkips) -> None:
-    """As `check_skips`, of one counter; nothing inside jit."""
+def check_on_skips(on_skips: Any) -> None:
+    """A ValueError unless it is "raise", "warn" or None."""
     if on_skips not in (None, "raise", "warn"):
         raise ValueError(f'on_skips must be "raise", "warn" or None, got {on_skips!r}')
+
+
+def check_in_a_row(in_a_row: jax.Array, on_skips: OnSkips) -> None:
+    """As `check_skips`, of one counter; nothing inside jit."""
     if on_skips and not isinstance(in_a_row, Tracer) and int(jnp.max(in_a_row)) > MOST_IN_A_ROW:
         _tell(int(jnp.max(in_a_row)), on_skips)
 

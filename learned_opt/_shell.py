@@ -14,7 +14,7 @@ import optax
 
 from ._axes import reduced_like, sharded_like, typed, varying_like
 from ._base import Theta, zeros_for
-from ._guard import LARGEST_NORM, OnSkips, check_in_a_row, sum_squares
+from ._guard import LARGEST_NORM, OnSkips, check_in_a_row, check_on_skips, sum_squares
 from ._layout import Layout
 from ._layouts import AxesLike, layouts
 from ._rule import Kept, Now, Rule, Tensors
@@ -76,6 +76,7 @@ def as_transformation(
       finish: of params, what makes an update of each step; None for the steps themselves.
       on_skips: see `learned`.
     """
+    check_on_skips(on_skips)
     theta = jax.tree.map(as_float32, theta)
     kinds_of = kinds or rule._kinds
 
