@@ -1,5 +1,6 @@
 """What an optimizer says of its rule, and what it is given: see `as_transformation`."""
 
+import abc
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -61,7 +62,7 @@ class Change(NamedTuple):
     memory: Kept
 
 
-class Rule:
+class Rule(abc.ABC):
     """An update rule: what an optimizer must say of itself. A frozen dataclass derives from it.
 
     Tensors come in the order of a `Layout` and in float32.
@@ -83,25 +84,25 @@ class Rule:
         del params, told
         return [()] * len(tensors)
 
+    @abc.abstractmethod
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> Any:
         """Averages before the first step: a tree of arrays, the same for all tensors and kinds.
 
         Arrays of the tensor's shape, maybe with more axes behind, or of fewer axes; each in a
         buffer of its own, so that a training step may donate the state, and sharded like `zeros`.
         """
-        raise NotImplementedError
 
     def _init_memory(self, theta: Theta, tensors: int) -> Kept:
         """What is remembered before the first step of so many tensors."""
         del theta, tensors
         return Kept((), ())
 
+    @abc.abstractmethod
     def _accumulate(
         self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: Any, g: jax.Array
     ) -> Any:
         """The averages of one tensor after its gradient; `memory`: before it."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
         """The steps, un-negated: `params - step` descends."""
-        raise NotImplementedError

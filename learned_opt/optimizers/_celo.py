@@ -76,7 +76,7 @@ class Scheduler(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Scheduled(Rule, abc.ABC):
+class _Scheduled(Rule):
     """What the two share: everything but the step of a tensor."""
 
     keywords: ClassVar[tuple[str, ...]] = ("value",)
