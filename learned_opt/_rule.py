@@ -22,16 +22,14 @@ class Now(NamedTuple):
     """A step, as all tensors see it.
 
     `count`: steps taken before, int32 scalar; `t`: the same in float32; `total`: steps of the
-    whole run, float32, or None; `size`: the nominal step size; `accepted`: boolean scalar, False
-    where this step is refused; `told`: keywords of `update` that the rule reads, None where not
-    given.
+    whole run, float32, or None; `size`: the nominal step size; `told`: keywords of `update` that
+    the rule reads, None where not given. Whether the step is accepted is the shell's affair.
     """
 
     count: jax.Array  # type: ignore[assignment]
     t: jax.Array
     total: jax.Array | None
     size: jax.Array
-    accepted: jax.Array
     told: dict[str, Any]
 
 

@@ -172,7 +172,7 @@ def _step(
     ok = jax.lax.cond(ok, lambda: jnp.array(True), lambda: jnp.array(False))
     most = max(1 if x.alone else len(x.leaves) for x in stacks)
     places = make_places(jnp.where(state.count < 0, 2, 1), most)
-    now = Now(state.count, state.count.astype(jnp.float32), total, size, ok, told)
+    now = Now(state.count, state.count.astype(jnp.float32), total, size, told)
     rows = _active_rows(read, active)
     old = Kept(_rows(state.tensors, rows), state.run)
     after = list(kept)

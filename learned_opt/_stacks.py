@@ -170,7 +170,7 @@ def make_places(one: jax.Array, count: int) -> list[jax.Array]:
 def _rows(x: jax.Array, places: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
     """x[0], x[1], ..., in programs that compile fast.
 
-    XLA on CPU compiles a slice at a fixed place by itself, some 5 ms each; those at a place that is
+    XLA on CPU compiles a slice at a fixed place by itself; those at a place that is
     not known before are one and the same kernel.
     """
     return jax.lax.platform_dependent(x, places, cpu=_placed_rows, default=_fixed_rows)
