@@ -15,3 +15,8 @@ def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
         # What fails as bytes are written does not say where.
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def cannot_write(error: OSError, where: str | os.PathLike = "a file") -> str:
+    """ "cannot write FILE (reason)"; `where`: what could not be written, if the error says nothing."""
+    return f"cannot write {error.filename or where} ({error.strerror or error})"

@@ -5,10 +5,10 @@ from learned_opt._extras import needs_extra
 with needs_extra(__name__):
     from ._config import Config as Config
     from ._config import load_config as load_config
+    from ._errors import DivergedError as DivergedError
+    from ._errors import StoppedError as StoppedError
+    from ._errors import WriteError as WriteError
     from ._horizons import Horizons as Horizons
-    from ._loop import DivergedError as DivergedError
-    from ._loop import StoppedError as StoppedError
-    from ._loop import WriteError as WriteError
     from ._loop import meta_train as meta_train
     from ._objective import Objective as Objective
     from ._outer import Outer as Outer

@@ -80,15 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from learned_opt.checkpoints import CheckpointError, FolderError
 
     from ._config import Config, load_config
+    from ._errors import DivergedError, StoppedError, WriteError
+    from ._export import export_now, shell_command
     from ._flags import check_flags
-    from ._loop import (
-        DivergedError,
-        StoppedError,
-        WriteError,
-        export_now,
-        meta_train,
-        shell_command,
-    )
+    from ._loop import meta_train
     from ._parse import ConfigError, load_table
 
     try:

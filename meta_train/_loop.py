@@ -4,9 +4,7 @@ import contextlib
 import errno
 import math
 import os
-import shlex
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,47 +12,28 @@ import jax
 import rich.console
 
 from learned_opt import Artifact
+from learned_opt._files import cannot_write
 from learned_opt.checkpoints import (
-    CheckpointError,
     FolderError,
     Store,
-    card_markdown,
     claim_folder,
     quiet_saves,
     saved_steps,
     write_atomic,
 )
 
-from ._card import code_identity, make_card
+from ._card import code_identity
 from ._config import Config, Setup
-from ._log import Log, validation_curve
-from ._parse import load_table
+from ._errors import DivergedError, StoppedError, WriteError
+from ._export import COMMAND, export
+from ._log import Log
 from ._processes import agree, leader_does, leads, stop_on_signals
 from ._programs import Programs
 from ._progress import Progress
 from ._trainer import MetaTrainState, Metrics
 
-COMMAND = "command.txt"
-"""Of a run's folder: what began the run, for its card. Resuming it names no configuration."""
-
 PATIENCE = 3
 """Meta-validations in a row that must be out of bounds before a run counts as diverged."""
-
-
-class StoppedError(Exception):
-    """The run was asked to stop; everything is saved. `signal`: by which one."""
-
-    def __init__(self, message: str, signal: int) -> None:
-        super().__init__(message)
-        self.signal = signal
-
-
-class DivergedError(RuntimeError):
-    """Meta-training went astray; the message says where, and the best theta was exported."""
-
-
-class WriteError(RuntimeError):
-    """A file of the run could not be written; the message says which, why, and what is saved."""
 
 
 def meta_train(
@@ -94,12 +73,11 @@ def meta_train(
 
 def _unwritten(error: OSError, folder: Path) -> str:
     """What could not be written and why, what was saved last, and how to go on."""
-    what, why = error.filename or folder, error.strerror or error
     steps = saved_steps(folder / "checkpoints")
     saved = f"the last checkpoint is of outer step {steps[-1]}" if steps else "nothing is saved yet"
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     cure = "make room" if full else "put that right"
-    return f"cannot write {what} ({why}); {saved}: {cure}, then continue with --resume"
+    return f"{cannot_write(error, folder)}; {saved}: {cure}, then continue with --resume"
 
 
 def _train(
@@ -146,7 +124,7 @@ def _train(
                 "continue with --resume",
                 stop.signal,
             )
-    artifact = _export(config, folder, state, loop.seconds, console)
+    artifact = export(config, folder, state, loop.seconds, console)
     if loop.astray:
         raise DivergedError(
             f"diverged: {loop.astray}; the best theta (outer step {int(state.best_step)}, "
@@ -154,34 +132,6 @@ def _train(
             "outer.learning_rate or estimator.sigma, or more pairs, may help"
         )
     return artifact
-
-
-def export_now(out: str | os.PathLike, *, last: bool = False) -> Artifact:
-    """Export the best theta so far of the run in `out` to `out`/exports/NAME.safetensors.
-
-    With `last` the newest one, judged now: where runs of meta-validation are few, the best owes its
-    score to luck. The run may be going on meanwhile, or be resumed later.
-
-    Raises:
-      ConfigError: `out` holds no run. CheckpointError: it has saved nothing yet.
-    """
-    folder = Path(out)
-    config = Config.from_dict(load_table(folder / "config.toml"))
-    setup = config.build()
-    store = Store(folder / "checkpoints", keep=config.save.keep, best=config.save.best, tidy=False)
-    programs = Programs(*setup, config.run.chunk)
-    restored = store.restore(programs.start, {"config": config.to_dict()})
-    store.close()
-    if not restored:
-        raise CheckpointError(
-            f"{folder} has no checkpoint yet, so there is nothing to export: train longer, or save "
-            "sooner (save.seconds)"
-        )
-    _, state, saved = restored
-    if last:
-        programs.compile(train=False)
-        state, _ = programs.validate(state._replace(best_score=jax.numpy.asarray(jax.numpy.inf)))
-    return _export(config, folder, state, saved["seconds"], rich.console.Console(), "exports")
 
 
 class _Loop:
@@ -287,39 +237,3 @@ class _Loop:
         if self.log:
             self.log.append(row)
         self.progress.update(row)
-
-
-def _export(
-    config: Config,
-    folder: Path,
-    state: MetaTrainState,
-    seconds: float,
-    console: rich.console.Console,
-    inside: str = "",
-) -> Artifact:
-    curve = validation_curve(folder) if leads() else {}
-    command = _first_command(folder)
-    card = make_card(config, state, seconds=seconds, command=command, curve=curve)
-    artifact = Artifact(config.optimizer, jax.device_get(state.best_theta), card)
-    if leads():
-        path = folder / inside / f"{config.run.name}.safetensors"
-        path.parent.mkdir(exist_ok=True)
-        artifact.save(path)
-        write_atomic(path.with_suffix(".md"), card_markdown(artifact))
-        console.print(
-            f"Meta-trained for {seconds:.0f} s, {card['budget']['inner_steps']:,} inner steps."
-        )
-        console.print(f"Exported {path}", soft_wrap=True)
-    return artifact
-
-
-def _first_command(folder: Path) -> str:
-    path = folder / COMMAND
-    if path.exists():
-        return path.read_text().strip()
-    return shell_command([str(folder / "config.toml"), "--out", str(folder)])  # an older run
-
-
-def shell_command(argv: Sequence[str]) -> str:
-    """The command line that repeats a run."""
-    return shlex.join(["learned-opt", "meta-train", *(a for a in argv if a != "--resume")])

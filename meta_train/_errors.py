@@ -1,0 +1,17 @@
+"""How a run can end other than well: each has a status of the command line."""
+
+
+class StoppedError(Exception):
+    """The run was asked to stop; everything is saved. `signal`: by which one."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
+class DivergedError(RuntimeError):
+    """Meta-training went astray; the message says where, and the best theta was exported."""
+
+
+class WriteError(RuntimeError):
+    """A file of the run could not be written; the message says which, why, and what is saved."""
