@@ -243,6 +243,11 @@ class Config:
 
     def build(self) -> Setup:
         """Trainer, families and meta-validation; ConfigError if some data cannot be had."""
+        if type(self.optimizer) not in OPTIMIZERS:
+            raise ConfigError(
+                "optimizer must be one of learned_opt.OPTIMIZERS, or it could not be exported, got "
+                f"{shown(self.optimizer)}: add its class to them"
+            )
         lanes = [getattr(e, e.rows) for e in self.estimators]
         # One mesh for all of a run: its programs share their arrays.
         try:

@@ -126,10 +126,11 @@ def _train(
             )
     artifact = export(config, folder, state, loop.seconds, console)
     if loop.astray:
+        step, score = int(state.best_step), float(state.best_score)
+        best = f"the best theta (outer step {step}, meta-validation loss {score:.4f})"
         raise DivergedError(
-            f"diverged: {loop.astray}; the best theta (outer step {int(state.best_step)}, "
-            f"meta-validation loss {float(state.best_score):.4f}) was exported. A lower "
-            "outer.learning_rate or estimator.sigma, or more pairs, may help"
+            f"diverged: {loop.astray}; {best if math.isfinite(score) else 'the untrained theta'} "
+            "was exported. A lower outer.learning_rate or estimator.sigma, or more pairs, may help"
         )
     return artifact
 
@@ -164,6 +165,8 @@ class _Loop:
         if step == 0 and not stop():
             state, scores = self.programs.validate(state)
             self._write({"step": 0, **self._scores(scores)})
+            if not math.isfinite(first := float(state.first_score)):
+                self.astray = f"the meta-validation loss is {first} before the first outer step"
         self._saved_at = time.perf_counter()
         while step < run.outer_steps and not stop() and not self.astray:
             before, tick = float(state.inner_steps), time.perf_counter()
