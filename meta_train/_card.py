@@ -135,6 +135,12 @@ def _horizon(config: Config) -> tuple[int, int]:
     return round(shortest * low), high + (resume.longest if resume and resume.share else 0)
 
 
+def run_identity(config: Config) -> dict[str, Any]:
+    """What a checkpoint must have been made with for a run to go on from it."""
+    identity: dict[str, Any] = {"config": config.to_dict(), "code": code_identity()}
+    return identity | ({"start": config.ancestor.sha256} if config.ancestor else {})
+
+
 def code_identity() -> dict[str, str]:
     """What a checkpoint depends on: a hash of the sources of each room it needs, and jax's version.
 

@@ -18,6 +18,7 @@ from ._card import make_card
 from ._config import Config
 from ._errors import DivergedError
 from ._log import validation_curve
+from ._memory import fits
 from ._parse import load_table
 from ._processes import leads
 from ._programs import Programs
@@ -27,6 +28,7 @@ COMMAND = "command.txt"
 """Of a run's folder: what began the run, for its card. Resuming it names no configuration."""
 
 
+@fits()
 def export_now(out: str | os.PathLike, *, last: bool = False) -> Artifact:
     """Export the best theta so far of the run in `out` to `out`/exports/NAME.safetensors.
 
@@ -34,7 +36,8 @@ def export_now(out: str | os.PathLike, *, last: bool = False) -> Artifact:
     score to luck. The run may be going on meanwhile, or be resumed later.
 
     Raises:
-      ConfigError: `out` holds no run. CheckpointError: it has saved nothing yet.
+      ConfigError: `out` holds no run, or it does not fit into memory. CheckpointError: it has
+        saved nothing yet, or nothing finite.
     """
     folder = Path(out)
     config = Config.from_dict(load_table(folder / "config.toml"))

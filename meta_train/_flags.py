@@ -30,6 +30,7 @@ def _check_export(args: argparse.Namespace) -> None:
         return
     given = {
         "CONFIG": args.config, "--set": args.overrides, "--resume": args.resume,
+        "--plan": args.plan,
         "--accept-new-code": args.accept_new_code, "--distributed": args.distributed,
         "--coordinator": args.coordinator,
     }  # fmt: skip

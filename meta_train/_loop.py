@@ -22,11 +22,12 @@ from learned_opt.checkpoints import (
     write_atomic,
 )
 
-from ._card import code_identity
+from ._card import run_identity
 from ._config import Config, Setup
 from ._errors import DivergedError, StoppedError, WriteError
 from ._export import COMMAND, export
 from ._log import Log
+from ._memory import fits
 from ._processes import agree, leader_does, leads, stop_on_signals
 from ._programs import Programs
 from ._progress import Progress
@@ -53,7 +54,7 @@ def meta_train(
     In a program of several processes all call this with the same arguments, and share the folder.
 
     Raises:
-      ConfigError: the configuration cannot be built here.
+      ConfigError: the configuration cannot be built here, or does not fit into memory.
       FolderError: `out` holds files and `resume` is off, or a run of another configuration.
       CheckpointError: the checkpoints are of another configuration, or of other code and
         `accept_new_code` is off.
@@ -65,7 +66,7 @@ def meta_train(
     console.quiet |= not leads()
     setup = config.build()
     try:
-        with quiet_saves():
+        with quiet_saves(), fits():
             return _train(config, setup, Path(out), resume, command, console, accept_new_code)
     except OSError as error:
         raise WriteError(_unwritten(error, Path(out))) from error
@@ -98,9 +99,7 @@ def _train(
             write_atomic(folder / COMMAND, begun + "\n")
 
     leader_does(claim, (FolderError, OSError))
-    identity: dict[str, Any] = {"config": facts, "code": code_identity()}
-    if config.ancestor:
-        identity["start"] = config.ancestor.sha256
+    identity = run_identity(config)
     store = Store(folder / "checkpoints", keep=config.save.keep, best=config.save.best)
     programs = Programs(*setup, config.run.chunk)
     state, seconds = programs.start, 0.0
