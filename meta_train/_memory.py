@@ -15,7 +15,6 @@ from learned_opt.tasks import inner_init
 from ._parse import ConfigError
 from ._trainer import Judge, Trainer
 from ._unroll import MetaProblem
-from .estimators import TBPTT, Backprop
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 """Where Linux says what a container may use."""
@@ -83,11 +82,9 @@ def memory_needs(
         lane = known[id(problem.family)] = _lane(problem, theta)
         # The two runs of a pair, and the members of a population, see the same minibatches.
         batches = getattr(estimator, "tasks", getattr(estimator, estimator.rows))
-        each = lane.work + tree_bytes(theta)  # perturbed, or its gradient
-        if not estimator.row_state:  # else it is counted with the state
-            each += lane.run
-        if isinstance(estimator, Backprop | TBPTT):
-            each += estimator.kept * lane.run
+        # Theta is perturbed, or has a gradient; a run in the state is counted there.
+        states = getattr(estimator, "kept", 0) + (not estimator.row_state)
+        each = lane.work + tree_bytes(theta) + states * lane.run
         spread = rows + estimator.runs * each + batches * lane.batch
         yield need("[estimator]: the runs of an outer step", whole, spread)
     for judge in judges:
@@ -149,7 +146,7 @@ def _lane(problem: MetaProblem, theta: Any) -> _Lane:
 
     found = _shapes("family", shapes, theta, problem.family, jax.random.key(0))
     run, batch, saved = map(tree_bytes, found)
-    return _Lane(run, batch, int(KEPT * saved))
+    return _Lane(run, batch, int(KEPT * max(0, saved - batch)))  # it keeps the batch as well
 
 
 def _shapes(where: str, fn: Callable[..., Any], *args: Any) -> Any:

@@ -1,5 +1,6 @@
 """What a run would do and need, told before anything long is done."""
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -87,7 +88,8 @@ def expected_steps(estimator: GradientEstimator, outer_steps: int) -> float:
     if hasattr(any_of, "truncation"):
         return float(any_of.runs * any_of.truncation)
     low, high = any_of.horizon
-    done = np.arange(outer_steps) / any_of.curriculum if any_of.curriculum else np.ones(1)
+    some = np.linspace(0, outer_steps - 1, min(outer_steps, 1000))
+    done = some / any_of.curriculum if any_of.curriculum else np.ones(1)
     span = np.minimum(1.0, done) * math.log(high / low)
     # The mean of low exp(u span) for u uniform; at a span of zero it is low.
     means = low * np.where(span, np.expm1(span) / np.where(span, span, 1.0), 1.0)
@@ -109,8 +111,8 @@ def _folder(config: Config, folder: Path, state: Any, resume: bool, accept_new_c
         expect = {"config": identity["config"]} if accept_new_code else identity
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), state)
-        store = Store(folder / "checkpoints", tidy=False)
-        step, _, _ = store.restore(like, expect) or (0, None, None)
+        with contextlib.closing(Store(folder / "checkpoints", tidy=False)) as store:
+            step, _, _ = store.restore(like, expect) or (0, None, None)
     except (FolderError, CheckpointError, OSError) as error:
         return f"refused: {error}"
     if step >= config.run.outer_steps:
@@ -156,8 +158,8 @@ def _lines(plan: Plan) -> Iterable[str]:
             f"{plan.programs[1]:,} for meta-validation",
             "devices": f"{mesh.size} of {len(devices)} x {devices[0].platform}, "
             f"{sum(lanes) // mesh.size:,} {estimator.rows} on each",
-            "checkpoints": f"{size_text(plan.checkpoint)} each, {config.save.keep:,} newest and "
-            f"{config.save.best:,} best are kept",
+            "checkpoints": f"{size_text(plan.checkpoint)} each; the newest {config.save.keep:,} "
+            f"and the best {config.save.best:,} are kept",
             "memory": f"at least {size_text(need.bytes)} of the {size_text(need.available)} that "
             f"{need.holder} has ({need.what})",
             "folder": plan.folder,

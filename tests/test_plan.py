@@ -53,7 +53,7 @@ def test_a_plan_says_what_would_be_run(tmp_path, config, capsys):
     ]
     theta = jax.eval_shape(Config.from_dict(TABLE).optimizer.init, jax.random.key(0))
     count = sum(x.size for x in jax.tree.leaves(theta))
-    size = facts.pop("checkpoints").split(" each")[0]
+    saves = facts.pop("checkpoints")
     memory = facts.pop("memory")
     devices = jax.device_count()
     used = math.gcd(8, devices)
@@ -67,7 +67,7 @@ def test_a_plan_says_what_would_be_run(tmp_path, config, capsys):
         "devices": f"{used} of {devices} x cpu, {8 // used} pairs on each",
         "folder": f"{tmp_path / 'run'}: a new run begins there",
     }
-    assert size == "17.4 kB"
+    assert saves == "17.4 kB each; the newest 2 and the best 1 are kept"
     assert re.fullmatch(
         r"at least [\d.]+ kB of the [\d.]+ [GT]B that this machine has \(.*\)", memory
     )
@@ -180,10 +180,11 @@ def test_what_is_wrong_is_said_as_of_a_run(config, capsys, tmp_path):
         (FullES(pairs=4, horizon=(50, 400)), 1),
         (FullES(pairs=4, horizon=(50, 50), shortest=1.0), 5),
         (FullES(pairs=4, horizon=(50, 400), curriculum=60), 100),
+        (FullES(pairs=4, horizon=(50, 400), curriculum=6000), 10_000),
         (Backprop(tasks=3, horizon=(20, 90)), 1),
         (Evosax(population=6, tasks=2, horizon=(20, 90)), 1),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_expected_steps_are_those_that_are_drawn(estimator, outer_steps):
     """Mean of 20,000 draws of the horizon, and of each pair's share of it."""
