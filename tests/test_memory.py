@@ -95,8 +95,6 @@ def built(optimizer, estimator, runs):
         "family": mlp(32, 256), "estimator": estimator, "optimizer": optimizer, "run": {"chunk": 1},
         "valid": {"tasks": runs, "horizon": 10},
     }  # fmt: skip
-    if estimator["name"] != "evosax":
-        table["outer"] = {"optimizer": "sgd", "schedule": "constant"}  # others promote
     setup = Config.from_dict(table).build()
     found, size = _memory.memory_needs(*setup), setup.problems[0].mesh.size
     needs = {need.what.split(":")[0]: need.bytes / size for need in found}
@@ -109,7 +107,6 @@ def test_the_bound_is_below_what_a_meta_validation_takes():
     kept = _memory.tree_bytes(jax.eval_shape(setup.trainer.init, setup.problems))
     stats = programs._scores[0].memory_analysis()
     takes = stats.argument_size_in_bytes + stats.temp_size_in_bytes + kept
-    print(takes, needs)
     assert 0.2 * takes < needs["[valid]"] < takes
 
 
@@ -125,10 +122,11 @@ def test_the_bound_is_below_what_a_meta_validation_takes():
     ],
     ids=lambda estimator: estimator["name"],
 )
+@jax.numpy_dtype_promotion("standard")  # optax's and evosax's own code
+@jax.numpy_rank_promotion("allow")
 def test_the_bound_is_below_what_an_outer_step_takes(estimator):
     _, needs, programs = built({"name": "nominal"}, {"horizon": [20, 100], **estimator}, 1)
-    programs.compile()
-    print(programs.memory(), needs)
+    programs._chunk = programs._chunk.lower(programs.problems, programs.start).compile()
     assert 0.2 * programs.memory() < needs["[estimator]"] < programs.memory()
 
 
