@@ -9,11 +9,13 @@ with needs_extra(__name__):
     from ._failed import quiet_saves as quiet_saves
     from ._folder import FolderError as FolderError
     from ._folder import claim_folder as claim_folder
+    from ._lock import Hold as Hold
     from ._lock import hold_folder as hold_folder
     from ._markdown import markdown_code as markdown_code
     from ._markdown import markdown_text as markdown_text
     from ._origin import code_version as code_version
     from ._origin import describe_device as describe_device
     from ._store import CheckpointError as CheckpointError
+    from ._store import LostError as LostError
     from ._store import Store as Store
     from ._store import saved_steps as saved_steps

@@ -59,6 +59,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="resume although the checkpoint was made by other code",
     )
+    parser.add_argument(
+        "--start-over",
+        action="store_true",
+        help="with --resume: begin from the start where the run's checkpoints are gone or none "
+        "reads back; what else it has is moved to DIR/earlier-1",
+    )
     several = parser.add_argument_group(
         "several processes", "the same command on every host, see docs/scaling.md"
     )
@@ -115,17 +121,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             except (ValueError, RuntimeError) as error:
                 reason = str(error).splitlines()[0]
                 raise ConfigError(f"cannot join the other processes: {reason}") from error
+        resuming = {
+            "resume": args.resume,
+            "accept_new_code": args.accept_new_code,
+            "start_over": args.start_over,
+        }
         if args.plan:
-            plan = plan_run(config, out, resume=args.resume, accept_new_code=args.accept_new_code)
-            print_plan(plan, rich.console.Console())
+            print_plan(plan_run(config, out, **resuming), rich.console.Console())
             return 0
-        meta_train(
-            config,
-            out,
-            resume=args.resume,
-            command=shell_command(argv),
-            accept_new_code=args.accept_new_code,
-        )
+        meta_train(config, out, command=shell_command(argv), **resuming)
     except (ConfigError, FolderError, CheckpointError) as error:
         return _fail(f"error: {error}", 2)
     except WriteError as error:

@@ -12,10 +12,18 @@ import jax
 import numpy as np
 import rich.console
 
-from learned_opt.checkpoints import CheckpointError, FolderError, Store, claim_folder, saved_steps
+from learned_opt.checkpoints import (
+    CheckpointError,
+    FolderError,
+    LostError,
+    Store,
+    claim_folder,
+    saved_steps,
+)
 
 from ._card import run_identity
 from ._config import Config, Setup
+from ._folder import CHECKPOINTS, RECORD, RunFolder
 from ._memory import Need, check_memory, size_text, tree_bytes
 from ._processes import leads
 from ._programs import program_of
@@ -47,7 +55,12 @@ class Plan:
 
 
 def plan_run(
-    config: Config, out: str | os.PathLike, *, resume: bool = False, accept_new_code: bool = False
+    config: Config,
+    out: str | os.PathLike,
+    *,
+    resume: bool = False,
+    accept_new_code: bool = False,
+    start_over: bool = False,
 ) -> Plan:
     """Look ahead at what `meta_train` would do with the same arguments.
 
@@ -70,7 +83,7 @@ def plan_run(
         meta_parameters=sum(x.size for x in jax.tree.leaves(theta)),
         checkpoint=tree_bytes(state),
         need=need,
-        folder=_folder(config, Path(out), state, resume, accept_new_code),
+        folder=_folder(config, Path(out), state, resume, accept_new_code, start_over),
     )
 
 
@@ -97,27 +110,35 @@ def expected_steps(estimator: GradientEstimator, outer_steps: int) -> float:
     return float(any_of.runs * share * means.mean())
 
 
-def _folder(config: Config, folder: Path, state: Any, resume: bool, accept_new_code: bool) -> str:
+def _folder(
+    config: Config,
+    path: Path,
+    state: Any,
+    resume: bool,
+    accept_new_code: bool,
+    start_over: bool,
+) -> str:
     """What is in the output folder, and what a run would make of it."""
+    facts, steps = config.to_dict(), config.run.outer_steps
     try:
-        if not folder.exists() or (folder.is_dir() and not _entries(folder)):
-            return f"{folder}: a new run begins there"
-        claim_folder(
-            folder, "config.toml", config.to_dict(), what="a meta-training run", resume=resume
-        )
-        if not saved_steps(folder / "checkpoints"):
-            return f"{folder}: holds this run without a checkpoint; it begins anew"
-        identity = run_identity(config)
-        expect = {"config": identity["config"]} if accept_new_code else identity
+        if not path.exists() or (path.is_dir() and not _entries(path)):
+            return f"{path}: a new run begins there"
+        claim_folder(path, RECORD, facts, what="a meta-training run", resume=resume)
+        if not saved_steps(path / CHECKPOINTS):
+            RunFolder(path, facts, "", print).check_progress()
+            return f"{path}: holds this run without a checkpoint; it begins anew"
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), state)
-        with contextlib.closing(Store(folder / "checkpoints", tidy=False)) as store:
+        with contextlib.closing(Store(path / CHECKPOINTS, tidy=False)) as store:
+            expect = {"config": facts} if accept_new_code else run_identity(config)
             step, _, _ = store.restore(like, expect) or (0, None, None)
     except (FolderError, CheckpointError, OSError) as error:
+        if start_over and isinstance(error, LostError):
+            return f"{path}: holds this run and no checkpoint that can be read; it starts over"
         return f"refused: {error}"
-    if step >= config.run.outer_steps:
-        return f"{folder}: holds this run, all of it done; it is exported again"
-    return f"{folder}: this run goes on after {step:,} of {config.run.outer_steps:,} outer steps"
+    if step >= steps:
+        return f"{path}: holds this run, all of it done; it is exported again"
+    return f"{path}: this run goes on after {step:,} of {steps:,} outer steps"
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -149,6 +149,22 @@ def test_a_plan_says_what_is_in_the_folder(tmp_path, config, capsys, steps, word
     assert contents(tmp_path) == before
 
 
+def test_a_run_whose_checkpoints_are_lost_is_refused_or_starts_over(tmp_path, config, capsys):
+    out = tmp_path / "run"
+    saved_run(out, 0)
+    (out / "metrics.jsonl").write_text('{"step": 4}\n')
+    before = contents(tmp_path)
+    words = [config, "--out", out, "--resume"]
+    assert planned(capsys, *words)[0]["folder"] == (
+        f"refused: {out / 'checkpoints'} has no checkpoint, but metrics.jsonl tells of 4 outer "
+        "steps: put the checkpoints back, or start over with --resume --start-over"
+    )
+    assert planned(capsys, *words, "--start-over")[0]["folder"] == (
+        f"{out}: holds this run and no checkpoint that can be read; it starts over"
+    )
+    assert contents(tmp_path) == before
+
+
 def test_a_plan_of_a_folder_alone(tmp_path, capsys):
     saved_run(tmp_path / "run", 8)
     facts, _ = planned(capsys, "--out", tmp_path / "run", "--resume")
