@@ -23,7 +23,7 @@ from learned_opt.checkpoints import (
 
 from ._card import run_identity
 from ._config import Config, Setup
-from ._folder import CHECKPOINTS, RECORD, RunFolder
+from ._folder import CHECKPOINTS, RECORD, check_progress
 from ._memory import Need, check_memory, size_text, tree_bytes
 from ._processes import leads
 from ._programs import program_of
@@ -125,7 +125,7 @@ def _folder(
             return f"{path}: a new run begins there"
         claim_folder(path, RECORD, facts, what="a meta-training run", resume=resume)
         if not saved_steps(path / CHECKPOINTS):
-            RunFolder(path, facts, "", print).check_progress()
+            check_progress(path, (path / CHECKPOINTS).is_dir())
             return f"{path}: holds this run without a checkpoint; it begins anew"
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), state)
