@@ -71,7 +71,8 @@ def all_stay_finite(params: Any, steps: Any) -> jax.Array:
         if u is not None:
             types = leaf_dtype(p), leaf_dtype(u)
             wide = jnp.float64 if jnp.float64 in types else jnp.float32
-            found.append(stays_finite(*(jnp.asarray(x).astype(wide) for x in (p, u)), types))
+            p, u = (jnp.asarray(x).astype(wide) for x in (p, u))
+            found.append(stays_finite(p, u, types))
     return jnp.all(jnp.array([True, *found]))
 
 
