@@ -1,14 +1,15 @@
-"""Saves that fail: Orbax's many errors as one, and without its threads' tracebacks."""
+"""Saves and loads that fail: Orbax's many errors as one, without its threads' tracebacks."""
 
 import contextlib
 import errno
+import inspect
 import logging
 import os
 import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,26 +70,52 @@ def quiet_saves() -> Iterator[None]:
     do, and asyncio what nobody asked for, some of it as the process ends: where an `OSError`
     leaves the block, all this is kept back for good.
     """
-    loggers, before = (logging.getLogger("absl"), logging.getLogger("asyncio")), sys.unraisablehook
 
     def keep(record: logging.LogRecord) -> bool:
-        orbax = record.exc_info and f"{os.sep}orbax{os.sep}" in record.pathname
         text = record.getMessage()
-        return not orbax and not ("was never retrieved" in text and "orbax" in text)
+        return not (record.exc_info and _of_orbax(record)) and not (
+            "was never retrieved" in text and "orbax" in text
+        )
 
-    def hook(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            before(unraisable)
-
-    with contextlib.ExitStack() as undo:
-        for logger in loggers:
-            logger.addFilter(keep)
-            undo.callback(logger.removeFilter, keep)
-        sys.unraisablehook = hook
-        undo.callback(setattr, sys, "unraisablehook", before)
+    with _quiet(keep) as undo:
         try:
             yield
         except OSError:
             undo.pop_all()
             warnings.filterwarnings("ignore", "coroutine 'async_serialize_.* was never awaited")
             raise
+
+
+@contextlib.contextmanager
+def quiet_loads() -> Iterator[None]:
+    """Within, nothing is printed of a checkpoint that does not read back: `Store` says so."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return record.name != "asyncio" and not _of_orbax(record)
+
+    with _quiet(keep), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited")
+        yield
+
+
+@contextlib.contextmanager
+def _quiet(keep: Callable[[logging.LogRecord], bool]) -> Iterator[contextlib.ExitStack]:
+    """Within, `keep` decides what Orbax and asyncio log, and coroutines end in silence."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        left = inspect.iscoroutine(unraisable.object)
+        if not left and str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    with contextlib.ExitStack() as undo:
+        for logger in (logging.getLogger("absl"), logging.getLogger("asyncio")):
+            logger.addFilter(keep)
+            undo.callback(logger.removeFilter, keep)
+        sys.unraisablehook = hook
+        undo.callback(setattr, sys, "unraisablehook", before)
+        yield undo
+
+
+def _of_orbax(record: logging.LogRecord) -> bool:
+    return f"{os.sep}orbax{os.sep}" in record.pathname

@@ -1,0 +1,73 @@
+"""Whether the files of a checkpoint are those that were written.
+
+TensorStore checks its indices, but not the arrays themselves: of a large one a bit can change and
+nobody would know.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from learned_opt._checks import one_line
+
+SUMS = "SHA256SUMS"
+"""Of a checkpoint's folder; `sha256sum -c` reads it too."""
+
+
+def write_sums(folder: Path) -> None:
+    """Record the files in the folders of `folder`; those beside them Orbax still writes."""
+    found = [path for path in sorted(folder.glob("*/**/*")) if path.is_file()]
+    lines = [f"{_sum(path)}  {path.relative_to(folder).as_posix()}\n" for path in found]
+    with (folder / SUMS).open("w") as file:
+        file.write("".join(lines))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def damage(folder: Path) -> str:
+    """What is amiss with the files of a checkpoint, in a few words; "" if nothing is.
+
+    Of one that has no record, as of before there was one, little is known until it is loaded.
+    """
+    if not folder.is_dir():
+        return "it is no folder"
+    name = SUMS
+    try:
+        for line in _text(folder / SUMS).splitlines() if (folder / SUMS).exists() else []:
+            name = SUMS
+            recorded, name = line.split("  ", 1)
+            if not (folder / name).exists():
+                return f"{name} is missing"
+            if _sum(folder / name) != recorded:
+                return f"{name} is not as it was written"
+        name = "metrics/metrics"
+        if (folder / name).exists() and not _is_score(json.loads(_text(folder / name))):
+            return f"{name} holds no score"
+    except OSError as error:
+        return f"{name} cannot be read ({error.strerror})"
+    except (ValueError, RecursionError) as error:
+        return one_line(f"{name} does not read back ({error})", 120)
+    return ""
+
+
+def _sum(path: Path) -> str:
+    _check_file(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _text(path: Path) -> str:
+    _check_file(path)
+    return path.read_bytes().decode()
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():  # a pipe would be waited for
+        raise OSError(0, "it is no file", str(path))
+
+
+def _is_score(metrics: Any) -> bool:
+    score = metrics.get("score") if isinstance(metrics, dict) else None
+    return isinstance(score, int | float) and not isinstance(score, bool)
