@@ -24,6 +24,9 @@ from ._sums import damage, write_sums
 MIN_SLICE_BYTES = 1 << 20
 """A replicated array below this is written by one device: slicing it among all costs more."""
 
+REASON = 120
+"""Characters, at most, of what is said of one checkpoint."""
+
 CURE = "put a whole one back, or start over with --resume --start-over"
 
 
@@ -202,7 +205,7 @@ class Store:
                 if not found:
                     return ocp.load_checkpointables(path, {"state": abstract})["state"], facts
             except Exception as error:
-                reason = one_line(error, 120)
+                reason = one_line(f"it does not read back ({error.__cause__ or error})", REASON)
             else:
                 raise CheckpointError(
                     f"the checkpoint {path} is of another run ({'; '.join(found)}): go back to "
@@ -215,13 +218,13 @@ class Store:
     def _leave_out(self, bad: dict[int, str], step: int) -> None:
         if not bad or jax.process_index() != 0:
             return
-        kept = [self._set_aside(self.directory / str(k)) for k in bad] if self._tidy else []
-        what, are = ("checkpoints", "are") if len(bad) > 1 else ("checkpoint", "is")
-        reasons = "; ".join(f"{k}: {reason}" for k, reason in bad.items())
+        left = []
+        for k, reason in bad.items():
+            kept = f"; kept as {self._set_aside(self.directory / str(k))}" if self._tidy else ""
+            left.append(f"{k} ({reason}{kept})")
         self._note(
-            f"note: {what} {', '.join(map(str, bad))} in {self.directory} {are} damaged "
-            f"({reasons}) and left out{', kept as ' + ', '.join(kept) if kept else ''}; "
-            f"step {step} is the newest whole one"
+            f"note: using the checkpoint of step {step}; damaged in {self.directory} and left out: "
+            f"{', '.join(left)}"
         )
 
     def _set_aside(self, path: Path) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
 from tensorboardX.summary import scalar
 
-from learned_opt.checkpoints import write_atomic
+from learned_opt.checkpoints import is_number, read_lines, set_aside, write_atomic
 
 PROTO: Any = event_pb2
 """TensorBoard's records; its classes are made as it is imported."""
@@ -26,25 +25,32 @@ class Log:
       folder: receives `metrics.jsonl` and `tensorboard/`.
       step: rows after this outer step, of an earlier try, are forgotten; at 0 all of them, for
         the run starts anew.
-      note: told, once, that TensorBoard's file cannot be written: `metrics.jsonl` has it all.
+      note: told, once, that TensorBoard's file cannot be written: `metrics.jsonl` has it all; and
+        of damaged lines, which go to `metrics.jsonl.damaged`.
 
     Raises:
-      OSError: `metrics.jsonl` cannot be written; so does `append`.
+      OSError: `metrics.jsonl` cannot be read or written; so does `append`.
     """
 
     def __init__(
         self, folder: str | os.PathLike, step: int, note: Callable[[str], Any] = print
     ) -> None:
         self.path = Path(folder) / "metrics.jsonl"
-        kept = [row for row in whole_rows(self.path) if row["step"] <= step] if step else []
-        write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        kept = []
+        if step:
+            lines = read_lines(self.path, _is_row)
+            kept = [row for row in lines.rows if row["step"] <= step]
+            if lines.bad:
+                aside = set_aside(self.path, lines.bad)
+                note(f"note: {self.path.name}: {lines.damage()}; kept in {aside.name}")
+        write_atomic(self.path, "".join(_line(row) for row in kept))
         self._board = _Board(Path(folder) / "tensorboard", step, note)
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write a row; its `step` is TensorBoard's."""
+        """Write a row of numbers; its `step` is TensorBoard's, and what is not finite is null."""
         try:
             with self.path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(_line(row))
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
         numbers = {k: v for k, v in row.items() if k != "step" and isinstance(v, int | float)}
@@ -93,22 +99,27 @@ class _Board:
             self._note(f"note: TensorBoard's file cannot be written ({error.strerror})")
 
 
-def whole_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `metrics.jsonl`, without a last line that a kill or a full disk cut short."""
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps({k: v if is_number(v) else None for k, v in row.items()}) + "\n"
+
+
+def _is_row(row: dict[str, Any]) -> bool:
+    step = row.get("step")
+    counts = isinstance(step, int) and step >= 0
+    return counts and all(value is None or is_number(value) for value in row.values())
 
 
 def validation_curve(folder: str | os.PathLike, points: int = 60) -> dict[str, list[float]]:
-    """Outer steps and finite meta-validation losses of a run's log: `points`, evenly, or fewer."""
-    rows = whole_rows(Path(folder) / "metrics.jsonl")
-    rows = [row for row in rows if math.isfinite(row.get("valid_loss", math.nan))]
-    stride = -(-len(rows) // points)
+    """Outer steps and finite meta-validation losses of a run's log: `points`, evenly, or fewer.
+
+    What is damaged is left out: a log that cannot be read has none. The run may be going on.
+    """
+    try:
+        rows = read_lines(Path(folder) / "metrics.jsonl", _is_row).rows
+    except OSError:
+        rows = []
+    rows = [row for row in rows if row.get("valid_loss") is not None]
+    stride = max(1, -(-len(rows) // points))
     rows = rows[::-stride][::-1]
     return {
         "outer_steps": [row["step"] for row in rows],

@@ -340,7 +340,7 @@ def test_store_keeps_keys_and_bits_and_falls_back_on_damage(tmp_path):
     for file in sorted((tmp_path / "2").rglob("*")):
         if file.is_file() and "state" in str(file):
             file.unlink()
-    with pytest.raises(CheckpointError, match=r"no checkpoint in .* reads back"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* is whole"):
         Store(tmp_path).restore(state(0.0))
 
 
