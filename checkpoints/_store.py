@@ -1,5 +1,6 @@
 """Training states on disk: Orbax, asynchronous, atomic."""
 
+import contextlib
 import gc
 import json
 import math
@@ -17,9 +18,9 @@ from orbax.checkpoint import v1 as ocp
 
 from learned_opt._checks import one_line
 
-from ._failed import as_save_error, quiet_loads
+from ._failed import SaveError, as_save_error, quiet_loads
 from ._folder import differences
-from ._sums import damage, write_sums
+from ._sums import damage, move_aside, write_sums
 
 MIN_SLICE_BYTES = 1 << 20
 """A replicated array below this is written by one device: slicing it among all costs more."""
@@ -34,6 +35,10 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be used; the message says why."""
 
 
+class LostError(CheckpointError):
+    """There were checkpoints, and none can be read."""
+
+
 class Store:
     """Checkpoints of one run: the newest `keep`, and the `best` with the lowest score.
 
@@ -42,7 +47,7 @@ class Store:
     Several processes call `save` and `restore` together, each writes and reads what it holds.
 
     Args:
-      directory: created by the first save.
+      directory: created if missing, unless the store is not `tidy`.
       keep: newest checkpoints that are kept.
       best: checkpoints of lowest score that are kept besides.
       tidy: remove what an interrupted save left, and set damaged checkpoints aside; off, where
@@ -50,7 +55,7 @@ class Store:
       note: told, in one line, of damaged checkpoints that `restore` has left out.
 
     Raises:
-      CheckpointError: `directory` is no folder, or cannot be read.
+      CheckpointError: `directory` is no folder, or cannot be read. OSError: it cannot be created.
 
     Example:
       >>> import tempfile, jax.numpy as jnp
@@ -76,6 +81,8 @@ class Store:
         self._opened: ocp.training.Checkpointer | None = None
         self._saving = 0
         self._found()
+        if tidy and jax.process_index() == 0:
+            self.directory.mkdir(parents=True, exist_ok=True)
 
     @property
     def _checkpointer(self) -> ocp.training.Checkpointer:
@@ -113,7 +120,8 @@ class Store:
         """Before the checkpoint that is being saved gets its name: it has its sums from then on."""
         if jax.process_index() == 0:
             unnamed = self.directory.glob(f"{self._saving}.orbax-checkpoint-tmp*")
-            write_sums(max(unnamed, key=lambda path: path.stat().st_mtime))
+            newest = max(unnamed, key=lambda path: path.stat().st_mtime, default=None)
+            write_sums(newest or self.directory / str(self._saving))
 
     def _found(self) -> list[int]:
         """Steps of which there is something, whole or not."""
@@ -169,7 +177,7 @@ class Store:
           expect: entries that the facts must have.
 
         Raises:
-          CheckpointError: there are checkpoints and none reads back, or the facts are others.
+          CheckpointError: the facts are others. LostError: there are checkpoints and none is whole.
           OSError: a damaged one could not be renamed.
         """
         abstract = jax.tree.map(
@@ -184,7 +192,7 @@ class Store:
             bad[step] = found
         if bad:
             reasons = "; ".join(f"step {step}: {bad[step]}" for step in reversed(bad))
-            raise CheckpointError(f"no checkpoint in {self.directory} is whole ({reasons}): {CURE}")
+            raise LostError(f"no checkpoint in {self.directory} is whole ({reasons}): {CURE}")
         return None
 
     def _damaged(self) -> dict[int, str]:
@@ -220,21 +228,12 @@ class Store:
             return
         left = []
         for k, reason in bad.items():
-            kept = f"; kept as {self._set_aside(self.directory / str(k))}" if self._tidy else ""
+            kept = f"; kept as {move_aside(self.directory / str(k))}" if self._tidy else ""
             left.append(f"{k} ({reason}{kept})")
         self._note(
             f"note: using the checkpoint of step {step}; damaged in {self.directory} and left out: "
             f"{', '.join(left)}"
         )
-
-    def _set_aside(self, path: Path) -> str:
-        names = (f"{path.name}.damaged{i or ''}" for i in range(10_000))
-        name = next(x for x in names if not os.path.lexists(path.with_name(x)))
-        try:
-            path.rename(path.with_name(name))
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        return name
 
     def close(self) -> None:
         """Wait for the save in flight; the store can be used again afterwards.
@@ -246,6 +245,11 @@ class Store:
         if opened:
             with as_save_error(self.directory):
                 opened.close()
+
+    def reopen(self) -> None:
+        """Go on after the directory was removed or moved: it is made anew, and is empty."""
+        with contextlib.suppress(SaveError):  # of the save in flight, whose place is gone
+            self.close()
 
 
 STEP = "0|[1-9][0-9]{0,17}"

@@ -5,6 +5,7 @@ nobody would know.
 """
 
 import hashlib
+import itertools
 import json
 import os
 from pathlib import Path
@@ -50,6 +51,17 @@ def damage(folder: Path) -> str:
     except (ValueError, RecursionError) as error:
         return one_line(f"{name} does not read back ({error})", 120)
     return ""
+
+
+def move_aside(folder: Path) -> str:
+    """Give a damaged checkpoint a name that is none of a step; returns it."""
+    names = (f"{folder.name}.damaged{i or ''}" for i in itertools.count())
+    name = next(name for name in names if not os.path.lexists(folder.with_name(name)))
+    try:
+        folder.rename(folder.with_name(name))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+    return name
 
 
 def _sum(path: Path) -> str:

@@ -14,6 +14,8 @@ from tensorboardX.summary import scalar
 
 from learned_opt.checkpoints import is_number, read_lines, set_aside, write_atomic
 
+METRICS = "metrics.jsonl"
+
 PROTO: Any = event_pb2
 """TensorBoard's records; its classes are made as it is imported."""
 
@@ -35,16 +37,28 @@ class Log:
     def __init__(
         self, folder: str | os.PathLike, step: int, note: Callable[[str], Any] = print
     ) -> None:
-        self.path = Path(folder) / "metrics.jsonl"
-        kept = []
-        if step:
-            lines = read_lines(self.path, _is_row)
-            kept = [row for row in lines.rows if row["step"] <= step]
-            if lines.bad:
-                aside = set_aside(self.path, lines.bad)
-                note(f"note: {self.path.name}: {lines.damage()}; kept in {aside.name}")
-        write_atomic(self.path, "".join(_line(row) for row in kept))
-        self._board = _Board(Path(folder) / "tensorboard", step, note)
+        self.path, self._note = Path(folder) / METRICS, note
+        self._rows = self._kept(step) if step else []
+        self._start(step)
+
+    def _kept(self, step: int) -> list[dict[str, Any]]:
+        """The rows of an earlier try; damaged lines are set aside."""
+        lines = read_lines(self.path, _is_row)
+        if lines.bad:
+            aside = set_aside(self.path, lines.bad)
+            self._note(f"note: {METRICS}: {lines.damage()}; kept in {aside.name}")
+        return [row for row in lines.rows if row["step"] <= step]
+
+    def _start(self, step: int) -> None:
+        write_atomic(self.path, "".join(_line(row) for row in self._rows))
+        self._board = _Board(self.path.with_name("tensorboard"), step, self._note)
+
+    def renew(self) -> None:
+        """All rows so far once more, after the folder was removed and made anew."""
+        self._board.close()
+        self._start(0)
+        for row in self._rows:
+            self._board.write_row(row)
 
     def append(self, row: dict[str, Any]) -> None:
         """Write a row of numbers; its `step` is TensorBoard's, and what is not finite is null."""
@@ -53,10 +67,8 @@ class Log:
                 file.write(_line(row))
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
-        numbers = {k: v for k, v in row.items() if k != "step" and isinstance(v, int | float)}
-        self._board.write(
-            *(PROTO.Event(summary=scalar(k, v), step=row["step"]) for k, v in numbers.items())
-        )
+        self._rows.append(row)
+        self._board.write_row(row)
 
     def close(self) -> None:
         """Everything is on disk afterwards."""
@@ -76,6 +88,12 @@ class _Board:
             folder.mkdir(exist_ok=True)
             self._writer = EventsWriter(str(folder / "events"))
         self.write(start)
+
+    def write_row(self, row: dict[str, Any]) -> None:
+        numbers = {k: v for k, v in row.items() if k != "step" and isinstance(v, int | float)}
+        self.write(
+            *(PROTO.Event(summary=scalar(k, v), step=row["step"]) for k, v in numbers.items())
+        )
 
     def write(self, *events: Any) -> None:
         if self._writer:
@@ -109,13 +127,22 @@ def _is_row(row: dict[str, Any]) -> bool:
     return counts and all(value is None or is_number(value) for value in row.values())
 
 
+def whole_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a `metrics.jsonl`, without what is damaged or cut short.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    return read_lines(path, _is_row).rows
+
+
 def validation_curve(folder: str | os.PathLike, points: int = 60) -> dict[str, list[float]]:
     """Outer steps and finite meta-validation losses of a run's log: `points`, evenly, or fewer.
 
     What is damaged is left out: a log that cannot be read has none. The run may be going on.
     """
     try:
-        rows = read_lines(Path(folder) / "metrics.jsonl", _is_row).rows
+        rows = whole_rows(Path(folder) / METRICS)
     except OSError:
         rows = []
     rows = [row for row in rows if row.get("valid_loss") is not None]
