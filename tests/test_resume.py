@@ -95,7 +95,7 @@ def test_resume_alone_finds_the_newest_unfinished_run(tmp_path, monkeypatch):
 
             os.utime(path, (stamp, stamp))
     assert newest_unfinished(tmp_path) == tmp_path / "new"
-    with pytest.raises(meta_train.ConfigError, match="--resume found no unfinished run in"):
+    with pytest.raises(meta_train.ConfigError, match="there is no unfinished run in"):
         newest_unfinished(tmp_path / "done" / "nothing")
 
 
