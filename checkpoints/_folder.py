@@ -42,11 +42,10 @@ def claim_folder(
         raise FolderError(f"--out must be a folder, got the file {folder}; choose another")
     if os.path.lexists(path):
         recorded = _read(path)
-        found = differences(recorded, facts)
-        if found and _within(recorded, facts):
-            names = ", ".join(text.partition(" ")[0] for text in found)
+        found, lacks = differences(recorded, facts), sorted(facts.keys() - recorded.keys())
+        if lacks and _within(recorded, facts):
             raise FolderError(
-                f"{path} lacks {one_line(names)}: it is cut short, or of older code; {_CURE}"
+                f"{path} lacks {', '.join(lacks)}: it is cut short, or of older code; {_CURE}"
             )
         if found:
             raise FolderError(
@@ -69,7 +68,7 @@ def claim_folder(
     return folder
 
 
-_CURE = "put the file back as it was, or choose another folder with --out"
+_CURE = "put it back as it was, or choose another folder with --out"
 
 
 def _within(part: Any, whole: Any) -> bool:

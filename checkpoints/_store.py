@@ -88,7 +88,9 @@ class Store:
     def _checkpointer(self) -> ocp.training.Checkpointer:
         # Opened by the first save: it reads every checkpoint, so damaged ones must be gone. And not
         # as soon as it is closed: it tidies in a thread, which the end of the process disturbs.
-        self._opened = self._opened or self._open()
+        if not self._opened:
+            with quiet_loads():
+                self._opened = self._open()
         return self._opened
 
     def _open(self) -> ocp.training.Checkpointer:

@@ -36,6 +36,9 @@ def damage(folder: Path) -> str:
         return "it is no folder"
     name = SUMS
     try:
+        for path in folder.rglob("*"):
+            if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe is waited for
+                return f"{path.relative_to(folder).as_posix()} is no file"
         for line in _text(folder / SUMS).splitlines() if (folder / SUMS).exists() else []:
             name = SUMS
             recorded, name = line.split("  ", 1)

@@ -82,7 +82,7 @@ def _first_command(folder: Path) -> str:
     try:
         if os.path.lexists(path):
             data = path.read_bytes() if path.is_file() else b""
-            text = " ".join(data.decode(errors="replace").split())
+            text = data.decode(errors="replace").strip()
             damage = "" if text and text.encode() == data.strip() else "is damaged"
     except OSError as error:
         damage = f"cannot be read ({error.strerror})"

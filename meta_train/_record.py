@@ -10,7 +10,7 @@ from ._parse import ConfigError, load_table
 
 RECORD = "config.toml"
 
-CURE = "put the file back as it was, or name another folder with --out"
+CURE = "put it back as it was, or name another folder with --out"
 
 
 def load_record(folder: str | os.PathLike, overrides: Sequence[str] = ()) -> Config:

@@ -5,22 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from processes import finish, launch, rows, same_run, write_config
+from processes import finish, launch, rows, same_run
 
 from learned_opt.meta_train._log import Log, validation_curve
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    return write_config(tmp_path_factory.mktemp("config"))
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, config):
-    out = tmp_path_factory.mktemp("whole") / "run"
-    finish(launch(config, "--out", out))
-    return out
-
 
 FULL = """
 import resource, sys

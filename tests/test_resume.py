@@ -22,18 +22,6 @@ from learned_opt.meta_train.__main__ import main
 from learned_opt.meta_train._log import Log, validation_curve
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    return write_config(tmp_path_factory.mktemp("config"))
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, config):
-    out = tmp_path_factory.mktemp("whole") / "run"
-    finish(launch(config, "--out", out))
-    return out
-
-
 @pytest.mark.parametrize(
     "kill_after_rows", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1)), 4]
 )
