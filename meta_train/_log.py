@@ -38,16 +38,16 @@ class Log:
         self, folder: str | os.PathLike, step: int, note: Callable[[str], Any] = print
     ) -> None:
         self.path, self._note = Path(folder) / METRICS, note
-        self._rows = self._kept(step) if step else []
+        self._rows = [row for row in self._earlier() if step and row["step"] <= step]
         self._start(step)
 
-    def _kept(self, step: int) -> list[dict[str, Any]]:
+    def _earlier(self) -> list[dict[str, Any]]:
         """The rows of an earlier try; damaged lines are set aside."""
         lines = read_lines(self.path, _is_row)
         if lines.bad:
             aside = set_aside(self.path, lines.bad)
             self._note(f"note: {METRICS}: {lines.damage()}; kept in {aside.name}")
-        return [row for row in lines.rows if row["step"] <= step]
+        return lines.rows
 
     def _start(self, step: int) -> None:
         write_atomic(self.path, "".join(_line(row) for row in self._rows))

@@ -397,16 +397,18 @@ def test_a_damaged_line_of_the_log_is_named_and_kept(tmp_path, bad):
     assert (tmp_path / "metrics.jsonl.damaged").read_bytes() == bad + b"\n"
 
 
-def test_all_damaged_lines_are_named_at_once_and_kept(tmp_path):
+@pytest.mark.parametrize(("step", "kept"), [(9, GOOD), (0, [])])
+def test_all_damaged_lines_are_named_at_once_and_kept(tmp_path, step, kept):
+    """Also where the run starts anew, which forgets the rows of before."""
     (tmp_path / "metrics.jsonl.damaged").write_bytes(b"of before\n")
     write_log(tmp_path, b"a", b"", b"b", b"c", b"d", b"e", b"f", b"g")
     notes = []
-    Log(tmp_path, 9, notes.append).close()
+    Log(tmp_path, step, notes.append).close()
     assert notes == [
         "note: metrics.jsonl: lines 1, 5, 7, 9, 10, ... of 12 are damaged and left out; "
         "kept in metrics.jsonl.damaged"
     ]
-    assert rows(tmp_path) == GOOD
+    assert rows(tmp_path) == kept
     assert (tmp_path / "metrics.jsonl.damaged").read_bytes() == b"of before\na\nb\nc\nd\ne\nf\ng\n"
 
 
