@@ -109,6 +109,8 @@ class Store:
         any_of: Any = policies.AnyPreservationPolicy(kept)
         context = ocp.Context()
         context.array.saving.min_slice_bytes_for_replica_parallel = MIN_SLICE_BYTES
+        # Where one cannot be created, threads that wait for it would do so for minutes.
+        context.async_options.create_directories_asynchronously = False
         # A bound method would be copied, and the store with it.
         context.async_options.post_finalization_callback = lambda: self._seal()
         return ocp.training.Checkpointer(
