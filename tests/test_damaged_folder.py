@@ -280,6 +280,39 @@ def test_checkpoints_that_are_no_folder_are_one_sentence(tmp_path, make, reason,
     )
 
 
+BLOCKED = """
+import pathlib, shutil, sys
+import jax.numpy as jnp
+from learned_opt.checkpoints import SaveError, Store, quiet_saves
+
+path, x = pathlib.Path(sys.argv[1]), {"x": jnp.zeros(3)}
+for opened in (False, True):
+    store = Store(path)
+    if opened:
+        store.save(1, x, {"note": 1})
+        store._checkpointer.wait()
+    shutil.rmtree(path)
+    path.write_text("in the way")
+    try:
+        with quiet_saves():
+            store.save(2, x, {"note": 2})
+            store.close()
+    except SaveError as error:
+        print(error.strerror, error.filename)
+    path.unlink()
+"""
+
+
+def test_checkpoints_that_cannot_be_written_are_an_error_at_once(tmp_path):
+    """Orbax's threads would wait ten minutes for a folder that one of them could not create."""
+    path = tmp_path / "checkpoints"
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED, path], text=True, capture_output=True, timeout=50
+    )
+    assert done.stdout == 2 * f"Not a directory {path}\n"
+    assert done.stderr == ""
+
+
 QUIET = """
 import sys
 import jax
