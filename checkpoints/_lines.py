@@ -1,15 +1,17 @@
 """Files of one JSON object a line: what is whole is read, what is not is named and kept."""
 
+import dataclasses
 import errno
 import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 
-class Lines(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Lines:
     """What `read_lines` found.
 
     rows: those that are whole, in order; NaN and Infinity, which JSON has not, are None.

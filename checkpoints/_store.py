@@ -209,7 +209,7 @@ class Store:
         self, step: int, abstract: Any, expect: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]] | str:
         """(state, facts), or why they do not read back."""
-        path = self.directory / str(step)
+        path = str(self.directory / str(step))
         with quiet_loads():
             try:
                 facts = ocp.load_checkpointables(path, {"facts": None})["facts"]
