@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,20 +64,13 @@ def _code(error: BaseException | None) -> int:
 
 @contextlib.contextmanager
 def quiet_saves() -> Iterator[None]:
-    """Within, what fails in Orbax's threads is not printed: `Store` raises it.
+    """Within, what Orbax and its threads say is not printed: what fails `Store` raises.
 
     Each of them logs the error anew, TensorStore prints one for every write that it was still to
     do, and asyncio what nobody asked for, some of it as the process ends: where an `OSError`
     leaves the block, all this is kept back for good.
     """
-
-    def keep(record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        return not (record.exc_info and _of_orbax(record)) and not (
-            "was never retrieved" in text and "orbax" in text
-        )
-
-    with _quiet(keep) as undo:
+    with _quiet() as undo:
         try:
             yield
         except OSError:
@@ -89,19 +82,18 @@ def quiet_saves() -> Iterator[None]:
 @contextlib.contextmanager
 def quiet_loads() -> Iterator[None]:
     """Within, nothing is printed of a checkpoint that does not read back: `Store` says so."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        return record.name != "asyncio" and not _of_orbax(record)
-
-    with _quiet(keep), warnings.catch_warnings():
+    with _quiet(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "coroutine .* was never awaited")
         yield
 
 
 @contextlib.contextmanager
-def _quiet(keep: Callable[[logging.LogRecord], bool]) -> Iterator[contextlib.ExitStack]:
-    """Within, `keep` decides what Orbax and asyncio log, and coroutines end in silence."""
-    before = sys.unraisablehook
+def _quiet() -> Iterator[contextlib.ExitStack]:
+    orbax, before = f"{os.sep}orbax{os.sep}", sys.unraisablehook
+
+    # A new one at each call: a logger takes one filter once, and these blocks lie in each other.
+    def keep(record: logging.LogRecord) -> bool:
+        return orbax not in (record.getMessage() if record.name == "asyncio" else record.pathname)
 
     def hook(unraisable: Any) -> None:
         left = inspect.iscoroutine(unraisable.object)
@@ -115,7 +107,3 @@ def _quiet(keep: Callable[[logging.LogRecord], bool]) -> Iterator[contextlib.Exi
         sys.unraisablehook = hook
         undo.callback(setattr, sys, "unraisablehook", before)
         yield undo
-
-
-def _of_orbax(record: logging.LogRecord) -> bool:
-    return f"{os.sep}orbax{os.sep}" in record.pathname
