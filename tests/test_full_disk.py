@@ -46,7 +46,7 @@ def test_a_save_on_a_full_disk_is_one_error_and_leaves_those_before(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("most", "what"), [(15_000, "checkpoints"), (1_500, "checkpoints"), (None, "metrics.jsonl")]
+    ("most", "what"), [(15_000, "checkpoints"), (2_500, "checkpoints"), (None, "metrics.jsonl")]
 )
 def test_a_full_disk_is_one_sentence_and_leaves_what_was_saved(
     uninterrupted, config, tmp_path, most, what
