@@ -9,6 +9,10 @@ with needs_extra(__name__):
     from ._failed import quiet_saves as quiet_saves
     from ._folder import FolderError as FolderError
     from ._folder import claim_folder as claim_folder
+    from ._lines import Lines as Lines
+    from ._lines import is_number as is_number
+    from ._lines import read_lines as read_lines
+    from ._lines import set_aside as set_aside
     from ._lock import Hold as Hold
     from ._lock import hold_folder as hold_folder
     from ._markdown import markdown_code as markdown_code

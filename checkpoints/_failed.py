@@ -1,7 +1,8 @@
-"""Saves that fail: Orbax's many errors as one, and without its threads' tracebacks."""
+"""Saves and loads that fail: Orbax's many errors as one, without its threads' tracebacks."""
 
 import contextlib
 import errno
+import inspect
 import logging
 import os
 import re
@@ -63,32 +64,46 @@ def _code(error: BaseException | None) -> int:
 
 @contextlib.contextmanager
 def quiet_saves() -> Iterator[None]:
-    """Within, what fails in Orbax's threads is not printed: `Store` raises it.
+    """Within, what Orbax and its threads say is not printed: what fails `Store` raises.
 
     Each of them logs the error anew, TensorStore prints one for every write that it was still to
     do, and asyncio what nobody asked for, some of it as the process ends: where an `OSError`
     leaves the block, all this is kept back for good.
     """
-    loggers, before = (logging.getLogger("absl"), logging.getLogger("asyncio")), sys.unraisablehook
-
-    def keep(record: logging.LogRecord) -> bool:
-        orbax = record.exc_info and f"{os.sep}orbax{os.sep}" in record.pathname
-        text = record.getMessage()
-        return not orbax and not ("was never retrieved" in text and "orbax" in text)
-
-    def hook(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            before(unraisable)
-
-    with contextlib.ExitStack() as undo:
-        for logger in loggers:
-            logger.addFilter(keep)
-            undo.callback(logger.removeFilter, keep)
-        sys.unraisablehook = hook
-        undo.callback(setattr, sys, "unraisablehook", before)
+    with _quiet() as undo:
         try:
             yield
         except OSError:
             undo.pop_all()
             warnings.filterwarnings("ignore", "coroutine 'async_serialize_.* was never awaited")
             raise
+
+
+@contextlib.contextmanager
+def quiet_loads() -> Iterator[None]:
+    """Within, nothing is printed of a checkpoint that does not read back: `Store` says so."""
+    with _quiet(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited")
+        yield
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[contextlib.ExitStack]:
+    orbax, before = f"{os.sep}orbax{os.sep}", sys.unraisablehook
+
+    # A new one at each call: a logger takes one filter once, and these blocks lie in each other.
+    def keep(record: logging.LogRecord) -> bool:
+        return orbax not in (record.getMessage() if record.name == "asyncio" else record.pathname)
+
+    def hook(unraisable: Any) -> None:
+        left = inspect.iscoroutine(unraisable.object)
+        if not left and str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    with contextlib.ExitStack() as undo:
+        for logger in (logging.getLogger("absl"), logging.getLogger("asyncio")):
+            logger.addFilter(keep)
+            undo.callback(logger.removeFilter, keep)
+        sys.unraisablehook = hook
+        undo.callback(setattr, sys, "unraisablehook", before)
+        yield undo

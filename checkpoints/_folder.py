@@ -7,6 +7,7 @@ from typing import Any
 
 import tomli_w
 
+from learned_opt._checks import one_line
 from learned_opt._files import write_atomic
 
 
@@ -39,14 +40,13 @@ def claim_folder(
     path = folder / record
     if folder.exists() and not folder.is_dir():
         raise FolderError(f"--out must be a folder, got the file {folder}; choose another")
-    if path.exists():
-        try:
-            recorded = tomllib.loads(path.read_text())
-        except ValueError as error:  # no UTF-8, or no TOML
+    if os.path.lexists(path):
+        recorded = _read(path)
+        found, lacks = differences(recorded, facts), sorted(facts.keys() - recorded.keys())
+        if lacks and _within(recorded, facts):
             raise FolderError(
-                f"{path} does not read back ({error}); choose another folder with --out"
-            ) from error
-        found = differences(recorded, facts)
+                f"{path} lacks {', '.join(lacks)}: it is cut short, or of older code; {_CURE}"
+            )
         if found:
             raise FolderError(
                 f"{folder} already holds another run ({'; '.join(found)}); "
@@ -66,6 +66,26 @@ def claim_folder(
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(path, tomli_w.dumps(facts))
     return folder
+
+
+_CURE = "put it back as it was, or choose another folder with --out"
+
+
+def _within(part: Any, whole: Any) -> bool:
+    """Whether all that there is of a nested dict is in another."""
+    if not (isinstance(part, dict) and isinstance(whole, dict)):
+        return part == whole
+    return all(key in whole and _within(value, whole[key]) for key, value in part.items())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            raise FolderError(f"{path} must be a file, and is none; {_CURE}")
+        return tomllib.loads(path.read_bytes().decode())
+    except (OSError, ValueError, RecursionError) as error:  # no UTF-8, no TOML, nested too deeply
+        reason = one_line(getattr(error, "strerror", None) or error, 120)
+        raise FolderError(f"{path} does not read back ({reason}); {_CURE}") from error
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[str]:

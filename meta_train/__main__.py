@@ -88,31 +88,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     from learned_opt.tasks import use_all_cores
 
     use_all_cores()
+    from learned_opt._files import cannot_write
     from learned_opt.checkpoints import CheckpointError, FolderError
 
-    from ._config import Config, load_config
+    from ._config import load_config
     from ._errors import DivergedError, StoppedError, WriteError
     from ._export import export_now, shell_command
     from ._flags import check_flags
     from ._loop import meta_train
-    from ._parse import ConfigError, load_table
+    from ._parse import ConfigError
     from ._plan import plan_run, print_plan
+    from ._record import load_record
 
     try:
         check_flags(args)
         if args.export:
             out = args.out or newest_unfinished(Path("runs"))
-            export_now(out, last=args.last)
+            try:
+                export_now(out, last=args.last)
+            except OSError as error:
+                raise WriteError(
+                    f"{cannot_write(error, out)}; put that right, then --export again"
+                ) from error
             return 0
         if not args.resume and not args.config:
             raise ConfigError("a configuration is needed, or --resume to continue a run")
-        config: Config
         if args.config:
             config = load_config(args.config, args.overrides)
             out = args.out or f"runs/{config.run.name}"
         else:
             out = args.out or str(newest_unfinished(Path("runs")))
-            config = Config.from_dict(load_table(Path(out) / "config.toml", args.overrides))
+            config = load_record(out, args.overrides)
         if args.distributed or args.coordinator:
             # We agree on stopping ourselves; JAX's service would take SIGTERM from us.
             jax.config.update("jax_enable_preemption_service", False)
@@ -148,14 +154,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def newest_unfinished(runs: Path) -> Path:
     """The folder in `runs` last written to that holds a run without an artifact."""
     from ._parse import ConfigError
+    from ._record import RECORD
 
-    found = [path.parent for path in runs.glob("**/config.toml")]
-    unfinished = [folder for folder in found if not any(folder.glob("*.safetensors"))]
+    found = [path.parent for path in runs.glob(f"**/{RECORD}")]
+    unfinished = [
+        folder for folder in found if not any(p.is_file() for p in folder.glob("*.safetensors"))
+    ]
     if not unfinished:
         raise ConfigError(
-            f"--resume found no unfinished run in {runs}/; name one with --out, or a configuration"
+            f"there is no unfinished run in {runs}/; name one with --out, or a configuration"
         )
-    return max(unfinished, key=lambda folder: max(p.stat().st_mtime for p in folder.iterdir()))
+    return max(unfinished, key=lambda folder: max(p.lstat().st_mtime for p in folder.iterdir()))
 
 
 def _fail(message: str, status: int) -> int:

@@ -19,9 +19,9 @@ from ._config import Config
 from ._errors import DivergedError
 from ._log import validation_curve
 from ._memory import fits
-from ._parse import load_table
 from ._processes import leads
 from ._programs import Programs
+from ._record import RECORD, load_record
 from ._trainer import MetaTrainState
 
 COMMAND = "command.txt"
@@ -40,7 +40,7 @@ def export_now(out: str | os.PathLike, *, last: bool = False) -> Artifact:
         saved nothing yet, or nothing finite.
     """
     folder = Path(out)
-    config = Config.from_dict(load_table(folder / "config.toml"))
+    config = load_record(folder)
     setup = config.build()
     store = Store(folder / "checkpoints", keep=config.save.keep, best=config.save.best, tidy=False)
     programs = Programs(*setup, config.run.chunk)
@@ -115,9 +115,18 @@ def _write_page(path: Path, artifact: Artifact, say: Callable[[str], None]) -> N
 
 def _first_command(folder: Path) -> str:
     path = folder / COMMAND
-    if path.exists():
-        return path.read_text().strip()
-    return shell_command([str(folder / "config.toml"), "--out", str(folder)])  # an older run
+    text, damage = "", ""
+    try:
+        if os.path.lexists(path):
+            data = path.read_bytes() if path.is_file() else b""
+            text = data.decode(errors="replace").strip()
+            damage = "" if text and text.encode() == data.strip() else "is damaged"
+    except OSError as error:
+        damage = f"cannot be read ({error.strerror})"
+    if damage and leads():
+        print(f"note: {path} {damage}; the card says what can be read of it")
+    # That of an older run, which has no such file.
+    return text or shell_command([str(folder / RECORD), "--out", str(folder)])
 
 
 def shell_command(argv: Sequence[str]) -> str:

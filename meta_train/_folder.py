@@ -18,8 +18,8 @@ from learned_opt.checkpoints import (
 
 from ._export import COMMAND
 from ._log import METRICS, Log, whole_rows
+from ._record import RECORD
 
-RECORD = "config.toml"
 CHECKPOINTS = "checkpoints"
 
 

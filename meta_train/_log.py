@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
 from tensorboardX.summary import scalar
 
-from learned_opt.checkpoints import write_atomic
+from learned_opt.checkpoints import is_number, read_lines, set_aside, write_atomic
 
 METRICS = "metrics.jsonl"
 
@@ -28,21 +27,30 @@ class Log:
       folder: receives `metrics.jsonl` and `tensorboard/`.
       step: rows after this outer step, of an earlier try, are forgotten; at 0 all of them, for
         the run starts anew.
-      note: told, once, that TensorBoard's file cannot be written: `metrics.jsonl` has it all.
+      note: told, once, that TensorBoard's file cannot be written: `metrics.jsonl` has it all; and
+        of damaged lines, which go to `metrics.jsonl.damaged`.
 
     Raises:
-      OSError: `metrics.jsonl` cannot be written; so does `append`.
+      OSError: `metrics.jsonl` cannot be read or written; so does `append`.
     """
 
     def __init__(
         self, folder: str | os.PathLike, step: int, note: Callable[[str], Any] = print
     ) -> None:
         self.path, self._note = Path(folder) / METRICS, note
-        self._rows = [row for row in whole_rows(self.path) if row["step"] <= step] if step else []
+        self._rows = [row for row in self._earlier() if step and row["step"] <= step]
         self._start(step)
 
+    def _earlier(self) -> list[dict[str, Any]]:
+        """The rows of an earlier try; damaged lines are set aside."""
+        lines = read_lines(self.path, _is_row)
+        if lines.bad:
+            aside = set_aside(self.path, lines.bad)
+            self._note(f"note: {METRICS}: {lines.damage()}; kept in {aside.name}")
+        return lines.rows
+
     def _start(self, step: int) -> None:
-        write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in self._rows))
+        write_atomic(self.path, "".join(_line(row) for row in self._rows))
         self._board = _Board(self.path.with_name("tensorboard"), step, self._note)
 
     def renew(self) -> None:
@@ -53,10 +61,10 @@ class Log:
             self._board.write_row(row)
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write a row; its `step` is TensorBoard's."""
+        """Write a row of numbers; its `step` is TensorBoard's, and what is not finite is null."""
         try:
             with self.path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(_line(row))
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
         self._rows.append(row)
@@ -109,21 +117,35 @@ class _Board:
             self._note(f"note: TensorBoard's file cannot be written ({error.strerror})")
 
 
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps({k: v if is_number(v) else None for k, v in row.items()}) + "\n"
+
+
+def _is_row(row: dict[str, Any]) -> bool:
+    step = row.get("step")
+    counts = isinstance(step, int) and step >= 0
+    return counts and all(value is None or is_number(value) for value in row.values())
+
+
 def whole_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `metrics.jsonl`, without a last line that a kill or a full disk cut short."""
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+    """The rows of a `metrics.jsonl`, without what is damaged or cut short.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    return read_lines(path, _is_row).rows
 
 
 def validation_curve(folder: str | os.PathLike, points: int = 60) -> dict[str, list[float]]:
-    """Outer steps and finite meta-validation losses of a run's log: `points`, evenly, or fewer."""
-    rows = whole_rows(Path(folder) / METRICS)
-    rows = [row for row in rows if math.isfinite(row.get("valid_loss", math.nan))]
+    """Outer steps and finite meta-validation losses of a run's log: `points`, evenly, or fewer.
+
+    What is damaged is left out: a log that cannot be read has none. The run may be going on.
+    """
+    try:
+        rows = whole_rows(Path(folder) / METRICS)
+    except OSError:
+        rows = []
+    rows = [row for row in rows if row.get("valid_loss") is not None]
     stride = max(1, -(-len(rows) // points))
     rows = rows[::-stride][::-1]
     return {

@@ -121,7 +121,7 @@ def _train(
         leader_does(lambda: folder.claim(resume), (FolderError, OSError))
         identity = run_identity(config)
         programs = Programs(*setup, config.run.chunk)
-        store = Store(path / CHECKPOINTS, keep=config.save.keep, best=config.save.best)
+        store = Store(path / CHECKPOINTS, keep=config.save.keep, best=config.save.best, note=note)
         state, seconds = programs.start, 0.0
         if resume:
             expect = {"config": facts} if accept_new_code else identity

@@ -23,10 +23,11 @@ from learned_opt.checkpoints import (
 
 from ._card import run_identity
 from ._config import Config, Setup
-from ._folder import CHECKPOINTS, RECORD, check_progress
+from ._folder import CHECKPOINTS, check_progress
 from ._memory import Need, check_memory, size_text, tree_bytes
 from ._processes import leads
 from ._programs import program_of
+from ._record import RECORD
 from .estimators import GradientEstimator
 
 

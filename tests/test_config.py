@@ -233,7 +233,7 @@ def test_a_folder_with_another_run_is_refused_with_what_differs(tmp_path, resume
 @pytest.mark.parametrize("content", [b"[run", b"\xff"])
 def test_a_damaged_record_is_refused(tmp_path, content):
     (tmp_path / "record.toml").write_bytes(content)
-    with pytest.raises(FolderError, match=r"record.toml does not read back \(.*; choose another"):
+    with pytest.raises(FolderError, match=r"record.toml does not read back \(.*; put it back"):
         claim(tmp_path, resume=True)
 
 

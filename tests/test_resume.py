@@ -22,18 +22,6 @@ from learned_opt.meta_train.__main__ import main
 from learned_opt.meta_train._log import Log, validation_curve
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    return write_config(tmp_path_factory.mktemp("config"))
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, config):
-    out = tmp_path_factory.mktemp("whole") / "run"
-    finish(launch(config, "--out", out))
-    return out
-
-
 @pytest.mark.parametrize(
     "kill_after_rows", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1)), 4]
 )
@@ -95,7 +83,7 @@ def test_resume_alone_finds_the_newest_unfinished_run(tmp_path, monkeypatch):
 
             os.utime(path, (stamp, stamp))
     assert newest_unfinished(tmp_path) == tmp_path / "new"
-    with pytest.raises(meta_train.ConfigError, match="--resume found no unfinished run in"):
+    with pytest.raises(meta_train.ConfigError, match="there is no unfinished run in"):
         newest_unfinished(tmp_path / "done" / "nothing")
 
 
@@ -340,7 +328,7 @@ def test_store_keeps_keys_and_bits_and_falls_back_on_damage(tmp_path):
     for file in sorted((tmp_path / "2").rglob("*")):
         if file.is_file() and "state" in str(file):
             file.unlink()
-    with pytest.raises(CheckpointError, match=r"no checkpoint in .* reads back"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* is whole"):
         Store(tmp_path).restore(state(0.0))
 
 

@@ -6,7 +6,7 @@ import signal
 import socket
 
 import pytest
-from processes import finish, launch, rows, same_run, wait_for, write_config
+from processes import finish, launch, rows, same_run, wait_for
 
 from learned_opt import meta_train
 from learned_opt.checkpoints import Hold, LostError, Store
@@ -14,18 +14,6 @@ from learned_opt.meta_train._folder import Found, RunFolder
 from learned_opt.meta_train._log import Log
 
 LONG = ("--set", "run.outer_steps=200000")
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    return write_config(tmp_path_factory.mktemp("config"))
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, config):
-    out = tmp_path_factory.mktemp("whole") / "run"
-    finish(launch(config, "--out", out))
-    return out
 
 
 @pytest.fixture
