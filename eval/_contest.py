@@ -12,12 +12,13 @@ import learned_opt
 from learned_opt import Artifact
 from learned_opt.tasks import EvalTask
 
-from ._archive import Archive, loss_of
+from ._archive import Archive
 from ._baselines import ADAMW, Baseline, Hyper, weights
 from ._frozen import frozen_setting
 from ._keys import Identity, artifact_identity, baseline_identity
 from ._progress import Progress
 from ._results import Contestant, Row
+from ._rows import loss_of
 from ._run import Runner, Trial
 from ._subject import Subject
 from ._tune import TUNE_SEEDS, Tuned, tune

@@ -10,10 +10,11 @@ import rich.console
 from learned_opt.checkpoints import claim_folder, hold_folder, write_atomic
 from learned_opt.tasks import load_suite
 
-from ._archive import Archive, loss_of
+from ._archive import Archive
 from ._baselines import ADAMW, Hyper
 from ._keys import baseline_identity
 from ._progress import Progress
+from ._rows import loss_of
 from ._run import Runner
 from ._tune import TUNE_SEEDS, frozen_settings, tune_frozen
 

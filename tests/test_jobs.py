@@ -43,9 +43,9 @@ def test_an_error_of_one_job_stops_the_others(tmp_path):
         raise ArithmeticError("no")
 
     def long(plan, archive):
-        def runner(some, *, report):
+        def runner(some, **kind):
             started.set_result(None) if not recorder.asked else archive._stopped.wait(30)
-            return recorder(some, report=report)
+            return recorder(some, **kind)
 
         five = [dataclasses.replace(TASK, horizon=horizon) for horizon in range(100, 105)]
         wanted = [trial for task in five for trial in trials(3, task)]

@@ -61,15 +61,14 @@ def packed(tmp_path_factory):
     out = tmp_path_factory.mktemp("shipped") / "tiny-cpu.npz"
     made, real = [], Runner.__call__
 
-    def interrupted(runner, trials, *, report=False):
+    def counted(runner, trials, *, report=False, needed):
+        made.extend([len(needed)] if needed else [])
+        return real(runner, trials, report=report, needed=needed)
+
+    def interrupted(runner, trials, **kind):
         if len(made) >= 2:
             raise KeyboardInterrupt
-        made.append(len(trials))
-        return real(runner, trials, report=report)
-
-    def counted(runner, trials, *, report=False):
-        made.append(len(trials))
-        return real(runner, trials, report=report)
+        return counted(runner, trials, **kind)
 
     with tiny_suite() as patch:
         patch.setattr(Runner, "__call__", interrupted)
