@@ -13,9 +13,11 @@ with needs_extra(__name__):
     from ._lines import is_number as is_number
     from ._lines import read_lines as read_lines
     from ._lines import set_aside as set_aside
+    from ._lock import Hold as Hold
     from ._lock import hold_folder as hold_folder
     from ._origin import code_version as code_version
     from ._origin import describe_device as describe_device
     from ._store import CheckpointError as CheckpointError
+    from ._store import LostError as LostError
     from ._store import Store as Store
     from ._store import saved_steps as saved_steps

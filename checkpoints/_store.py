@@ -1,5 +1,6 @@
 """Training states on disk: Orbax, asynchronous, atomic."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
-from ._failed import as_save_error
+from ._failed import SaveError, as_save_error
 from ._folder import differences
 
 MIN_SLICE_BYTES = 1 << 20
@@ -17,6 +18,10 @@ MIN_SLICE_BYTES = 1 << 20
 
 class CheckpointError(RuntimeError):
     """A checkpoint cannot be used; the message says why."""
+
+
+class LostError(CheckpointError):
+    """There were checkpoints, and none can be read."""
 
 
 class Store:
@@ -113,7 +118,8 @@ class Store:
           expect: entries that the facts must have.
 
         Raises:
-          CheckpointError: there are checkpoints and none reads back, or the facts are others.
+          CheckpointError: the facts are others. LostError: there are checkpoints and none reads
+            back.
         """
         abstract = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like
@@ -137,9 +143,9 @@ class Store:
             except Exception as error:
                 errors.append(f"step {step}: {error}")
         if errors:
-            raise CheckpointError(
+            raise LostError(
                 f"no checkpoint in {self.directory} reads back ({'; '.join(errors)}): "
-                "start again in a new folder"
+                "put a whole one back, or start over with --resume --start-over"
             )
         return None
 
@@ -156,6 +162,11 @@ class Store:
         if opened:
             with as_save_error(self.directory):
                 opened.close()
+
+    def reopen(self) -> None:
+        """Go on after the directory was removed or moved: it is made anew, and is empty."""
+        with contextlib.suppress(SaveError):  # of the save in flight, whose place is gone
+            self.close()
 
 
 def saved_steps(directory: str | os.PathLike) -> list[int]:

@@ -18,5 +18,5 @@ def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
 
 
 def cannot_write(error: OSError, where: str | os.PathLike = "a file") -> str:
-    """ "cannot write FILE (reason)"; `where`: what could not be written, if the error says nothing."""
+    """ "cannot write FILE (reason)"; `where` stands for the file if the error does not name it."""
     return f"cannot write {error.filename or where} ({error.strerror or error})"

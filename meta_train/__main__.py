@@ -54,6 +54,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="resume although the checkpoint was made by other code",
     )
+    parser.add_argument(
+        "--start-over",
+        action="store_true",
+        help="with --resume: begin from the start where the run's checkpoints are gone or none "
+        "reads back; what else it has is moved to DIR/earlier-1",
+    )
     several = parser.add_argument_group(
         "several processes", "the same command on every host, see docs/scaling.md"
     )
@@ -115,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             resume=args.resume,
             command=shell_command(argv),
             accept_new_code=args.accept_new_code,
+            start_over=args.start_over,
         )
     except (ConfigError, FolderError, CheckpointError) as error:
         return _fail(f"error: {error}", 2)

@@ -14,10 +14,12 @@ def check_flags(args: argparse.Namespace) -> None:
         if value is not None and not (value and value.isprintable()):
             raise ConfigError(f"{name} must name a {what} in printable text, got {shown(value)}")
     _check_export(args)
-    if args.accept_new_code and not args.resume:
-        raise ConfigError(
-            "--accept-new-code says how to continue a run: add --resume, or leave it out"
-        )
+    for flag, given in (
+        ("--accept-new-code", args.accept_new_code),
+        ("--start-over", args.start_over),
+    ):
+        if given and not args.resume:
+            raise ConfigError(f"{flag} says how to continue a run: add --resume, or leave it out")
     _check_processes(args)
 
 
@@ -30,8 +32,8 @@ def _check_export(args: argparse.Namespace) -> None:
         return
     given = {
         "CONFIG": args.config, "--set": args.overrides, "--resume": args.resume,
-        "--accept-new-code": args.accept_new_code, "--distributed": args.distributed,
-        "--coordinator": args.coordinator,
+        "--accept-new-code": args.accept_new_code, "--start-over": args.start_over,
+        "--distributed": args.distributed, "--coordinator": args.coordinator,
     }  # fmt: skip
     extra = [name for name, value in given.items() if value]
     if extra:

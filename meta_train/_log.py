@@ -15,6 +15,8 @@ from tensorboardX.summary import scalar
 
 from learned_opt.checkpoints import write_atomic
 
+METRICS = "metrics.jsonl"
+
 PROTO: Any = event_pb2
 """TensorBoard's records; its classes are made as it is imported."""
 
@@ -35,10 +37,20 @@ class Log:
     def __init__(
         self, folder: str | os.PathLike, step: int, note: Callable[[str], Any] = print
     ) -> None:
-        self.path = Path(folder) / "metrics.jsonl"
-        kept = [row for row in whole_rows(self.path) if row["step"] <= step] if step else []
-        write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
-        self._board = _Board(Path(folder) / "tensorboard", step, note)
+        self.path, self._note = Path(folder) / METRICS, note
+        self._rows = [row for row in whole_rows(self.path) if row["step"] <= step] if step else []
+        self._start(step)
+
+    def _start(self, step: int) -> None:
+        write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in self._rows))
+        self._board = _Board(self.path.with_name("tensorboard"), step, self._note)
+
+    def renew(self) -> None:
+        """All rows so far once more, after the folder was removed and made anew."""
+        self._board.close()
+        self._start(0)
+        for row in self._rows:
+            self._board.write_row(row)
 
     def append(self, row: dict[str, Any]) -> None:
         """Write a row; its `step` is TensorBoard's."""
@@ -47,10 +59,8 @@ class Log:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
-        numbers = {k: v for k, v in row.items() if k != "step" and isinstance(v, int | float)}
-        self._board.write(
-            *(PROTO.Event(summary=scalar(k, v), step=row["step"]) for k, v in numbers.items())
-        )
+        self._rows.append(row)
+        self._board.write_row(row)
 
     def close(self) -> None:
         """Everything is on disk afterwards."""
@@ -70,6 +80,12 @@ class _Board:
             folder.mkdir(exist_ok=True)
             self._writer = EventsWriter(str(folder / "events"))
         self.write(start)
+
+    def write_row(self, row: dict[str, Any]) -> None:
+        numbers = {k: v for k, v in row.items() if k != "step" and isinstance(v, int | float)}
+        self.write(
+            *(PROTO.Event(summary=scalar(k, v), step=row["step"]) for k, v in numbers.items())
+        )
 
     def write(self, *events: Any) -> None:
         if self._writer:
@@ -106,7 +122,7 @@ def whole_rows(path: Path) -> list[dict[str, Any]]:
 
 def validation_curve(folder: str | os.PathLike, points: int = 60) -> dict[str, list[float]]:
     """Outer steps and finite meta-validation losses of a run's log: `points`, evenly, or fewer."""
-    rows = whole_rows(Path(folder) / "metrics.jsonl")
+    rows = whole_rows(Path(folder) / METRICS)
     rows = [row for row in rows if math.isfinite(row.get("valid_loss", math.nan))]
     stride = -(-len(rows) // points)
     rows = rows[::-stride][::-1]

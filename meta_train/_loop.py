@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import math
 import os
 import time
@@ -15,22 +16,26 @@ from learned_opt import Artifact
 from learned_opt._files import cannot_write
 from learned_opt.checkpoints import (
     FolderError,
+    LostError,
+    SaveError,
     Store,
-    claim_folder,
     quiet_saves,
     saved_steps,
-    write_atomic,
 )
 
 from ._card import code_identity
 from ._config import Config, Setup
 from ._errors import DivergedError, StoppedError, WriteError
-from ._export import COMMAND, export
+from ._export import export
+from ._folder import CHECKPOINTS, Found, RunFolder
 from ._log import Log
 from ._processes import agree, leader_does, leads, stop_on_signals
 from ._programs import Programs
 from ._progress import Progress
 from ._trainer import MetaTrainState, Metrics
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of errors that say so of a disk."""
 
 PATIENCE = 3
 """Meta-validations in a row that must be out of bounds before a run counts as diverged."""
@@ -44,6 +49,7 @@ def meta_train(
     command: str | None = None,
     console: rich.console.Console | None = None,
     accept_new_code: bool = False,
+    start_over: bool = False,
 ) -> Artifact:
     """Meta-train by `config` into the folder `out` and export the artifact with the best score.
 
@@ -51,12 +57,24 @@ def meta_train(
     `NAME.safetensors`, `NAME.md`. A run that was killed at any moment continues with `resume=True`
     and ends with the theta, bit for bit, of a run that was not; with nothing to resume it starts.
     In a program of several processes all call this with the same arguments, and share the folder.
+    If the folder is removed meanwhile, it is written anew.
+
+    Args:
+      config: what is learned, from what, and how long.
+      out: the folder.
+      resume: whether a run that is there goes on.
+      command: what began it, for the card.
+      console: where it says what it does.
+      accept_new_code: resume although the checkpoints were made by other code.
+      start_over: with `resume`, begin from the start where the run's checkpoints are gone or none
+        reads back; what else there is of it is moved to `out`/earlier-1.
 
     Raises:
       ConfigError: the configuration cannot be built here.
-      FolderError: `out` holds files and `resume` is off, or a run of another configuration.
+      FolderError: `out` holds files and `resume` is off, or a run of another configuration; another
+        process is at work there, or has taken the folder over.
       CheckpointError: the checkpoints are of another configuration, or of other code and
-        `accept_new_code` is off.
+        `accept_new_code` is off; or there were some, none can be read, and `start_over` is off.
       StoppedError: SIGTERM or SIGINT came; the run is saved and can be resumed.
       DivergedError: see `Run.tolerance`; the best theta is exported.
       WriteError: a file could not be written, as on a full disk; what was saved before is good.
@@ -66,65 +84,68 @@ def meta_train(
     setup = config.build()
     try:
         with quiet_saves():
-            return _train(config, setup, Path(out), resume, command, console, accept_new_code)
+            return _train(
+                config, setup, Path(out), resume, command, console, accept_new_code, start_over
+            )
     except OSError as error:
         raise WriteError(_unwritten(error, Path(out))) from error
 
 
 def _unwritten(error: OSError, folder: Path) -> str:
     """What could not be written and why, what was saved last, and how to go on."""
-    steps = saved_steps(folder / "checkpoints")
+    steps, problem = saved_steps(folder / CHECKPOINTS), cannot_write(error, folder)
+    full = error.errno in FULL
+    if not steps and not full:
+        return f"{problem}; nothing is saved yet: put that right, or choose another folder"
     saved = f"the last checkpoint is of outer step {steps[-1]}" if steps else "nothing is saved yet"
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     cure = "make room" if full else "put that right"
-    return f"{cannot_write(error, folder)}; {saved}: {cure}, then continue with --resume"
+    return f"{problem}; {saved}: {cure}, then continue with --resume"
 
 
 def _train(
     config: Config,
     setup: Setup,
-    folder: Path,
+    path: Path,
     resume: bool,
     command: str | None,
     console: rich.console.Console,
     accept_new_code: bool,
+    start_over: bool,
 ) -> Artifact:
     facts = config.to_dict()
-
-    def claim() -> None:
-        claim_folder(folder, "config.toml", facts, what="a meta-training run", resume=resume)
-        if not (folder / COMMAND).exists():
-            begun = command or f"learned_opt.meta_train.meta_train(Config(...), {str(folder)!r})"
-            write_atomic(folder / COMMAND, begun + "\n")
-
-    leader_does(claim, (FolderError, OSError))
-    identity: dict[str, Any] = {"config": facts, "code": code_identity()}
-    if config.ancestor:
-        identity["start"] = config.ancestor.sha256
-    store = Store(folder / "checkpoints", keep=config.save.keep, best=config.save.best)
-    programs = Programs(*setup, config.run.chunk)
-    state, seconds = programs.start, 0.0
-    if resume:
-        expect = {"config": facts} if accept_new_code else identity
-        restored = store.restore(state, expect)
-        if restored:
-            _, state, saved = restored
-            seconds = saved["seconds"]
-            console.print(
-                f"Resuming after {int(state.step)} of {config.run.outer_steps} outer steps."
-            )
-    log = Log(folder, int(state.step), console.print) if leads() else None
-    with stop_on_signals() as stop, Progress(console, config.run.outer_steps) as progress:
-        loop = _Loop(config, programs, store, log, progress, identity, seconds)
-        with contextlib.closing(log or contextlib.ExitStack()), contextlib.closing(store):
-            state = loop.run(state, stop.agreed)
-        if stop.signal and int(state.step) < config.run.outer_steps and not loop.astray:
-            raise StoppedError(
-                f"saved after {int(state.step)} of {config.run.outer_steps} outer steps; "
-                "continue with --resume",
-                stop.signal,
-            )
-    artifact = export(config, folder, state, loop.seconds, console)
+    begun = command or f"learned_opt.meta_train.meta_train(Config(...), {str(path)!r})"
+    note = functools.partial(console.print, soft_wrap=True, markup=False, highlight=False)
+    folder = RunFolder(path, facts, begun, note)
+    with contextlib.closing(folder):
+        leader_does(lambda: folder.claim(resume), (FolderError, OSError))
+        identity: dict[str, Any] = {"config": facts, "code": code_identity()}
+        if config.ancestor:
+            identity["start"] = config.ancestor.sha256
+        programs = Programs(*setup, config.run.chunk)
+        store = Store(path / CHECKPOINTS, keep=config.save.keep, best=config.save.best)
+        state, seconds = programs.start, 0.0
+        if resume:
+            expect = {"config": facts} if accept_new_code else identity
+            restored = _restore(store, folder, state, expect, start_over)
+            if restored:
+                _, state, saved = restored
+                seconds = saved["seconds"]
+                console.print(
+                    f"Resuming after {int(state.step)} of {config.run.outer_steps} outer steps."
+                )
+        if leads():
+            folder.log = Log(path, int(state.step), note)
+        with stop_on_signals() as stop, Progress(console, config.run.outer_steps) as progress:
+            loop = _Loop(config, programs, store, folder, progress, identity, seconds)
+            with contextlib.closing(store):
+                state = loop.run(state, stop.agreed)
+            if stop.signal and int(state.step) < config.run.outer_steps and not loop.astray:
+                raise StoppedError(
+                    f"saved after {int(state.step)} of {config.run.outer_steps} outer steps; "
+                    "continue with --resume",
+                    stop.signal,
+                )
+        artifact = export(config, path, state, loop.seconds, console)
     if loop.astray:
         raise DivergedError(
             f"diverged: {loop.astray}; the best theta (outer step {int(state.best_step)}, "
@@ -132,6 +153,27 @@ def _train(
             "outer.learning_rate or estimator.sigma, or more pairs, may help"
         )
     return artifact
+
+
+def _restore(
+    store: Store,
+    folder: RunFolder,
+    state: MetaTrainState,
+    expect: dict[str, Any],
+    start_over: bool,
+) -> tuple[int, Any, dict[str, Any]] | None:
+    """As `Store.restore`; None where the run may begin from its start."""
+    try:
+        restored = store.restore(state, expect)
+        if not restored:
+            leader_does(folder.check_progress, (LostError,))
+    except LostError:
+        if not start_over:
+            raise
+        restored = None
+        leader_does(folder.set_aside, (OSError,))
+        store.reopen()
+    return restored
 
 
 class _Loop:
@@ -142,13 +184,13 @@ class _Loop:
         config: Config,
         programs: Programs,
         store: Store,
-        log: Log | None,
+        folder: RunFolder,
         progress: Progress,
         identity: dict[str, Any],
         seconds: float,
     ) -> None:
         self.config, self.programs, self.store = config, programs, store
-        self.log, self.progress, self.identity = log, progress, identity
+        self.folder, self.progress, self.identity = folder, progress, identity
         self.seconds, self.astray, self._bad = seconds, "", 0
         self._saved, self._saved_at = -1, 0.0
 
@@ -180,19 +222,44 @@ class _Loop:
             self.seconds = time.perf_counter() - start
             row["seconds"] = round(self.seconds, 2)
             late = time.perf_counter() - self._saved_at >= self.config.save.seconds
+            due = self._due(late)
             # First the row: killed between the two, a run forgets rows its checkpoint lacks.
             self._write(row)
-            if last or agree(leads() and late):
-                self._save(state, score)
+            if last or due:
+                self._save(state, score, last)
         if not self.astray and self._saved != step:
-            self._save(state)
+            self._save(state, last=True)
         self.seconds = time.perf_counter() - start
         return state
 
-    def _save(self, state: MetaTrainState, score: float | None = None) -> None:
+    def _due(self, late: bool) -> bool:
+        """Whether to save now; looks after the folder, which may have been removed or taken."""
+        found = agree(max(self.folder.watch(), late) if leads() else 0)
+        if found == Found.TAKEN:
+            raise self.folder.problem or FolderError(f"{self.folder.path} was taken over")
+        if found == Found.REMOVED:
+            self.store.reopen()
+        return found != Found.WHOLE
+
+    def _save(self, state: MetaTrainState, score: float | None = None, last: bool = False) -> None:
+        """Begin to save; with `last` the save is done afterwards."""
         facts = {**self.identity, "seconds": self.seconds}
         self._saved, self._saved_at = int(state.step), time.perf_counter()
-        self.store.save(self._saved, state, facts, score=score)
+
+        def save() -> None:
+            self.store.save(self._saved, state, facts, score=score)
+            if last:
+                self.store.close()
+
+        try:
+            save()
+        except SaveError as error:
+            if error.errno in FULL or jax.process_count() > 1:
+                raise
+            # Removed while it was being written, perhaps.
+            self.folder.note(f"note: {cannot_write(error)}; the state is saved anew")
+            self.store.reopen()
+            save()
 
     def _judge(self, state: MetaTrainState, row: dict[str, Any]) -> None:
         """Notice a run that has gone astray."""
@@ -234,6 +301,7 @@ class _Loop:
         return found
 
     def _write(self, row: dict[str, Any]) -> None:
-        if self.log:
-            self.log.append(row)
+        if self.folder.log:
+            newest = self.folder.newest
+            self.folder.log.append(row if newest is None else row | {"checkpoint": newest})
         self.progress.update(row)

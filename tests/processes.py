@@ -85,7 +85,7 @@ def wait_for(process, condition, timeout=120):
         time.sleep(0.002)
 
 
-TIMELESS = ("inner_steps_per_second", "outer_steps_per_second", "seconds")
+TIMELESS = ("inner_steps_per_second", "outer_steps_per_second", "seconds", "checkpoint")
 
 
 def theta(out):

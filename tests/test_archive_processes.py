@@ -1,6 +1,7 @@
 """Runs on disk: kills, races for a folder, and who holds it."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -59,9 +60,10 @@ def test_of_two_processes_in_one_folder_one_works_and_one_says_why_not(tmp_path)
     output, _ = winner.communicate(timeout=60)
     assert (loser.returncode, winner.returncode) == (1, 0)
     host = socket.gethostname()
-    assert errors == (
-        f"error: {tmp_path} is in use by process {winner.pid} on {host}; wait until it ends, or "
-        "choose another folder with --out\n"
+    assert re.fullmatch(
+        f"error: {tmp_path} is in use by process {winner.pid} on {host} since .{{19}} UTC; wait "
+        "until it ends, or choose another folder with --out\n",
+        errors,
     )
     assert int(output) == 72
     assert len(Archive(tmp_path / "runs.jsonl").rows) == 72

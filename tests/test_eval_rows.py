@@ -1,4 +1,4 @@
-"""Rows of runs against their schema: what is written passes, what is damaged is named and remade."""
+"""Rows of runs against their schema: what is written passes, what is damaged is remade."""
 
 import json
 import math
