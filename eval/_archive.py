@@ -12,6 +12,7 @@ from learned_opt.checkpoints import FolderError, read_lines, set_aside, write_at
 
 from ._keys import Identity, row_fields, run_key
 from ._pack import unpack
+from ._progress import Progress
 from ._rows import line_fault, make_row, row_fault
 from ._run import Curve, Trial
 
@@ -41,7 +42,7 @@ class Archive:
     Args:
       path: the `runs.jsonl`.
       base: files of shipped runs, see `unpack`, where there are; none is copied to `path`.
-      claim: makes the folder of `path` anew, where that was removed.
+      watch: whether the folder of `path` is still there, asked before each write; see `own_folder`.
 
     Attributes:
       rows: by key.
@@ -49,7 +50,7 @@ class Archive:
       used: keys of what `run` returned.
       conflicts: rows that differ from the first of their key by more than RTOL.
       notes: sentences on what was amiss with the files, for people.
-      watch: called with (rows found, rows made) as `run` goes on.
+      progress: called with (rows found, rows made) as `run` goes on.
       say: called with a sentence on what is amiss later.
 
     Raises:
@@ -59,16 +60,16 @@ class Archive:
     """
 
     def __init__(
-        self, path: Path, base: Sequence[Path] = (), claim: Callable[[], None] = lambda: None
+        self, path: Path, base: Sequence[Path] = (), watch: Callable[[], bool] = lambda: True
     ) -> None:
         self.path = path
         self.rows: dict[str, dict[str, Any]] = {}
         self.used: set[str] = set()
         self.conflicts = 0
         self.notes: list[str] = []
-        self.watch: Callable[[int, int], None] = lambda found, made: None
+        self.progress: Callable[[int, int], None] = lambda found, made: None
         self.say: Callable[[str], None] = self.notes.append
-        self._claim = claim
+        self._watch = watch
         self._making: set[str] = set()
         self._lock = threading.Condition()
         self._stopped = threading.Event()
@@ -86,6 +87,13 @@ class Archive:
                 f"{self.conflicts} runs in {path.parent} differ from the same run of another "
                 f"machine by more than {RTOL:.1%} in validation loss; the first of each counts"
             )
+
+    def show(self, progress: Progress) -> None:
+        """Say there what was amiss with the files, and from now on what goes on."""
+        for note in self.notes:
+            progress.note(note)
+        self.notes.clear()
+        self.progress, self.say = progress.runs, progress.note
 
     @property
     def saved(self) -> str:
@@ -107,10 +115,10 @@ class Archive:
         keys = [run_key(identity, trial, stage) for trial in trials]
         wanted = dict(zip(keys, trials, strict=True))
         found = len(wanted.keys() & self.rows.keys())
-        self.watch(found, 0)
+        self.progress(found, 0)
         made = self._make(identity, runner, wanted, stage)
         # The others were made meanwhile by another thread.
-        self.watch(len(wanted) - found - made, 0)
+        self.progress(len(wanted) - found - made, 0)
         self.used |= wanted.keys()
         # The same run may have been made under another name, or before a field was there.
         return [
@@ -137,12 +145,16 @@ class Archive:
     def mend(self) -> None:
         """Write all runs anew where the file, or its folder, was removed, and say so."""
         with self._lock:
-            if self.path.exists() or (self.path.parent.exists() and not self._written):
+            there = self._watch()
+            if there and (self.path.exists() or not self._written):
                 return
-            self._claim()
             rows = [row for key, row in self.rows.items() if key not in self.shipped]
             write_atomic(self.path, _lines(rows))
-        self.say(f"{self.path} was removed; the {len(rows):,} runs so far are written anew")
+        gone = self.path if there else self.path.parent
+        self.say(
+            f"{gone} was removed while the command ran; the {len(rows):,} runs so far are written "
+            "anew"
+        )
 
     def _make(
         self, identity: Identity, runner: Run, wanted: Mapping[str, Trial], stage: str
@@ -186,7 +198,7 @@ class Archive:
                     make_row(key, stage, identity, trials[i], curve)
                     for (i, key), curve in zip(needed.items(), curves, strict=True)
                 )
-                self.watch(0, len(mine))
+                self.progress(0, len(mine))
             return len(mine)
         finally:
             with self._lock:

@@ -57,6 +57,7 @@ NUMBER = Rule("a finite number", _finite)
 LOSS = Rule("a finite number or null", lambda x: x is None or _finite(x))
 TEXT = Rule("printable text", _text)
 CURVE = Rule("a list of finite numbers and nulls", _curve)
+STEPS = Rule("a list of increasing positive integers", _steps)
 
 ALWAYS = {
     "key": Rule("16 hex digits", lambda x: type(x) is str and bool(_HEX(x))),
@@ -88,7 +89,7 @@ SETTINGS = {
 REPORTED = {
     "train_loss": LOSS,
     "test_loss": LOSS,
-    "steps": Rule("a list of increasing positive integers", _steps),
+    "steps": STEPS,
     "train_curve": CURVE,
     "valid_curve": CURVE,
     "test_curve": CURVE,

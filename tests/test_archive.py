@@ -136,7 +136,7 @@ def test_two_threads_never_make_the_same_run(tmp_path):
     """The second asks while the first is at it: it makes the rest, and waits for the first."""
     archive, first, second = Archive(tmp_path / "runs.jsonl"), Recorder(), Recorder()
     going, may_end, watched = threading.Event(), threading.Event(), []
-    archive.watch = lambda found, made: watched.append((found, made))
+    archive.progress = lambda found, made: watched.append((found, made))
 
     def slow(some, **kind):
         going.set()
