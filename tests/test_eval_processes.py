@@ -85,8 +85,10 @@ def test_a_signal_ends_an_evaluation_at_once_with_one_line(number, then):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("after", [0, 1, 40, 102])
+@pytest.mark.parametrize(
+    ("number", "after"),
+    [(signal.SIGKILL, 1), (signal.SIGKILL, 40), (signal.SIGINT, 0), (signal.SIGTERM, 102)],
+)
 def test_an_evaluation_that_is_ended_goes_on_and_has_the_same_rows(tmp_path, whole, number, after):
     """Bit for bit; `after`: rows that are there when the signal comes, 0 for at once."""
     out = tmp_path / "out"
