@@ -15,6 +15,8 @@ with needs_extra(__name__):
     from ._lines import set_aside as set_aside
     from ._lock import Hold as Hold
     from ._lock import hold_folder as hold_folder
+    from ._markdown import markdown_code as markdown_code
+    from ._markdown import markdown_text as markdown_text
     from ._origin import code_version as code_version
     from ._origin import describe_device as describe_device
     from ._store import CheckpointError as CheckpointError

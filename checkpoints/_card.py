@@ -1,36 +1,50 @@
 """The card of an artifact for people."""
 
-from typing import Any
+import json
+from collections.abc import Iterator
+from typing import Any, TypeGuard
 
 from learned_opt import Artifact
 
+from ._markdown import markdown_code, markdown_text
+
 
 def card_markdown(artifact: Artifact) -> str:
-    """The card for people: one page of Markdown."""
-    card, budget, seen = artifact.card, artifact.card["budget"], artifact.card["trained_on"]
-    low, high = seen["horizon"]
-    families = "".join(_family_row(family) for family in seen["families"])
-    estimator = card["config"]["estimator"]
-    horizon = "" if artifact.optimizer.horizon_free else ", num_steps=1000"
-    return f"""# {card["name"]}
+    """The card for people: one page of Markdown, in which all that the card holds is mere text.
 
-A learned optimizer of the family `{artifact.optimizer.name}` with {card["meta_parameters"]}
+    What the card lacks is "unknown".
+    """
+    card = artifact.card
+    name, budget, seen = _name(card), _table(card, "budget"), _table(card, "trained_on")
+    families = "".join(_family_row(family) for family in _tables(seen.get("families")))
+    estimator = _table(card, "config", "estimator")
+    horizon = "" if artifact.optimizer.horizon_free else ", num_steps=1000"
+    count, untrained = (
+        card.get("meta_parameters"),
+        "at the start" if "start" in card else "untrained",
+    )
+    learned_by = f"{_text(estimator.get('name'))}, {_options(estimator)}"
+    low, high = _pair(seen.get("horizon")) or (None, None)
+    return f"""# {markdown_text(name)}
+
+A learned optimizer of the family `{artifact.optimizer.name}` with {_text(count)}
 meta-parameters.
 
 ```python
-tx = learned_opt.learned("{card["name"]}"{horizon})
+tx = learned_opt.learned({json.dumps(name)}{horizon})
 ```
 
 | | |
 |---|---|
-| made by | `{card["command"]}` |
-{_start_row(card)}{families}| meta-gradient | {estimator["name"]}, {_options(estimator)} |
-| horizons seen | {low} to {high} steps |
-| budget | {budget["outer_steps"]} outer steps, {budget["inner_steps"]:,} inner steps, \
-{budget["seconds"]:.0f} s on {budget["device"]} |
-| meta-validation loss | {card["meta_valid_loss"]} at outer step {card["best_step"]}; \
-{card["meta_valid_loss_untrained"]} {"at the start" if "start" in card else "untrained"} |
-| code | {card["code"]}, jax {card["jax"]}, {card["date"]} |
+| made by | {_code(card.get("command"))} |
+{_start_row(card)}{families}| meta-gradient | {learned_by} |
+| horizons seen | {_text(low)} to {_text(high)} steps |
+| budget | {_text(budget.get("outer_steps"))} outer steps, \
+{_number(budget.get("inner_steps"), ",")} inner steps, {_number(budget.get("seconds"), ".0f")} s \
+on {_text(budget.get("device"))} |
+| meta-validation loss | {_text(card.get("meta_valid_loss"))} at outer step \
+{_text(card.get("best_step"))}; {_text(card.get("meta_valid_loss_untrained"))} {untrained} |
+| code | {_text(card.get("code"))}, jax {_text(card.get("jax"))}, {_text(card.get("date"))} |
 | sha256 of theta and configuration | `{artifact.sha256}` |
 {_note_row(card)}
 Outside these tasks and horizons it has not been trained.{_limits(card)}
@@ -39,73 +53,109 @@ Outside these tasks and horizons it has not been trained.{_limits(card)}
 """
 
 
+def _name(card: dict[str, Any]) -> str:
+    return str(card.get("name") or "unknown")
+
+
 def _limits(card: dict[str, Any]) -> str:
-    return f" {card['limits']}" if "limits" in card else ""
+    return f" {markdown_text(card['limits'])}" if card.get("limits") is not None else ""
 
 
 def _results(card: dict[str, Any]) -> str:
     """What `learned-opt eval card` keeps of reports, or how to get one."""
-    found = card.get("results")
-    if not found:
-        return f"""How it does there: the report of
-`learned-opt eval {card["name"]} --suite quickstart --out DIR`,
+    found = "\n\n".join(_result(row) for row in _tables(card.get("results")))
+    command = f"learned-opt eval {_name(card)} --suite quickstart --out DIR"
+    return (
+        found
+        or f"""How it does there: the report of
+{markdown_code(command)},
 which `learned-opt eval card` keeps."""
-    return "\n\n".join(_result(row) for row in found)
+    )
 
 
 def _result(row: dict[str, Any]) -> str:
-    return f"""## On {row["suite"]}
+    return f"""## On {_text(row.get("suite"))}
 
-{row["sentence"]}
+{_text(row.get("sentence"))}
 
-`{row["command"]}`, hash of the suite {row["suite_hash"]}, code {row["code"]}, on
-{row["device"]}, {row["date"]}."""
+{_code(row.get("command"), cell=False)}, hash of the suite {_text(row.get("suite_hash"))}, \
+code {_text(row.get("code"))}, on
+{_text(row.get("device"))}, {_text(row.get("date"))}."""
 
 
 def _note_row(card: dict[str, Any]) -> str:
-    note = card["config"]["run"].get("note")
-    return f"| note | {note} |\n" if note else ""
+    note = _table(card, "config", "run").get("note")
+    return f"| note | {markdown_text(note)} |\n" if note else ""
 
 
 def _start_row(card: dict[str, Any]) -> str:
-    start = card.get("start")
-    if not start:
+    if "start" not in card:
         return ""
-    budget = start.get("budget", {})
+    start = _table(card, "start")
+    steps = _number(_table(start, "budget").get("inner_steps", 0), ",")
+    digest = start.get("sha256")
     return (
-        f"| started from | {start.get('name', 'an artifact')}, `{start['sha256'][:12]}`, made by "
-        f"`{start.get('command', 'unknown')}` in {budget.get('inner_steps', 0):,} inner steps; "
+        f"| started from | {_text(start.get('name', 'an artifact'))}, "
+        f"{_code(digest and str(digest)[:12])}, made by "
+        f"{_code(start.get('command', 'unknown'))} in {steps} inner steps; "
         "they are counted below |\n"
     )
 
 
 def _family_row(family: dict[str, Any]) -> str:
     """Rows of the table: what the family is, and how it is augmented."""
+    problem = _table(family, "problem")
     row = (
-        f"| learned from ({family['weight']:.0%}) | {family['problem']['name']} on "
-        f"{family['data']}, batch {family['batch_size']}; {_ranges(family['problem'])} |\n"
+        f"| learned from ({_number(family.get('weight'), '.0%')}) | {_text(problem.get('name'))} "
+        f"on {_text(family.get('data'))}, batch {_text(family.get('batch_size'))}; "
+        f"{_ranges(problem)} |\n"
     )
-    for fields in family["augmentations"]:
+    for fields in _tables(family.get("augmentations")):
         ranges = _ranges(fields)
-        row += f"| augmented by | {fields['name']}{': ' if ranges else ''}{ranges} |\n"
+        row += f"| augmented by | {_text(fields.get('name'))}{': ' if ranges else ''}{ranges} |\n"
     return row
 
 
 def _options(fields: dict[str, Any]) -> str:
     """ "16 pairs, sigma 0.03": numbers above zero among the fields."""
-    numbers = {
-        name: value
-        for name, value in fields.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and value
-    }
-    return ", ".join(f"{name} {value:g}" for name, value in numbers.items())
+    numbers = {name: value for name, value in fields.items() if _is_number(value) and value}
+    return ", ".join(f"{markdown_text(name)} {value:g}" for name, value in numbers.items())
 
 
 def _ranges(fields: dict[str, Any]) -> str:
     """ "widths 8 to 32, depths 1 to 2": every pair of numbers among the fields."""
-    pairs = [
-        f"{name} {value[0]:g} to {value[1]:g}"
-        for name, value in fields.items()
-        if isinstance(value, list) and len(value) == 2
-    ]
-    return ", ".join(pairs)
+    pairs = [(name, pair) for name, value in fields.items() if (pair := _pair(value))]
+    return ", ".join(f"{markdown_text(name)} {low:g} to {high:g}" for name, (low, high) in pairs)
+
+
+def _text(value: Any) -> str:
+    return "unknown" if value is None else markdown_text(value)
+
+
+def _code(value: Any, *, cell: bool = True) -> str:
+    return "unknown" if value is None else markdown_code(value, cell=cell)
+
+
+def _number(value: Any, form: str) -> str:
+    return format(value, form) if _is_number(value) else _text(value)
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _pair(value: Any) -> tuple[Any, Any] | None:
+    """Two numbers, or None."""
+    pair = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    return (value[0], value[1]) if pair else None
+
+
+def _table(table: Any, *keys: str) -> dict[str, Any]:
+    """The table within tables, an empty one where there is none."""
+    for key in keys:
+        table = table.get(key) if isinstance(table, dict) else None
+    return table if isinstance(table, dict) else {}
+
+
+def _tables(value: Any) -> Iterator[dict[str, Any]]:
+    yield from (x for x in value if isinstance(x, dict)) if isinstance(value, list) else ()

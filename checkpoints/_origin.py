@@ -7,6 +7,9 @@ from pathlib import Path
 
 import jax
 
+PATIENCE = 20.0
+"""Seconds that git may take."""
+
 
 def describe_device() -> str:
     """For example "2 x cpu (x86_64)"."""
@@ -21,8 +24,9 @@ def code_version() -> str:
 
     def git(*args: str) -> str:
         done = subprocess.run(
-            ["git", *args], cwd=file.parent, capture_output=True, text=True, check=True
-        )
+            ["git", *args], cwd=file.parent, capture_output=True, text=True, check=True,
+            timeout=PATIENCE, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
         return done.stdout.strip()
 
     try:
@@ -31,5 +35,5 @@ def code_version() -> str:
         )  # installed within a checkout of something else
         dirty = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "--short=12", "HEAD") + ("+changes" if dirty else "")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, ValueError, subprocess.SubprocessError):
         return f"learned-opt {importlib.metadata.version('learned-opt')}"

@@ -1,37 +1,31 @@
 """Learned optimizers as optax gradient transformations."""
 
-from ._artifact import Artifact as Artifact
-from ._artifact import ArtifactError as ArtifactError
-from ._artifact import available as available
-from ._artifact import load as load
-from ._base import LearnedOptimizer as LearnedOptimizer
-from ._base import Theta as Theta
-from ._fallback import FallbackState as FallbackState
-from ._fallback import with_fallback as with_fallback
-from ._guard import GuardState as GuardState
-from ._guard import SkippedError as SkippedError
-from ._guard import SkippedWarning as SkippedWarning
-from ._guard import check_skips as check_skips
-from ._guard import skip_nonfinite as skip_nonfinite
-from ._import import import_published as import_published
-from ._layout import Axes as Axes
-from ._layouts import describe_layouts as describe_layouts
-from ._mup import scale_by_mup as scale_by_mup
-from ._optax import MicroState as MicroState
-from ._optax import learned as learned
-from ._optax import multi_steps as multi_steps
-from ._optax import scale_by_learned as scale_by_learned
-from ._shell import LearnedState as LearnedState
-from .optimizers import OPEN as OPEN
-from .optimizers import OPTIMIZERS as OPTIMIZERS
-from .optimizers import RNNMLP as RNNMLP
-from .optimizers import Celo as Celo
-from .optimizers import Celo2 as Celo2
-from .optimizers import CeloAdam as CeloAdam
-from .optimizers import HyperAdam as HyperAdam
-from .optimizers import Hypernet as Hypernet
-from .optimizers import MomentumMLP as MomentumMLP
-from .optimizers import NNAdam as NNAdam
-from .optimizers import Nominal as Nominal
-from .optimizers import PerParamMLP as PerParamMLP
-from .parts._per_param import PerParamFeatures as PerParamFeatures
+TYPE_CHECKING = False  # as `typing` has it, without its import
+
+if TYPE_CHECKING:
+    from ._public import *  # noqa: F403
+else:
+    # All are imported when the first is asked for, and JAX with them: so a command starts at
+    # once, and can be stopped while JAX loads.
+
+    def __getattr__(name):
+        """A public name, or a module that came with them."""
+        if name == "__all__":
+            return list(_every())
+        own = globals()
+        if not name.startswith("__"):
+            for other, value in _every().items():
+                own.setdefault(other, value)
+        if name not in own:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return own[name]
+
+    def __dir__():
+        return sorted({*globals(), *_every()})
+
+    def _every():
+        import importlib
+
+        # Not `from . import`, which would ask for an attribute first.
+        found = vars(importlib.import_module("._public", __name__))
+        return {name: x for name, x in found.items() if not name.startswith("_")}

@@ -1,11 +1,20 @@
 """learned-opt COMMAND ...: all commands of this package; `python -m learned_opt` is the same."""
 
 import argparse
+import contextlib
 import importlib
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ._extras import MissingExtraError
+
+STOPPED = 130
+"""Exit status after Ctrl-C."""
+
+LEFT = 141
+"""Exit status where nobody reads what is printed any more, such as `head` after its lines."""
 
 COMMANDS = {
     "list": ("_listing", "all optimizers and all pretrained ones"),
@@ -48,16 +57,57 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    command = parser().parse_args(argv[:1]).command
-    module, _ = COMMANDS[command]
-    words = argv if module == "_listing" else argv[1:]
+    """Run the command; returns the exit status.
+
+    Ctrl-C ends it at any moment without a traceback: at once while it imports, and later as the
+    command has it.
+    """
     try:
-        return importlib.import_module(f"learned_opt.{module}").main(words)
+        try:
+            return _run(sys.argv[1:] if argv is None else list(argv))
+        finally:
+            # Here and not where Python ends, so that it can be seen that nobody reads it.
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return STOPPED
+    except BrokenPipeError:
+        # What is left in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return LEFT
+
+
+def _run(argv: list[str]) -> int:
+    with _ends_at_once():
+        command = parser().parse_args(argv[:1]).command
+        module, _ = COMMANDS[command]
+        words = argv if module == "_listing" else argv[1:]
+        try:
+            run = importlib.import_module(f"learned_opt.{module}").main
+        except MissingExtraError as error:
+            return _missing(error)
+    try:
+        return run(words)
     except MissingExtraError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _missing(error)
+
+
+def _missing(error: MissingExtraError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
+@contextlib.contextmanager
+def _ends_at_once() -> Iterator[None]:
+    """Within, Ctrl-C ends the process: JAX makes errors of its own of a KeyboardInterrupt."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(STOPPED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import optax
 from jax.core import Tracer
 
 from ._base import check_num_steps
+from ._guard import all_stay_finite
 from ._trees import check_params
 
 REIGN, FIRST, SECOND = 0, 1, 2  # phases: no race; the challenger's leg; the leader's leg
@@ -213,8 +214,7 @@ def with_fallback(
         # loss: it must go on as it would without a guard.
         acts = leads ^ (phase == FIRST)
         step = _select(acts, _like(ours, updates), _like(theirs, updates))
-        after = jax.tree.map(jnp.add, params, _like(step, params))
-        broken = ~(_finite(updates) & _finite(after))
+        broken = ~(_finite(updates) & all_stay_finite(params, step))
         alone = (phase == REIGN) & ~leads
         fails = ~away & (broken | (~alone & ~finite) | (acts & risen & ~start))
 
@@ -327,5 +327,5 @@ def _close(params: optax.Params, target: optax.Params) -> jax.Array:
     good = jnp.array(True)
     for p, t in zip(jax.tree.leaves(params), jax.tree.leaves(target), strict=True):
         eps = float(jnp.finfo(t.dtype).eps)
-        good &= jnp.max(jnp.abs(p - t)) <= 4 * eps * jnp.max(jnp.abs(t))
+        good &= jnp.all(jnp.abs(p - t) <= 4 * eps * jnp.max(jnp.abs(t)))
     return good

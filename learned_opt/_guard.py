@@ -1,4 +1,4 @@
-"""Skip a step whose gradient is not a number, count it, and be heard when they do not end."""
+"""Skip a step that starts or ends in what is not finite, count it, and be heard in the end."""
 
 import warnings
 from typing import Any, Literal, NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 
-from ._trees import check_params
+from ._trees import check_params, leaf_dtype
 
 LARGEST_NORM = 1e18
 """Of one tensor. Beyond this its square can overflow float32: the step is treated like a NaN."""
@@ -49,12 +49,45 @@ def sum_squares(g: jax.Array) -> jax.Array:
     return 16 * jnp.sum(quarter * quarter)
 
 
+def stays_finite(p: jax.Array, u: jax.Array, types: tuple[Any, Any]) -> jax.Array:
+    """Whether p + u is finite wherever p is, and u where p is not: a scalar.
+
+    `types`: in which p and u will be kept, which may be narrower than theirs.
+    """
+    kind, of_update = (jnp.finfo(x) for x in types)
+    if of_update.nmant < jnp.finfo(u.dtype).nmant:
+        # Not a cast there and back, which XLA leaves out.
+        u = jax.lax.reduce_precision(u, of_update.nexp, of_update.nmant)
+    most = min(float(kind.max), float(jnp.finfo(p.dtype).max))
+    start = jnp.where(jnp.abs(p) <= most, p, 0)
+    return jnp.all(jnp.abs(start + u) <= most)
+
+
+def all_stay_finite(params: Any, steps: Any) -> jax.Array:
+    """`stays_finite` of trees; None is no step."""
+    leaves, treedef = jax.tree.flatten(params)
+    found = []
+    for p, u in zip(leaves, treedef.flatten_up_to(steps), strict=True):
+        if u is not None:
+            types = leaf_dtype(p), leaf_dtype(u)
+            wide = jnp.float64 if jnp.float64 in types else jnp.float32
+            p, u = (jnp.asarray(x).astype(wide) for x in (p, u))
+            found.append(stays_finite(p, u, types))
+    return jnp.all(jnp.array([True, *found]))
+
+
+def apart(ok: jax.Array) -> jax.Array:
+    """Else XLA would compile how it is made into each of the thousand places that look at it."""
+    return jax.lax.cond(ok, lambda: jnp.array(True), lambda: jnp.array(False))
+
+
 def skip_nonfinite(
     inner: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
     """Any optimizer, guarded as the learned ones are.
 
-    It gives a zero update and keeps the state when a gradient is not finite or has a norm of 1e18.
+    It gives a zero update and keeps the state when a gradient is not finite or has a norm of 1e18,
+    or when the update would make a parameter not finite.
     Unlike `optax.apply_if_finite` it never gives in after a number of refusals, and it selects
     instead of branching, so it fuses into the update under jit and vmap.
 
@@ -77,9 +110,10 @@ def skip_nonfinite(
         if not isinstance(state, GuardState):
             raise TypeError(f"state must be a GuardState, got {type(state).__name__}; call init")
         sums = [sum_squares(g) for g in jax.tree.leaves(updates)]
-        # A maximum passes on a NaN.
-        ok = jnp.max(jnp.stack([jnp.zeros((), jnp.float32), *sums])) < LARGEST_NORM**2
         steps, after = inner.update(updates, state.inner, params, **extra_args)
+        # No maximum: of thousands of numbers XLA on CPU loses a NaN.
+        small = jnp.all(jnp.array([0.0, *sums], jnp.float32) < LARGEST_NORM**2)
+        ok = apart(small & all_stay_finite(params, steps))
         steps = jax.tree.map(lambda u: jnp.where(ok, u, jnp.zeros_like(u)), steps)
         after = jax.tree.map(lambda new, old: jnp.where(ok, new, old), after, state.inner)
         in_a_row = jnp.where(ok, 0, state.skipped_in_a_row + 1)
@@ -126,8 +160,9 @@ def check_in_a_row(in_a_row: jax.Array, on_skips: OnSkips) -> None:
 def _tell(count: int, on_skips: str) -> None:
     text = (
         f"the last {count} steps were skipped, because a gradient was not finite or had a norm of "
-        f"{LARGEST_NORM:.0e}: the parameters stay as they are; look for the NaN in the loss, and "
-        "with optax.MultiSteps use learned_opt.multi_steps"
+        f"{LARGEST_NORM:.0e}, or an update would have made a parameter infinite: the parameters "
+        "stay as they are; look for the NaN in the loss and for large parameters, and with "
+        "optax.MultiSteps use learned_opt.multi_steps"
     )
     if on_skips == "raise":
         raise SkippedError(text)

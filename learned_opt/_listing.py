@@ -67,11 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             _import(args.kind, args.path, args.out)
         else:
             _show(args.name)
+    except BrokenPipeError:
+        raise
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 

@@ -10,9 +10,10 @@ import optax
 
 from ._artifact import RECOMMENDED, Artifact, load
 from ._base import Shape
+from ._finish import Finish
 from ._guard import OnSkips
 from ._layouts import AxesLike
-from ._shell import Finish, as_float32
+from ._shell import as_float32
 
 ArtifactLike = Artifact | str | os.PathLike
 Scalar = float | jax.Array | optax.Schedule
@@ -102,17 +103,14 @@ def learned(
     step_size = artifact.optimizer.schedule(artifact.theta, num_steps=num_steps, shape=schedule)
     decays = callable(weight_decay) or not _is_zero(weight_decay)
 
-    def finish(params: optax.Params) -> Finish:
+    def finish(params: optax.Params, count: jax.Array) -> Finish:
         masked = mask(params) if callable(mask) else True if mask is None else mask
         wanted = jax.tree.leaves(jax.tree.broadcast(masked, params))
-
-        def update(leaf: int, step: jax.Array, p: jax.Array, count: jax.Array) -> jax.Array:
-            if decays and wanted[leaf] is not False:
-                decay = as_float32(step_size(count)) * _at(weight_decay, count)
-                step += jnp.where(wanted[leaf], decay, 0.0) * p
-            return -_at(learning_rate, count) * step
-
-        return update
+        decay: list[jax.Array | None] = [None] * len(wanted)
+        if decays:
+            most = as_float32(step_size(count)) * _at(weight_decay, count)
+            decay = [None if x is False else jnp.where(x, most, 0.0) for x in wanted]
+        return Finish(-_at(learning_rate, count), decay)
 
     return artifact.optimizer.transform(
         artifact.theta,

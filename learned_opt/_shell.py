@@ -14,20 +14,38 @@ import optax
 
 from ._axes import reduced_like, sharded_like, typed, varying_like
 from ._base import Theta, zeros_for
-from ._guard import LARGEST_NORM, OnSkips, check_in_a_row, check_on_skips, sum_squares
+from ._finish import Finish
+from ._guard import (
+    LARGEST_NORM,
+    OnSkips,
+    apart,
+    check_in_a_row,
+    check_on_skips,
+    stays_finite,
+    sum_squares,
+)
 from ._layout import Layout
 from ._layouts import AxesLike, layouts
 from ._rule import Kept, Now, Rule, Tensors
 from ._stacks import from_tensors, make_places, make_stacks, stack, to_tensors, unstack
-from ._trees import check_params, match_gradients, match_memory, match_state, split_state
+from ._trees import (
+    check_params,
+    leaf_dtype,
+    match_gradients,
+    match_memory,
+    match_state,
+    split_state,
+)
 
 
 class LearnedState(NamedTuple):
     """State of every learned optimizer.
 
     Attributes:
-      count: steps taken so far, int32 scalar.
-      skipped: steps refused so far, because a gradient was not finite or too large, int32 scalar.
+      count: gradients taken in so far, int32 scalar: steps, but for those that were refused for
+        what they would have made of a parameter.
+      skipped: steps refused so far, because a gradient was not finite or too large, or a parameter
+        would not have stayed finite, int32 scalar.
       skipped_in_a_row: of those the ones since the last step that was taken, int32 scalar.
       elements: the rule's averages: a named tuple of trees of the parameters' own structure. Their
         arrays have the shapes of the parameters, or, where they are means over axes, less.
@@ -44,10 +62,6 @@ class LearnedState(NamedTuple):
     run: Any
 
 
-Finish = Callable[[int, jax.Array, jax.Array, jax.Array], jax.Array]
-"""(leaf, step, parameters, count) -> update, for each leaf; the arrays are float32."""
-
-
 def as_transformation(
     rule: Rule,
     theta: Theta,
@@ -56,15 +70,17 @@ def as_transformation(
     total: jax.Array | None = None,
     axes: AxesLike = None,
     kinds: Callable[[Any, Sequence[Layout]], list[Hashable]] | None = None,
-    finish: Callable[[Any], Finish] | None = None,
+    finish: Callable[[Any, jax.Array], Finish] | None = None,
     on_skips: OnSkips = None,
 ) -> optax.GradientTransformationExtraArgs:
     """The rule at `theta` as an optax transformation with a `LearnedState`.
 
     A gradient that is not finite, or has a norm of 1e18, makes the step zero, leaves the state as
-    it was and is counted. Everything is computed in float32, whatever the types of theta, of
-    parameters and of gradients, and whether x64 is on; updates have the types of the gradients. A
-    gradient of None is that of a frozen parameter: its update is None.
+    it was and is counted. An update that would make a finite parameter infinite, in its own type,
+    makes the step zero and is counted, too; averages and `count` have taken its gradient in.
+    Everything is computed in float32, whatever the types of theta, of parameters and of gradients,
+    and whether x64 is on; updates have the types of the gradients. A gradient of None is that of a
+    frozen parameter: its update is None.
 
     Args:
       rule: see there.
@@ -73,7 +89,7 @@ def as_transformation(
       total: steps of the whole run, float32, or None.
       axes: see `layouts`.
       kinds: in place of the rule's own `_kinds`.
-      finish: of params, what makes an update of each step; None for the steps themselves.
+      finish: of params and count, see there; None for the steps themselves, to be subtracted.
       on_skips: see `learned`.
     """
     check_on_skips(on_skips)
@@ -123,13 +139,16 @@ def as_transformation(
         ps = [as_float32(p) for p in leaves]
         with jax.enable_x64(False):
             beside = rule._beside(params, read, told)
-            facts = total, size, told, beside
+            end = None if finish is None else finish(params, state.count)
+            facts = total, size, told, beside, end
+            pairs = zip(leaves, grads, strict=True)
+            types = tuple(None if g is None else (leaf_dtype(p), leaf_dtype(g)) for p, g in pairs)
+            small = state._replace(elements=())
             ok, steps, kept, after = _step(
-                rule, read, of_leaves, theta, facts, gs, ps, kept, state._replace(elements=())
+                rule, read, of_leaves, types, theta, facts, gs, ps, kept, small
             )
-            if finish is not None:
-                make = finish(params)
-                steps = {i: make(i, u, ps[i], state.count) for i, u in steps.items()}
+            if end is not None:
+                steps = {i: end.update(i, u, ps[i]) for i, u in steps.items()}
         for i, u in steps.items():
             u, g = jnp.where(ok, u, jnp.zeros_like(u)), jnp.asarray(grads[i])
             steps[i] = reduced_like(sharded_like(u.astype(g.dtype), g), g)
@@ -146,43 +165,46 @@ def as_float32(x: Any) -> jax.Array:
 
 
 # Compiled by itself only where the caller compiles nothing: then one call instead of hundreds.
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), inline=True)
 def _step(
     rule: Rule,
     read: tuple[Layout, ...],
     kinds: tuple[Hashable, ...],
+    types: tuple[tuple[Any, Any] | None, ...],
     theta: Theta,
-    facts: tuple[Any, jax.Array, dict[str, Any], list[Any]],
+    facts: tuple[Any, jax.Array, dict[str, Any], list[Any], Finish | None],
     grads: list[Any],
     params: list[jax.Array],
     kept: list[Any],
     state: LearnedState,
 ) -> tuple[jax.Array, dict[int, jax.Array], list[Any], LearnedState]:
-    """Whether the step is accepted, steps by leaf, averages of every leaf, and the new state."""
-    total, size, told, beside = facts
+    """Whether the step is accepted, steps by leaf, averages of every leaf, and the new state.
+
+    `types`: of each leaf and its gradient, before they were float32.
+    """
+    total, size, told, beside, end = facts
     active = [i for i, g in enumerate(grads) if g is not None]
-    stacks = make_stacks(read, kinds, [typed(p) for p in params], active, rule.cheap)
+    alike = list(zip(map(typed, params), types, strict=True))
+    stacks = make_stacks(read, kinds, alike, active, rule.cheap)
     gs = [stack(x, read, grads) for x in stacks]
     largest = [x.map(sum_squares, g).reshape(-1) for x, g in zip(stacks, gs, strict=True)]
-    # A maximum, which passes on a NaN. A chain of conditions would be compiled into everything
-    # that looks at it.
-    largest = jnp.max(jnp.concatenate([reduced_like(x, state.count) for x in largest]))
-    ok = largest < LARGEST_NORM**2
-    # Else XLA would compile how it is made into each of the thousand places that look at it.
-    ok = jax.lax.cond(ok, lambda: jnp.array(True), lambda: jnp.array(False))
+    # One condition: a chain would be compiled into everything that looks at it. And no maximum:
+    # of thousands of numbers XLA on CPU loses a NaN.
+    largest = jnp.concatenate([reduced_like(x, state.count) for x in largest])
+    seen = apart(jnp.all(largest < LARGEST_NORM**2))
     most = max(1 if x.alone else len(x.leaves) for x in stacks)
     places = make_places(jnp.where(state.count < 0, 2, 1), most)
     now = Now(state.count, state.count.astype(jnp.float32), total, size, told)
     rows = _active_rows(read, active)
     old = Kept(_rows(state.tensors, rows), state.run)
     after = list(kept)
-    seen: dict[Hashable, Callable[..., Any]] = {}
+    traced: dict[Hashable, Callable[..., Any]] = {}
     for i in active:
-        if (read[i], kinds[i]) not in seen:
+        if (read[i], kinds[i]) not in traced:
             see = functools.partial(rule._accumulate, theta, now, old, kinds[i])
             # Traced once for all leaves that are alike.
-            seen[read[i], kinds[i]] = jax.jit(_accumulation(see, read[i], ok), inline=True)
-        after[i] = seen[read[i], kinds[i]](kept[i], grads[i])
+            traced[read[i], kinds[i]] = jax.jit(_accumulation(see, read[i], seen), inline=True)
+        after[i] = traced[read[i], kinds[i]](kept[i], grads[i])
     tensors = [
         Tensors(
             x,
@@ -195,6 +217,14 @@ def _step(
         for x, g in zip(stacks, gs, strict=True)
     ]
     change = rule._update(theta, now, tensors, old)
+    bad = [~jnp.isfinite(x).all() for x in jax.tree.leaves(change.memory) if _is_float(x)]
+    for x, u in zip(tensors, change.steps, strict=True):
+        u = -u if end is None else end.update_stack(x.stack, read, u, x.p)
+        kind: Any = types[x.stack.leaves[0]]
+        bad.append(~stays_finite(x.p, u, kind))
+    bad = jnp.stack([reduced_like(x, state.count) for x in bad])
+    # Of averages the old ones are gone by now: kept, they would double the memory of a state.
+    ok = apart(seen & ~jnp.any(bad))
     steps: dict[int, jax.Array] = {}
     for x, u in zip(stacks, change.steps, strict=True):
         if not x.alone:
@@ -210,7 +240,7 @@ def _step(
             after[i] = _select(ok, new, kept[i])
     memory = _select(ok, change.memory, old)
     new = LearnedState(
-        state.count + jnp.where(ok, 1, 0),
+        state.count + jnp.where(seen, 1, 0),
         state.skipped + jnp.where(ok, 0, 1),
         jnp.where(ok, 0, state.skipped_in_a_row + 1),
         (),
@@ -303,6 +333,10 @@ def _select(ok: jax.Array, new: Any, old: Any) -> Any:
 
 def _zeros_like(x: jax.Array) -> jax.Array:
     return varying_like(jnp.zeros_like(x), [x])
+
+
+def _is_float(x: jax.Array) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.floating)
 
 
 def _is_none(x: Any) -> bool:

@@ -40,6 +40,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", metavar="DIR", help="output folder (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="continue a run")
     parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="only say what would be run, what it needs, and what is in the folder, in seconds",
+    )
+    parser.add_argument(
         "--export",
         action="store_true",
         help="only write the best theta so far of the run in --out, to DIR/exports/",
@@ -91,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ._flags import check_flags
     from ._loop import meta_train
     from ._parse import ConfigError, load_table
+    from ._plan import plan_run, print_plan
 
     try:
         check_flags(args)
@@ -115,14 +121,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             except (ValueError, RuntimeError) as error:
                 reason = str(error).splitlines()[0]
                 raise ConfigError(f"cannot join the other processes: {reason}") from error
-        meta_train(
-            config,
-            out,
-            resume=args.resume,
-            command=shell_command(argv),
-            accept_new_code=args.accept_new_code,
-            start_over=args.start_over,
-        )
+        resuming = {
+            "resume": args.resume,
+            "accept_new_code": args.accept_new_code,
+            "start_over": args.start_over,
+        }
+        if args.plan:
+            print_plan(plan_run(config, out, **resuming), rich.console.Console())
+            return 0
+        meta_train(config, out, command=shell_command(argv), **resuming)
     except (ConfigError, FolderError, CheckpointError) as error:
         return _fail(f"error: {error}", 2)
     except WriteError as error:

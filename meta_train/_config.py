@@ -242,7 +242,18 @@ class Config:
         return tuple(found)
 
     def build(self) -> Setup:
+        """What is to be compiled; ConfigError if it cannot be had here, or cannot fit."""
+        setup = self.assemble()
+        check_memory(*setup)
+        return setup
+
+    def assemble(self) -> Setup:
         """Trainer, families and meta-validation; ConfigError if some data cannot be had."""
+        if type(self.optimizer) not in OPTIMIZERS:
+            raise ConfigError(
+                "optimizer must be one of learned_opt.OPTIMIZERS, or it could not be exported, got "
+                f"{shown(self.optimizer)}: add its class to them"
+            )
         lanes = [getattr(e, e.rows) for e in self.estimators]
         # One mesh for all of a run: its programs share their arrays.
         try:
@@ -290,9 +301,7 @@ class Config:
                 zip(facts, self._judge_sizes(), strict=True)
             )
         )
-        setup = Setup(trainer, problems, judges)
-        check_memory(setup.trainer, problems, judges)
-        return setup
+        return Setup(trainer, problems, judges)
 
     @property
     def judge_names(self) -> list[str]:

@@ -1,19 +1,24 @@
 """What a run leaves: its artifact, and the card beside it."""
 
+import contextlib
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 import rich.console
 
 from learned_opt import Artifact
+from learned_opt._checks import one_line
 from learned_opt.checkpoints import CheckpointError, Store, card_markdown, write_atomic
 
 from ._card import make_card
 from ._config import Config
+from ._errors import DivergedError
 from ._log import validation_curve
+from ._memory import fits
 from ._parse import load_table
 from ._processes import leads
 from ._programs import Programs
@@ -23,6 +28,7 @@ COMMAND = "command.txt"
 """Of a run's folder: what began the run, for its card. Resuming it names no configuration."""
 
 
+@fits()
 def export_now(out: str | os.PathLike, *, last: bool = False) -> Artifact:
     """Export the best theta so far of the run in `out` to `out`/exports/NAME.safetensors.
 
@@ -30,7 +36,8 @@ def export_now(out: str | os.PathLike, *, last: bool = False) -> Artifact:
     score to luck. The run may be going on meanwhile, or be resumed later.
 
     Raises:
-      ConfigError: `out` holds no run. CheckpointError: it has saved nothing yet.
+      ConfigError: `out` holds no run, or it does not fit into memory. CheckpointError: it has
+        saved nothing yet, or nothing finite.
     """
     folder = Path(out)
     config = Config.from_dict(load_table(folder / "config.toml"))
@@ -48,6 +55,11 @@ def export_now(out: str | os.PathLike, *, last: bool = False) -> Artifact:
     if last:
         programs.compile(train=False)
         state, _ = programs.validate(state._replace(best_score=jax.numpy.asarray(jax.numpy.inf)))
+        if int(state.best_step) != int(state.step):
+            raise CheckpointError(
+                f"the newest theta of {folder} (outer step {int(state.step)}) or its "
+                "meta-validation loss is not finite: export the best one, without --last"
+            )
     return export(config, folder, state, saved["seconds"], rich.console.Console(), "exports")
 
 
@@ -60,20 +72,45 @@ def export(
     inside: str = "",
 ) -> Artifact:
     """Write the artifact with the best theta, and its card beside it, in `folder`/`inside`."""
-    curve = validation_curve(folder) if leads() else {}
-    command = _first_command(folder)
-    card = make_card(config, state, seconds=seconds, command=command, curve=curve)
-    artifact = Artifact(config.optimizer, jax.device_get(state.best_theta), card)
+    theta = jax.device_get(state.best_theta)
+    if not all(np.isfinite(x).all() for x in jax.tree.leaves(theta)):
+        raise DivergedError(
+            f"the best theta (outer step {int(state.best_step)}) is not finite, so that nothing is "
+            "exported: start again in a new folder, with a lower outer.learning_rate"
+        )
+    card, lost = make_card(
+        config,
+        state,
+        seconds=seconds,
+        command=lambda: _first_command(folder),
+        curve=lambda: validation_curve(folder) if leads() else {},
+    )
+    artifact = Artifact(config.optimizer, theta, card)
     if leads():
+
+        def say(text: str) -> None:
+            console.print(text, soft_wrap=True, markup=False)
+
         path = folder / inside / f"{config.run.name}.safetensors"
         path.parent.mkdir(exist_ok=True)
         artifact.save(path)
-        write_atomic(path.with_suffix(".md"), card_markdown(artifact))
-        console.print(
-            f"Meta-trained for {seconds:.0f} s, {card['budget']['inner_steps']:,} inner steps."
-        )
-        console.print(f"Exported {path}", soft_wrap=True)
+        say(f"Meta-trained for {seconds:.0f} s, {int(state.inner_steps):,} inner steps.")
+        say(f"Exported {path}")
+        if lost:
+            say(f"note: the card lacks {', '.join(lost)}")
+        _write_page(path.with_suffix(".md"), artifact, say)
     return artifact
+
+
+def _write_page(path: Path, artifact: Artifact, say: Callable[[str], None]) -> None:
+    """The card for people; what it says is in the artifact too, so that no run fails for it."""
+    try:
+        write_atomic(path, card_markdown(artifact))
+    except Exception as error:
+        why = f"{error.strerror}" if isinstance(error, OSError) else one_line(error)
+        with contextlib.suppress(OSError):  # that of an artifact before
+            path.unlink(missing_ok=True)
+        say(f"note: {path} is missing ({why}); the artifact holds the same card")
 
 
 def _first_command(folder: Path) -> str:

@@ -32,6 +32,7 @@ def _check_export(args: argparse.Namespace) -> None:
         return
     given = {
         "CONFIG": args.config, "--set": args.overrides, "--resume": args.resume,
+        "--plan": args.plan,
         "--accept-new-code": args.accept_new_code, "--start-over": args.start_over,
         "--distributed": args.distributed, "--coordinator": args.coordinator,
     }  # fmt: skip

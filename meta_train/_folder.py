@@ -76,13 +76,7 @@ class RunFolder:
         Raises:
           LostError: the log says that there was a checkpoint, or there was no place for any.
         """
-        rows = whole_rows(self.path / METRICS)
-        done = rows[-1]["step"] if rows else 0
-        if done and (not self._had_place or any("checkpoint" in row for row in rows)):
-            raise LostError(
-                f"{self.path / CHECKPOINTS} has no checkpoint, but {METRICS} tells of {done} outer "
-                "steps: put the checkpoints back, or start over with --resume --start-over"
-            )
+        check_progress(self.path, self._had_place)
 
     def set_aside(self) -> None:
         """Move what an earlier try has left to `earlier-N`, so that nothing is lost."""
@@ -135,3 +129,14 @@ class RunFolder:
         if self._hold:
             self._hold.release()
         self._hold = None
+
+
+def check_progress(path: Path, had_place: bool) -> None:
+    """LostError where a folder without checkpoints has had some; `had_place`: for them."""
+    rows = whole_rows(path / METRICS)
+    done = rows[-1]["step"] if rows else 0
+    if done and (not had_place or any("checkpoint" in row for row in rows)):
+        raise LostError(
+            f"{path / CHECKPOINTS} has no checkpoint, but {METRICS} tells of {done} outer steps: "
+            "put the checkpoints back, or start over with --resume --start-over"
+        )

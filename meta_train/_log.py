@@ -124,7 +124,7 @@ def validation_curve(folder: str | os.PathLike, points: int = 60) -> dict[str, l
     """Outer steps and finite meta-validation losses of a run's log: `points`, evenly, or fewer."""
     rows = whole_rows(Path(folder) / METRICS)
     rows = [row for row in rows if math.isfinite(row.get("valid_loss", math.nan))]
-    stride = -(-len(rows) // points)
+    stride = max(1, -(-len(rows) // points))
     rows = rows[::-stride][::-1]
     return {
         "outer_steps": [row["step"] for row in rows],

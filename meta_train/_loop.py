@@ -23,12 +23,13 @@ from learned_opt.checkpoints import (
     saved_steps,
 )
 
-from ._card import code_identity
+from ._card import run_identity
 from ._config import Config, Setup
 from ._errors import DivergedError, StoppedError, WriteError
 from ._export import export
 from ._folder import CHECKPOINTS, Found, RunFolder
 from ._log import Log
+from ._memory import fits
 from ._processes import agree, leader_does, leads, stop_on_signals
 from ._programs import Programs
 from ._progress import Progress
@@ -70,7 +71,7 @@ def meta_train(
         reads back; what else there is of it is moved to `out`/earlier-1.
 
     Raises:
-      ConfigError: the configuration cannot be built here.
+      ConfigError: the configuration cannot be built here, or does not fit into memory.
       FolderError: `out` holds files and `resume` is off, or a run of another configuration; another
         process is at work there, or has taken the folder over.
       CheckpointError: the checkpoints are of another configuration, or of other code and
@@ -83,7 +84,7 @@ def meta_train(
     console.quiet |= not leads()
     setup = config.build()
     try:
-        with quiet_saves():
+        with quiet_saves(), fits():
             return _train(
                 config, setup, Path(out), resume, command, console, accept_new_code, start_over
             )
@@ -118,9 +119,7 @@ def _train(
     folder = RunFolder(path, facts, begun, note)
     with contextlib.closing(folder):
         leader_does(lambda: folder.claim(resume), (FolderError, OSError))
-        identity: dict[str, Any] = {"config": facts, "code": code_identity()}
-        if config.ancestor:
-            identity["start"] = config.ancestor.sha256
+        identity = run_identity(config)
         programs = Programs(*setup, config.run.chunk)
         store = Store(path / CHECKPOINTS, keep=config.save.keep, best=config.save.best)
         state, seconds = programs.start, 0.0
@@ -147,10 +146,11 @@ def _train(
                 )
         artifact = export(config, path, state, loop.seconds, console)
     if loop.astray:
+        step, score = int(state.best_step), float(state.best_score)
+        best = f"the best theta (outer step {step}, meta-validation loss {score:.4f})"
         raise DivergedError(
-            f"diverged: {loop.astray}; the best theta (outer step {int(state.best_step)}, "
-            f"meta-validation loss {float(state.best_score):.4f}) was exported. A lower "
-            "outer.learning_rate or estimator.sigma, or more pairs, may help"
+            f"diverged: {loop.astray}; {best if math.isfinite(score) else 'the untrained theta'} "
+            "was exported. A lower outer.learning_rate or estimator.sigma, or more pairs, may help"
         )
     return artifact
 
@@ -206,6 +206,8 @@ class _Loop:
         if step == 0 and not stop():
             state, scores = self.programs.validate(state)
             self._write({"step": 0, **self._scores(scores)})
+            if not math.isfinite(first := float(state.first_score)):
+                self.astray = f"the meta-validation loss is {first} before the first outer step"
         self._saved_at = time.perf_counter()
         while step < run.outer_steps and not stop() and not self.astray:
             before, tick = float(state.inner_steps), time.perf_counter()

@@ -85,10 +85,9 @@ class Programs:
                 pairs = zip(self._estimates, self.problems, strict=True)
                 self._estimates = [submit(one, p, self.start) for one, p in pairs]
                 jobs.append("_estimates")
-            # Judges of one structure share a program.
             shared: dict[Any, Any] = {}
             for i, judge in enumerate(self.judges):
-                shape = (jax.tree.structure(judge), *(x.aval for x in jax.tree.leaves(judge)))
+                shape = program_of(judge)
                 if shape not in shared:
                     shared[shape] = submit(self._scores[i], judge, theta)
                 self._scores[i] = shared[shape]
@@ -144,6 +143,12 @@ class Programs:
             if i % MAX_PENDING == MAX_PENDING - 1:
                 jax.block_until_ready(scores)
         return scores
+
+
+def program_of(judge: Judge) -> Any:
+    """What judges that share a compiled program have in common."""
+    leaves = jax.tree.leaves(judge)
+    return jax.tree.structure(judge), *((x.shape, x.dtype) for x in leaves)
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:

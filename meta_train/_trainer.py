@@ -198,8 +198,9 @@ class Trainer:
         return state, Metrics.over(steps)
 
     def select(self, state: MetaTrainState, score: jax.Array) -> MetaTrainState:
-        """Keep theta if its meta-validation loss `score` is the lowest so far."""
-        better = score < state.best_score
+        """Keep theta, if it is finite, and its meta-validation loss `score` the lowest so far."""
+        finite = [jnp.isfinite(x).all() for x in jax.tree.leaves(state.theta)]
+        better = (score < state.best_score) & jnp.stack(finite).all()
         best = jax.tree.map(
             lambda new, old: jnp.where(better, new, old), state.theta, state.best_theta
         )

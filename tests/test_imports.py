@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import learned_opt
+
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "learned_opt": set(),
@@ -61,6 +63,36 @@ def test_learned_opt_loads_no_other_room_and_no_heavy_package():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+LAZY = """
+import sys, learned_opt
+assert not hasattr(learned_opt, "__version__")
+assert "jax" not in sys.modules
+names = {}
+exec("from learned_opt import *", names)
+assert names["load"] is learned_opt.load
+assert {"learned", "OPTIMIZERS", "Hypernet"} < set(learned_opt.__all__) < set(dir(learned_opt))
+assert learned_opt._artifact.load is learned_opt.load
+"""
+
+
+def test_names_are_loaded_when_they_are_asked_for():
+    subprocess.run([sys.executable, "-c", LAZY], cwd=ROOT, check=True)
+    with pytest.raises(AttributeError, match="module 'learned_opt' has no attribute 'learnd'"):
+        learned_opt.learnd  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'learnd' from 'learned_opt'"):
+        from learned_opt import learnd  # noqa: F401
+
+
+def test_threads_that_ask_first_at_once_all_get_it():
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor as Pool; import learned_opt;"
+        "names = ['load', 'learned', 'Hypernet', '_shell'] * 3;"
+        "found = list(Pool(12).map(lambda name: getattr(learned_opt, name), names));"
+        "assert found == [getattr(learned_opt, name) for name in names]"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
 
 
 def test_no_module_is_over_400_lines():

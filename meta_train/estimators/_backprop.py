@@ -63,6 +63,16 @@ class Backprop(_Backprop):
     name: ClassVar[str] = "backprop"
     row_state: ClassVar[bool] = False
 
+    @property
+    def segment(self) -> int:
+        """Steps between two states that are kept."""
+        return math.isqrt(self.horizon[1] - 1) + 1
+
+    @property
+    def kept(self) -> int:
+        """Inner states of a run that are kept at a time."""
+        return math.ceil(self.horizon[1] / self.segment) + self.segment
+
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> tuple[()]:
         """Nothing is carried."""
         del problem, theta, key
@@ -77,7 +87,7 @@ class Backprop(_Backprop):
         outer_step: jax.Array,
     ) -> tuple[MetaGrad, tuple[()]]:
         """One estimate: `tasks` training runs, forwards and backwards."""
-        segment = math.isqrt(self.horizon[1] - 1) + 1
+        segment = self.segment
         max_steps = segment * math.ceil(self.horizon[1] / segment)
 
         def lane(index, problem, theta, key, outer_step):
@@ -133,6 +143,11 @@ class TBPTT(_Backprop):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_truncation(self.truncation, self.horizon)
+
+    @property
+    def kept(self) -> int:
+        """Inner states of a run that are kept at a time."""
+        return self.truncation
 
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> Lane:
         """Blank runs, all over: the first estimate begins them."""
