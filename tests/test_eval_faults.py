@@ -12,6 +12,7 @@ import jax
 import pytest
 import rich.console
 from made_runs import RULE, Recorder, trials
+from markdown_it import MarkdownIt
 
 import learned_opt
 import learned_opt.eval._evaluate
@@ -607,3 +608,41 @@ def test_what_cannot_be_written_has_a_status_of_its_own(said, monkeypatch, tmp_p
         f"cannot write {tmp_path}/compare.html (Disk quota exceeded); the reports are as they "
         "were: make room, then give the same command again",
     )
+
+
+# --- names of others in Markdown ---------------------------------------------------------------
+
+HOSTILE = (
+    "> quote", "- list", "# heading", "1. item", "<script>alert(1)</script>", "**bold**", "a | b",
+    "[x](javascript:y)", "![x](http://y)", "&lt;b&gt;", "~~gone~~", "`code`", "a\n\n# b",
+    "```\n<b>", "[x]: http://y",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_stay_text_in_markdown(report, name):
+    made = report | {
+        "subject": report["subject"] | {"name": name},
+        "optimizers": {
+            key: facts | {"label": f"{name}, {key}"} for key, facts in report["optimizers"].items()
+        },
+        "sentence": f"{name} is better",
+        "arguments": [name, "--suite", "X"],
+    }
+    made["tasks"] = [task | {"name": name} for task in report["tasks"][:1]]
+    pages = [to_markdown(made), comparison_markdown(compare_reports(made, made))]
+    for page in pages:
+        parsed = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+        tokens = parsed.parse(page)
+        inside = [one for token in tokens for one in token.children or ()]
+        kinds = {token.type for token in (*tokens, *inside)}
+        assert not kinds & {
+            "html_block", "html_inline", "link_open", "code_inline", "bullet_list_open",
+            "ordered_list_open", "blockquote_open", "s_open", "code_block",
+        }  # fmt: skip
+        assert [t.tag for t in tokens if t.type == "heading_open"] == ["h1"]
+        shown = " ".join(name.split())
+        words = ["".join(one.content for one in token.children or ()) for token in tokens]
+        assert f"{shown} is better" in " ".join(words) or "is better than" in page
+    images = [one for token in MarkdownIt().parse(pages[0]) for one in token.children or ()]
+    assert [one.attrs["src"] for one in images if one.type == "image"] == ["report.svg"]

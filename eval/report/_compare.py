@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from learned_opt.checkpoints import write_atomic
+from learned_opt.checkpoints import markdown_text, write_atomic
 
 from .._compared import speedup_json
 from .._reports import ReportError
@@ -221,5 +221,5 @@ def comparison_markdown(found: Report) -> str:
     table = grid(
         ["task", "verdict", "validation loss, ratio", "test loss, ratio", "speed-up"], rows
     )
-    heading = " against ".join(map(marked, found["names"]))
-    return f"# {heading}\n\n{marked(found['sentence'])}\n\n{table}\n"
+    heading = " against ".join(map(markdown_text, found["names"]))
+    return f"# {heading}\n\n{markdown_text(found['sentence'])}\n\n{table}\n"
