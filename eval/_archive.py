@@ -97,8 +97,12 @@ class Archive:
 
     @property
     def saved(self) -> str:
-        """What is in the files, for people."""
-        return f"{len(self.rows.keys() - self.shipped):,} runs are kept in {self.path.parent}"
+        """What is in the file, for people: also of rows of which the last was cut short."""
+        try:
+            count = self.path.read_bytes().count(b"\n")
+        except OSError:  # nothing, or no file
+            count = 0
+        return f"{count:,} runs are kept in {self.path}" if count else "no run is kept yet"
 
     def run(
         self, identity: Identity, runner: Run, trials: Sequence[Trial], stage: str

@@ -470,10 +470,11 @@ def test_measurements_that_are_damaged_are_made_anew(made_up, tmp_path):
 def test_a_full_disk_says_what_is_saved(made_up, monkeypatch, tmp_path, name, kept):
     out = tmp_path / "out"
     if name == "runs.jsonl":
-        whole = Path.open
+        whole, appends = Path.open, []
 
         def full(path, *args, **kind):
-            if path.name == name and args == ("ab",) and len(made_up[0].calls) > 1:
+            appends.extend([path] if path.name == name and args == ("ab",) else [])
+            if len(appends) > 1 and args == ("ab",):
                 raise OSError(errno.ENOSPC, "No space left on device")
             return whole(path, *args, **kind)
 
@@ -489,7 +490,7 @@ def test_a_full_disk_says_what_is_saved(made_up, monkeypatch, tmp_path, name, ke
         monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(WriteError) as raised:
         smoke(out)
-    saved = "nothing is saved yet" if kept == "nothing" else rf"{kept} are kept in {out}"
+    saved = "nothing is saved yet" if kept == "nothing" else rf"{kept} are kept in {out}/runs.jsonl"
     assert re.fullmatch(
         rf"cannot write {out / name} \(No space left on device\); {saved}: make room, then give "
         "the same command again",
@@ -590,8 +591,8 @@ def test_runs_in_whose_place_a_folder_comes_end_in_one_sentence(made_up, monkeyp
     with pytest.raises(WriteError) as raised:
         smoke(tmp_path)
     assert re.fullmatch(
-        rf"cannot write {tmp_path}/runs.jsonl \(Is a directory\); \d+ runs are kept in {tmp_path}: "
-        "put that right, then give the same command again",
+        rf"cannot write {tmp_path}/runs.jsonl \(Is a directory\); no run is kept yet: put that "
+        "right, then give the same command again",
         str(raised.value),
     )
 

@@ -126,7 +126,8 @@ def test_a_full_disk_is_one_sentence_and_the_evaluation_goes_on(tmp_path, whole)
     out = tmp_path / "out"
     for most, name in ((100, "evaluation.toml"), (5_000, "runs.jsonl"), (100_000, "report.html")):
         _, errors = finish(launch(out, most=most), 3)
-        saved = f"{lines(out)} runs are kept in {out}" if lines(out) else "nothing is saved yet"
+        kept = f"{lines(out)} runs are kept in {out / 'runs.jsonl'}"
+        saved = kept if lines(out) else "nothing is saved yet"
         assert errors == (
             f"error: cannot write {out / name} (File too large); {saved}: make room, then give the "
             "same command again\n"
