@@ -1,141 +1,32 @@
 """learned-opt eval NAME | baselines | frozen | compare | render | card: judge optimizers."""
 
 import argparse
-import json
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import rich.console
 
-COMMANDS = """other commands, each with its own --help:
-  learned-opt eval baselines   make the runs of all baselines on a suite, once, for the package
-  learned-opt eval frozen      choose the one AdamW setting that is used on all tasks
-  learned-opt eval compare     two reports side by side
-  learned-opt eval render      make the pages of a report anew from its data
-  learned-opt eval card        keep what reports say of an artifact in its card
+from ._parsers import (
+    baselines_parser,
+    card_parser,
+    compare_parser,
+    frozen_parser,
+    parser,
+    render_parser,
+)
 
-The folder receives report.html (one file, opens offline), report.md, report.json and runs.jsonl.
-Interrupted, the same command goes on where it stopped; with runs.jsonl of another machine copied
-there as runs-NAME.jsonl, it takes those runs too.
-"""
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="learned-opt eval",
-        description="Compare an optimizer, untuned, with Adam, AdamW, Lion, AdaBelief, Muon, SGD "
-        "and schedule-free AdamW tuned for each task, on fresh seeds, and write a report.",
-        epilog=COMMANDS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "artifact",
-        nargs="?",
-        metavar="ARTIFACT_OR_NAME",
-        help="a .safetensors file, or a name that `learned-opt list` shows",
-    )
-    parser.add_argument(
-        "--optimizer",
-        metavar="MODULE:FUNCTION",
-        help="instead: any function num_steps -> optax.GradientTransformation",
-    )
-    _add_suite(parser)
-    parser.add_argument("--out", metavar="DIR", required=True, help="output folder")
-    parser.add_argument(
-        "--rival", metavar="ARTIFACT", action="append", default=[],
-        help="another learned optimizer, untuned, as a row beside the baselines; repeatable",
-    )  # fmt: skip
-    parser.add_argument(
-        "--tuned-rival", metavar="ARTIFACT", action="append", default=[],
-        help="the same with learning rate, schedule and weight decay tuned per task, as AdamW's",
-    )  # fmt: skip
-    parser.add_argument(
-        "--quick", action="store_true",
-        help="without the generalisation grid, and steps timed on one network only",
-    )  # fmt: skip
-    parser.add_argument(
-        "--smoke", action="store_true", help="two tasks of 40 steps: does everything work?"
-    )
-    return parser
-
-
-def baselines_parser() -> argparse.ArgumentParser:
-    """The command line of `baselines`."""
-    parser = argparse.ArgumentParser(
-        prog="learned-opt eval baselines",
-        description="Tune the baselines on a suite, run them on fresh seeds, and pack all runs "
-        "into one file. In the package it spares every evaluation these runs. The suite `grid` "
-        "has the cells of the generalisation grid.",
-        epilog="Runs are kept in FILE.d as they are made: interrupted, the same command goes on "
-        "where it stopped. Runs in FILE that still mean the same are not made again; delete FILE "
-        "to make all anew.",
-    )
-    _add_suite(parser)
-    parser.add_argument("--only", metavar="NAME", nargs="+", default=(), help="these baselines")
-    parser.add_argument("--out", metavar="FILE", help="default: eval/archive/SUITE-TIER.npz")
-    return parser
-
-
-def frozen_parser() -> argparse.ArgumentParser:
-    """The command line of `frozen`."""
-    parser = argparse.ArgumentParser(
-        prog="learned-opt eval frozen",
-        description="Choose, on META_VALID_V1, the one AdamW setting that is used on all tasks, "
-        "and write it to eval/archive/frozen.json.",
-    )
-    parser.add_argument("--out", metavar="DIR", required=True, help="keeps the runs")
-    return parser
-
-
-def compare_parser() -> argparse.ArgumentParser:
-    """The command line of `compare`."""
-    parser = argparse.ArgumentParser(
-        prog="learned-opt eval compare",
-        description="Two reports of one suite side by side, run by run.",
-    )
-    parser.add_argument("reports", metavar="REPORT.json", nargs=2, help="made by learned-opt eval")
-    parser.add_argument("--out", metavar="DIR", required=True, help="receives compare.html and .md")
-    return parser
-
-
-def render_parser() -> argparse.ArgumentParser:
-    """The command line of `render`."""
-    parser = argparse.ArgumentParser(
-        prog="learned-opt eval render",
-        description="Make the pages of a report anew from its data, without a run: as today's code "
-        "draws them, and with what its artifacts say of themselves.",
-    )
-    parser.add_argument("report", metavar="REPORT", help="a report.json or a report.html")
-    parser.add_argument(
-        "--artifact", metavar="FILE", action="append", default=[],
-        help="its subject or a rival in it, where that does not ship; repeatable",
-    )  # fmt: skip
-    parser.add_argument("--out", metavar="DIR", required=True, help="receives the pages")
-    return parser
-
-
-def card_parser() -> argparse.ArgumentParser:
-    """The command line of `card`."""
-    parser = argparse.ArgumentParser(
-        prog="learned-opt eval card",
-        description="Keep what reports say of an artifact in its card and in the .md beside it.",
-    )
-    parser.add_argument("artifact", metavar="FILE.safetensors", help="receives the results")
-    parser.add_argument(
-        "reports", metavar="REPORT.json", nargs="+", help="made by learned-opt eval"
-    )
-    parser.add_argument("--limits", metavar="TEXT", help="what to know before it is used")
-    return parser
-
-
-def _add_suite(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--suite", default="quickstart", help="tasks (default: quickstart)")
-    parser.add_argument(
-        "--tier", choices=("cpu", "gpu"), default="cpu", help="of its tasks (default: cpu)"
-    )
+NAMES = {
+    "artifact": ("ARTIFACT", "file"),
+    "optimizer": ("--optimizer", "function"),
+    "report": ("REPORT", "file"),
+    "reports": ("REPORT.json", "file"),
+    "rival": ("--rival", "file"),
+    "tuned_rival": ("--tuned-rival", "file"),
+    "out": ("--out", "folder"),
+}
+"""What the words of a command name, by argument."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -154,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.words = without_folder(argv)
     if run is _evaluate and (args.artifact is None) == (args.optimizer is None):
         chosen.error("give either an artifact or --optimizer MODULE:FUNCTION")
-    return _guarded(run, args)
+    from ._signals import end_on_signals
+
+    with end_on_signals():
+        return _guarded(run, args)
 
 
 def without_folder(words: Sequence[str]) -> list[str]:
@@ -172,25 +66,37 @@ def _guarded(run: Callable[..., None], args: argparse.Namespace) -> int:
     from learned_opt.tasks import use_all_cores
 
     use_all_cores()
-    import learned_opt
     from learned_opt.checkpoints import FolderError
 
+    from ._folder import WriteError
     from ._pack import ArchiveError
 
     try:
+        _check_names(args)
         run(args, rich.console.Console())
-    except (ArchiveError, FolderError, OSError, ValueError, learned_opt.ArtifactError) as error:
-        return _fail(str(error))
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+    except (ArchiveError, FolderError, OSError, ValueError) as error:
+        return _fail(str(error), 2)
+    except WriteError as error:
+        return _fail(str(error), 3)
     return 0
+
+
+def _check_names(args: argparse.Namespace) -> None:
+    """ValueError for a name that nothing can have."""
+    from learned_opt._checks import name_fault
+
+    for argument, (flag, what) in NAMES.items():
+        given = getattr(args, argument, None)
+        for name in given if isinstance(given, list) else [given]:
+            if fault := name_fault(flag, what, name):
+                raise ValueError(fault)
 
 
 def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
     import learned_opt
     from learned_opt.tasks import load_suite
 
+    from ._contest import check_rivals
     from ._evaluate import evaluate
     from ._factory import factory_subject
     from ._subject import artifact_subject
@@ -201,13 +107,17 @@ def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
         subject = factory_subject(args.optimizer)
     else:
         subject = artifact_subject(learned_opt.load(args.artifact))
+    rivals, tuned_rivals = (
+        [learned_opt.load(name) for name in names] for names in (args.rival, args.tuned_rival)
+    )
+    check_rivals(subject, rivals, tuned_rivals)
     report = evaluate(
         subject,
         args.suite,
         args.out,
         tier=args.tier,
-        rivals=[learned_opt.load(name) for name in args.rival],
-        tuned_rivals=[learned_opt.load(name) for name in args.tuned_rival],
+        rivals=rivals,
+        tuned_rivals=tuned_rivals,
         quick=args.quick,
         smoke=args.smoke,
         arguments=args.words,
@@ -233,12 +143,15 @@ def _frozen(args: argparse.Namespace, console: rich.console.Console) -> None:
 
 
 def _compare(args: argparse.Namespace, console: rich.console.Console) -> None:
-    from .report import write_comparison
+    from ._folder import make_folder, writing
+    from ._reports import read_report, using
+    from .report import compare_reports, write_comparison
 
-    one, two = (json.loads(Path(path).read_text()) for path in args.reports)
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    found = write_comparison(one, two, out)
+    one, two = (read_report(Path(path)) for path in args.reports)
+    with using(args.reports):
+        found = compare_reports(one, two)
+        with writing(args.out, lambda: "the reports are as they were"):
+            write_comparison(found, make_folder(args.out))
     console.print(f"\n{found['sentence']}\n", highlight=False, markup=False)
     console.print(f"Side by side: {args.out}/compare.html")
 
@@ -246,37 +159,40 @@ def _compare(args: argparse.Namespace, console: rich.console.Console) -> None:
 def _render(args: argparse.Namespace, console: rich.console.Console) -> None:
     import learned_opt
 
-    from ._render import read_report, with_facts
+    from ._folder import make_folder, writing
+    from ._render import with_facts
+    from ._reports import read_report, using
     from .report import write_report
 
     report = read_report(Path(args.report))
-    made = with_facts(report, [learned_opt.load(name) for name in args.artifact])
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    write_report(made, out)
-    console.print(f"Report: {out}/report.html", highlight=False, soft_wrap=True)
+    artifacts = [learned_opt.load(name) for name in args.artifact]
+    with using([args.report]):
+        made = with_facts(report, artifacts)
+        with writing(args.out, lambda: f"{args.report} is as it was"):
+            write_report(made, make_folder(args.out))
+    console.print(f"Report: {args.out}/report.html", highlight=False, soft_wrap=True)
 
 
 def _card(args: argparse.Namespace, console: rich.console.Console) -> None:
-    import learned_opt
-    from learned_opt.checkpoints import card_markdown
+    from ._card import add_results, load_file, save_with_card
+    from ._folder import writing
+    from ._reports import read_report, using
 
-    from ._card import add_results
-
-    path = Path(args.artifact)
-    reports = [json.loads(Path(name).read_text()) for name in args.reports]
-    artifact = add_results(learned_opt.load(path), reports, args.limits)
-    page = card_markdown(artifact)
-    artifact.save(path)
-    path.with_suffix(".md").write_text(page)
-    console.print(f"Kept in {path} and {path.with_suffix('.md')}", soft_wrap=True)
+    path, artifact = load_file(args.artifact)
+    reports = [read_report(Path(name)) for name in args.reports]
+    with using(args.reports):
+        made = add_results(artifact, reports, args.limits)
+    with writing(path, lambda: "it and its card are as they were"):
+        card = save_with_card(made, path)
+    console.print(f"Kept in {path} and {card}", markup=False, soft_wrap=True)
 
 
-def _fail(message: str) -> int:
-    rich.console.Console(stderr=True).print(
-        f"error: {message}", style="red", markup=False, soft_wrap=True
-    )
-    return 2
+def _fail(message: str, status: int) -> int:
+    with contextlib.suppress(OSError):  # where the disk is full, so may be the log
+        rich.console.Console(stderr=True).print(
+            f"error: {message}", style="red", markup=False, soft_wrap=True
+        )
+    return status
 
 
 if __name__ == "__main__":

@@ -4,29 +4,26 @@ import concurrent.futures
 import json
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from learned_opt.checkpoints import FolderError, read_lines, set_aside, write_atomic
 
-from learned_opt.checkpoints import write_atomic
-
-from ._keys import Identity, machine, row_fields, run_key
+from ._keys import Identity, row_fields, run_key
 from ._pack import unpack
+from ._progress import Progress
+from ._rows import line_fault, make_row, row_fault
 from ._run import Curve, Trial
 
 RTOL = 1e-3
 """Two machines that ran the same run may differ by this much, relatively, in validation loss."""
 
-REQUIRED = {"key", "stage", "task", "optimizer", "seed", "device", "jax", "valid_loss"}
-CURVES = {"steps", "train_curve", "valid_curve", "test_curve"}
-
 MOST_AT_ONCE = 144
 """Runs between two looks at the file."""
 
 Run = Callable[..., Sequence[Curve]]
-"""What trains, a `Runner`: (trials, report=) -> one curve a trial."""
+"""What trains, a `Runner`: (trials, report=, needed=) -> one curve for each of those needed."""
 
 
 class Archive:
@@ -36,11 +33,16 @@ class Archive:
     and never written: a copy of another machine's file there joins its runs to these. Of two rows
     of one key the first counts, in the order above, the other files by name.
 
+    Lines that are no rows, see `row_fault`, are left out; those of the file itself move to
+    `<file>.damaged`. A last line cut short by a kill is dropped. Where the file is removed while
+    runs are made, all that there are are written anew.
+
     Safe to use from several threads. Of several processes only one may, see `hold_folder`.
 
     Args:
-      path: the `runs.jsonl`. A last line cut short by a kill is dropped, and so are damaged lines.
+      path: the `runs.jsonl`.
       base: files of shipped runs, see `unpack`, where there are; none is copied to `path`.
+      watch: whether the folder of `path` is still there, asked before each write; see `own_folder`.
 
     Attributes:
       rows: by key.
@@ -48,28 +50,35 @@ class Archive:
       used: keys of what `run` returned.
       conflicts: rows that differ from the first of their key by more than RTOL.
       notes: sentences on what was amiss with the files, for people.
-      watch: called with (rows found, rows made) as `run` goes on.
+      progress: called with (rows found, rows made) as `run` goes on.
+      say: called with a sentence on what is amiss later.
 
     Raises:
       ArchiveError: a file of `base` is damaged.
+      FolderError: one of the folder is no file, or cannot be read.
+      OSError: the file cannot be written. `run` raises it too.
     """
 
-    def __init__(self, path: Path, base: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, path: Path, base: Sequence[Path] = (), watch: Callable[[], bool] = lambda: True
+    ) -> None:
         self.path = path
         self.rows: dict[str, dict[str, Any]] = {}
         self.used: set[str] = set()
         self.conflicts = 0
         self.notes: list[str] = []
-        self.watch: Callable[[int, int], None] = lambda found, made: None
+        self.progress: Callable[[int, int], None] = lambda found, made: None
+        self.say: Callable[[str], None] = self.notes.append
+        self._watch = watch
         self._making: set[str] = set()
         self._lock = threading.Condition()
         self._stopped = threading.Event()
+        self._unwritten: OSError | None = None
         for file in base:
             self._join(unpack(file) if file.exists() else [])
         self.shipped = frozenset(self.rows)
-        own, whole = self._read(path)
-        if not whole:
-            write_atomic(path, "".join(_line(row) for row in own))
+        self._read(path)
+        self._written = path.exists()
         for other in sorted(path.parent.glob("*.jsonl")):
             if other != path:
                 self._read(other)
@@ -78,6 +87,22 @@ class Archive:
                 f"{self.conflicts} runs in {path.parent} differ from the same run of another "
                 f"machine by more than {RTOL:.1%} in validation loss; the first of each counts"
             )
+
+    def show(self, progress: Progress) -> None:
+        """Say there what was amiss with the files, and from now on what goes on."""
+        for note in self.notes:
+            progress.note(note)
+        self.notes.clear()
+        self.progress, self.say = progress.runs, progress.note
+
+    @property
+    def saved(self) -> str:
+        """What is in the file, for people: also of rows of which the last was cut short."""
+        try:
+            count = self.path.read_bytes().count(b"\n")
+        except OSError:  # nothing, or no file
+            count = 0
+        return f"{count:,} runs are kept in {self.path}" if count else "no run is kept yet"
 
     def run(
         self, identity: Identity, runner: Run, trials: Sequence[Trial], stage: str
@@ -94,10 +119,10 @@ class Archive:
         keys = [run_key(identity, trial, stage) for trial in trials]
         wanted = dict(zip(keys, trials, strict=True))
         found = len(wanted.keys() & self.rows.keys())
-        self.watch(found, 0)
+        self.progress(found, 0)
         made = self._make(identity, runner, wanted, stage)
         # The others were made meanwhile by another thread.
-        self.watch(len(wanted) - found - made, 0)
+        self.progress(len(wanted) - found - made, 0)
         self.used |= wanted.keys()
         # The same run may have been made under another name, or before a field was there.
         return [
@@ -121,46 +146,82 @@ class Archive:
             "machines": sorted({f"{row['device']}, jax {row['jax']}" for row in used}),
         }
 
+    def mend(self) -> None:
+        """Write all runs anew where the file, or its folder, was removed, and say so."""
+        with self._lock:
+            there = self._watch()
+            if there and (self.path.exists() or not self._written):
+                return
+            rows = [row for key, row in self.rows.items() if key not in self.shipped]
+            write_atomic(self.path, _lines(rows))
+        gone = self.path if there else self.path.parent
+        self.say(
+            f"{gone} was removed while the command ran; the {len(rows):,} runs so far are written "
+            "anew"
+        )
+
     def _make(
         self, identity: Identity, runner: Run, wanted: Mapping[str, Trial], stage: str
     ) -> int:
         """Make those of the wanted rows that are missing; how many. Returns when all are there.
 
-        What another thread is making is waited for, and made if that thread fails.
+        What another thread is making is waited for, and made if that thread fails. The runner is
+        told of all, so that what it makes does not depend on what is there.
         """
-        made = 0
+        made, parts, first = 0, _parts(wanted), True
         while True:
+            for part in parts:
+                made += self._make_part(identity, runner, part, stage, first)
+            first = False
             with self._lock:
-                missing = {k: trial for k, trial in wanted.items() if k not in self.rows}
+                missing = wanted.keys() - self.rows.keys()
                 if not missing:
                     return made
                 if self._stopped.is_set():
                     raise concurrent.futures.CancelledError
-                mine = {k: trial for k, trial in missing.items() if k not in self._making}
-                if not mine:
+                if missing <= self._making:
                     self._lock.wait()
-                self._making |= mine.keys()
-            try:
-                for part in _parts(mine):
-                    if self._stopped.is_set():
-                        raise concurrent.futures.CancelledError
-                    curves = runner(list(part.values()), report=stage == "report")
-                    self._append(
-                        _row(key, stage, identity, trial, curve)
-                        for (key, trial), curve in zip(part.items(), curves, strict=True)
-                    )
-                    made += len(part)
-                    self.watch(0, len(part))
-            finally:
-                with self._lock:
-                    self._making -= mine.keys()
-                    self._lock.notify_all()
 
-    def _append(self, rows: Iterator[dict[str, Any]]) -> None:
+    def _make_part(
+        self, identity: Identity, runner: Run, part: Mapping[str, Trial], stage: str, tell: bool
+    ) -> int:
+        """Make those that are missing and no other thread makes; `tell`: the runner, if none is."""
+        with self._lock:
+            mine = {k for k in part if k not in self.rows and k not in self._making}
+            if mine and self._stopped.is_set():
+                raise concurrent.futures.CancelledError
+            self._making |= mine
+        if not (mine or tell):
+            return 0
+        try:
+            needed = {i: key for i, key in enumerate(part) if key in mine}
+            trials = list(part.values())
+            curves = runner(trials, report=stage == "report", needed=list(needed))
+            if mine:
+                self._append(
+                    make_row(key, stage, identity, trials[i], curve)
+                    for (i, key), curve in zip(needed.items(), curves, strict=True)
+                )
+                self.progress(0, len(mine))
+            return len(mine)
+        finally:
+            with self._lock:
+                self._making -= mine
+                self._lock.notify_all()
+
+    def _append(self, rows: Iterable[dict[str, Any]]) -> None:
         new = {row["key"]: row for row in rows}
         with self._lock:
-            with self.path.open("ab") as file:
-                file.write("".join(_line(row) for row in new.values()).encode())
+            if self._unwritten:  # what it cut short stays the last line
+                raise self._unwritten
+            try:
+                self.mend()
+                with self.path.open("ab") as file:
+                    file.write(_lines(new.values()).encode())
+            except OSError as error:
+                self._unwritten = OSError(error.errno, error.strerror, str(self.path))
+                raise self._unwritten from error
+            self._written = True
             self.rows |= new
 
     def _join(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -169,71 +230,43 @@ class Archive:
             if first is not row:
                 self.conflicts += not _agree(first["valid_loss"], row["valid_loss"])
 
-    def _read(self, path: Path) -> tuple[list[dict[str, Any]], bool]:
-        """Join a file; its rows, and whether nothing in it must be mended."""
-        if not path.exists():
-            return [], True
-        # Every line ends in a line break, or it was cut short by a kill.
-        *lines, last = path.read_bytes().split(b"\n")
-        parsed = {i: _parse(line) for i, line in enumerate(lines, 1) if line}
-        damaged = [i for i, row in parsed.items() if row is None]
-        if damaged:
-            shown = ", ".join(map(str, damaged[:5])) + (", ..." if damaged[5:] else "")
+    def _read(self, path: Path) -> None:
+        """Join a file; the own one is mended."""
+        try:
+            lines = read_lines(path, lambda row: not row_fault(row))
+        except OSError as error:
+            raise FolderError(
+                f"cannot read {path} ({error.strerror}); move it away, then give the same command "
+                "again"
+            ) from error
+        kept = ""
+        if lines.bad and path == self.path:
+            kept = f" and kept in {set_aside(path, lines.bad).name}"
+        if path == self.path and not lines.clean:
+            write_atomic(path, _lines(lines.rows))
+        if lines.bad:
+            number, first = next(iter(lines.bad.items()))
             self.notes.append(
-                f"{path}: {'lines' if damaged[1:] else 'line'} {shown} of {len(lines)} "
-                f"{'are' if damaged[1:] else 'is'} damaged and left out; what is missing runs again"
+                f"{path}: {lines.damage()}{kept} (of line {number} {line_fault(first)}); what is "
+                "missing runs again"
             )
-        rows = [row for row in (*parsed.values(), _parse(last)) if row is not None]
-        self._join(rows)
-        return rows, not (damaged or last)
+        self._join(lines.rows)
 
 
-def _parts(missing: dict[str, Trial]) -> list[dict[str, Trial]]:
+def _parts(wanted: Mapping[str, Trial]) -> list[dict[str, Trial]]:
     """The trials that can share compiled calls, not so many that a kill would cost much."""
     groups: dict[Any, list[str]] = {}
-    for key, trial in missing.items():
+    for key, trial in wanted.items():
         groups.setdefault((trial.task.spec, trial.task.horizon, trial.beyond), []).append(key)
     return [
-        {key: missing[key] for key in keys[start : start + MOST_AT_ONCE]}
+        {key: wanted[key] for key in keys[start : start + MOST_AT_ONCE]}
         for keys in groups.values()
         for start in range(0, len(keys), MOST_AT_ONCE)
     ]
 
 
-def _row(key: str, stage: str, identity: Identity, trial: Trial, curve: Curve) -> dict[str, Any]:
-    row = {
-        "key": key,
-        "stage": stage,
-        "optimizer": identity.name,
-        **row_fields(trial),
-        **machine(),
-        **{name: _number(x) for name, x in curve.final.items()},
-    }
-    if curve.test is not None:
-        row |= {
-            "steps": curve.steps.tolist(),
-            "train_curve": [_number(x) for x in curve.train],
-            "valid_curve": [_number(x) for x in curve.valid],
-            "test_curve": [_number(x) for x in curve.test],
-        }
-    return row
-
-
-def _line(row: dict[str, Any]) -> str:
-    return json.dumps(row, allow_nan=False) + "\n"
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """A row, or None if the line is not one."""
-    try:
-        row = json.loads(line, parse_constant=lambda name: None)
-    except ValueError:
-        return None
-    if not isinstance(row, dict) or not row.keys() >= REQUIRED:
-        return None
-    whole = isinstance(row["key"], str) and (row["stage"] != "report" or row.keys() >= CURVES)
-    loss = row["valid_loss"]
-    return row if whole and (loss is None or isinstance(loss, int | float)) else None
+def _lines(rows: Iterable[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
 
 
 def _agree(a: float | None, b: float | None) -> bool:
@@ -241,18 +274,3 @@ def _agree(a: float | None, b: float | None) -> bool:
     if a is None or b is None:
         return a is b
     return math.isclose(a, b, rel_tol=RTOL)
-
-
-def _number(x: Any) -> float | None:
-    """Six significant digits; None, JSON's null, for a loss that is not finite."""
-    return float(f"{float(x):.6g}") if np.isfinite(x) else None
-
-
-def loss_of(row: dict[str, Any], name: str = "valid_loss") -> float:
-    """A loss of a row as a float: not finite counts as infinite."""
-    return float("inf") if row[name] is None else row[name]
-
-
-def curve_of(row: dict[str, Any], name: str = "valid_curve") -> np.ndarray:
-    """A loss curve of a row; points that are not finite are infinite."""
-    return np.array([np.inf if x is None else x for x in row[name]])

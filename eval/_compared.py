@@ -7,8 +7,8 @@ import numpy as np
 
 from learned_opt.tasks import EvalTask
 
-from ._archive import curve_of
 from ._results import Contestant
+from ._rows import curve_of
 from ._stats import geometric_ratio, probability_of_improvement
 from ._times import censored_speedup, ladder, speedup, steps_to_target, target
 

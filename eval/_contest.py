@@ -12,12 +12,13 @@ import learned_opt
 from learned_opt import Artifact
 from learned_opt.tasks import EvalTask
 
-from ._archive import Archive, loss_of
+from ._archive import Archive
 from ._baselines import ADAMW, Baseline, Hyper, weights
 from ._frozen import frozen_setting
 from ._keys import Identity, artifact_identity, baseline_identity
 from ._progress import Progress
 from ._results import Contestant, Row
+from ._rows import loss_of
 from ._run import Runner, Trial
 from ._subject import Subject
 from ._tune import TUNE_SEEDS, Tuned, tune
@@ -128,6 +129,25 @@ def rival_jobs(
     return jobs | {f"{name(a)}:tuned": tuned_rival_job(a, name(a)) for a in tuned_rivals}
 
 
+def check_rivals(
+    subject: Subject, rivals: Sequence[Artifact], tuned_rivals: Sequence[Artifact]
+) -> None:
+    """ValueError for an artifact that would be two rows of the same runs."""
+    for flag, artifacts in (("--rival", rivals), ("--tuned-rival", tuned_rivals)):
+        hashes = [artifact.sha256 for artifact in artifacts]
+        for artifact in artifacts:
+            if hashes.count(artifact.sha256) > 1:
+                raise ValueError(
+                    f"{flag} must be another artifact each time, got {_title(artifact)} twice; "
+                    "leave one out"
+                )
+            if flag == "--rival" and artifact.sha256 == subject.digest:
+                raise ValueError(
+                    f"--rival must be another artifact than what is judged, got {_title(artifact)} "
+                    "for both; leave it out"
+                )
+
+
 def rival_names(artifact: Artifact) -> tuple[str, str]:
     """What it is called as a rival: by its title, and where another one shares that."""
     name = f"{RIVAL}{_title(artifact)}"
@@ -218,9 +238,7 @@ def run_jobs(jobs: Mapping[str, Job], plan: Plan, archive: Archive, progress: Pr
 
     An error of one, or an interruption, stops the others after the calls that they are at.
     """
-    for note in archive.notes:
-        progress.console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
-    archive.watch = progress.runs
+    archive.show(progress)
     ordered = sorted(jobs, key=lambda name: -jobs[name].runs(plan))
     # While one optimizer compiles the other runs.
     with progress, concurrent.futures.ThreadPoolExecutor(2) as pool:

@@ -5,13 +5,14 @@ import datetime
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import rich.console
 
 from learned_opt import Artifact
-from learned_opt.checkpoints import claim_folder, code_version, describe_device, hold_folder
+from learned_opt.checkpoints import code_version, describe_device
 from learned_opt.tasks import load_suite
 from learned_opt.tasks.suites import SUITES, Tier
 
@@ -29,6 +30,7 @@ from ._contest import (
     rival_jobs,
     run_jobs,
 )
+from ._folder import own_folder, writing
 from ._grid import GRID, grid
 from ._grid_results import grid_results, grid_runs
 from ._keys import baseline_identity
@@ -76,14 +78,19 @@ def evaluate(
 
     Raises:
       FolderError: `out` holds something else, or an evaluation of another optimizer or suite, or
-        another process is at work there.
+        another process is at work there, or it cannot be made.
       ArchiveError: the runs that ship with the package are damaged.
+      WriteError: a file could not be written, as on a full disk; the runs made so far are kept.
       ValueError: no such suite, or none of this tier.
     """
     console = console or rich.console.Console()
     facts = {"subject": subject.digest, "suite": suite, "tier": tier, "smoke": smoke}
-    out = claim_folder(out, "evaluation.toml", facts, what="an evaluation", resume=True)
+    out, archive = Path(out), None
     start = time.perf_counter()
+
+    def kept() -> str:
+        return archive.saved if archive else "nothing is saved yet"
+
     if not subject.traced:
         console.print(
             f"{subject.name} could not be run with a traced number of steps: it gets plain "
@@ -91,17 +98,20 @@ def evaluate(
             markup=False,
             soft_wrap=True,
         )
-    with hold_folder(out):
+    with (
+        writing(out, kept),
+        own_folder(out, "evaluation.toml", facts, what="an evaluation") as watch,
+    ):
         resumed = any(out.glob("runs*.jsonl"))
         shipped = shipped_file(suite, tier), shipped_file(GRID, "cpu")
-        archive = Archive(out / "runs.jsonl", shipped)
+        archive = Archive(out / "runs.jsonl", shipped, watch)
         plan, jobs = _smoke(suite, tier) if smoke else _whole(suite, tier)
         jobs = {"learned": learned_job(subject), **jobs, **rival_jobs(rivals, tuned_rivals)}
         runs = sum(job.runs(plan) for job in jobs.values())
         entries = run_jobs(jobs, plan, archive, Progress(console, "Evaluating", len(jobs), runs))
         contestants = [entry.contestant for entry in entries.values()]
         extent = "smoke" if smoke else "quick" if quick else "whole"
-        measured = measure(out, subject, plan, contestants, extent, console)
+        measured = measure(archive, subject, plan, contestants, extent, console)
         cells, grid_rows = ([], []) if smoke or quick else _grid(subject, archive, console)
         results = Results(
             subject.to_json(),
@@ -128,6 +138,7 @@ def evaluate(
         report = summarise(results)
         # What it took is not known where runs were there before.
         report["seconds"] = None if resumed else round(time.perf_counter() - start, 1)
+        archive.mend()
         write_report(report, out)
     return report
 
@@ -177,7 +188,7 @@ def _grid(
         fresh.update({row["key"]: row for row in rows if row["seed"] in REPORT_SEEDS})
         return rows
 
-    archive.watch = progress.runs
+    archive.show(progress)
     with progress:
         found = grid_results(cells, run, untuned=UNTUNED, seeds=REPORT_SEEDS)
         progress.advance("grid")

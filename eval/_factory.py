@@ -13,6 +13,8 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
+from learned_opt._checks import one_line
+
 from ._keys import factory_identity
 from ._subject import Subject
 
@@ -39,11 +41,12 @@ def factory_subject(where: str) -> Subject:
     try:
         factory = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"--optimizer {where} cannot be imported: {error}") from error
-    except Exception as error:
+        raise ValueError(f"--optimizer {where} cannot be imported: {one_line(error)}") from error
+    except BaseException as error:  # a script that ends with sys.exit too
         raise ValueError(f"--optimizer {where} cannot be imported: {_what(error)}") from error
     finally:
-        sys.path.remove("")
+        with contextlib.suppress(ValueError):  # the module may have changed it
+            sys.path.remove("")
     identity = factory_identity(factory)
     make = functools.partial(_build, where, factory)
     make(STEPS)
@@ -104,7 +107,7 @@ def _build(
     number = "a traced number of" if isinstance(steps, Tracer) else steps
     try:
         made = factory(steps)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(
             f"--optimizer {where} raised {_what(error)}, called with {number} steps; it must take "
             "the number of steps and return an optax.GradientTransformation"
@@ -135,7 +138,7 @@ def _blamed(where: str, function: str) -> Iterator[None]:
     """What is raised inside becomes one sentence on a function of somebody's optimizer."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         wanted = {
             "init": "parameters, a nested dict of arrays, and return a state",
             "update": "gradients, a state and parameters, and return updates and a state",
@@ -164,7 +167,7 @@ def _dtype(leaf: Any) -> Any:
     return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
 
 
-def _what(error: Exception) -> str:
+def _what(error: BaseException) -> str:
     """The type and the first line of what was raised."""
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0].rstrip('.')}".rstrip(": ")
+    return one_line(f"{type(error).__name__}: {lines[0].rstrip('.')}".rstrip(": "))

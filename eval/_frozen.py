@@ -7,13 +7,17 @@ from pathlib import Path
 
 import rich.console
 
-from learned_opt.checkpoints import claim_folder, hold_folder, write_atomic
+from learned_opt._checks import one_line
+from learned_opt.checkpoints import is_number, write_atomic
 from learned_opt.tasks import load_suite
 
-from ._archive import Archive, loss_of
+from ._archive import Archive
 from ._baselines import ADAMW, Hyper
+from ._folder import own_folder, writing
 from ._keys import baseline_identity
+from ._pack import ArchiveError
 from ._progress import Progress
+from ._rows import loss_of
 from ._run import Runner
 from ._tune import TUNE_SEEDS, frozen_settings, tune_frozen
 
@@ -23,12 +27,26 @@ SUITE = "META_VALID_V1"
 
 def frozen_setting() -> Hyper:
     """The setting that ships: chosen on tasks that nobody is judged by, once."""
-    return Hyper(**json.loads(FILE.read_text())["hyper"])
+    return _shipped()[0]
 
 
 def frozen_trials() -> int:
     """How many settings it was chosen from."""
-    return json.loads(FILE.read_text())["settings"]
+    return _shipped()[1]
+
+
+def _shipped() -> tuple[Hyper, int]:
+    try:
+        found = json.loads(FILE.read_text())
+        hyper, settings = Hyper(**found["hyper"]), found["settings"]
+        if not all(map(is_number, (*hyper, settings))):
+            raise ValueError("it holds no setting")
+        return hyper, settings
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ArchiveError(
+            f"{FILE} cannot be used ({one_line(error)}); fetch it again, or choose the setting "
+            "anew: learned-opt eval frozen --out DIR"
+        ) from error
 
 
 def choose_setting(
@@ -41,15 +59,20 @@ def choose_setting(
     """
     console = console or rich.console.Console()
     tasks = load_suite(SUITE)
-    folder = claim_folder(
-        folder, "frozen.toml", {"suite": SUITE}, what="runs of AdamW", resume=True
-    )
-    with hold_folder(folder):
-        archive = Archive(folder / "runs.jsonl")
+    folder, archive = Path(folder), None
+
+    def kept() -> str:
+        return archive.saved if archive else "nothing is saved yet"
+
+    with (
+        writing(folder, kept),
+        own_folder(folder, "frozen.toml", {"suite": SUITE}, what="runs of AdamW") as watch,
+    ):
+        archive = Archive(folder / "runs.jsonl", watch=watch)
         runner, identity = Runner(ADAMW.transform, ADAMW.eval_params), baseline_identity(ADAMW)
         runs = len(frozen_settings(ADAMW)) * len(TUNE_SEEDS) * len(tasks)
         progress = Progress(console, "AdamW, frozen", 1, runs)
-        archive.watch = progress.runs
+        archive.show(progress)
         with progress:
             tuned = tune_frozen(
                 ADAMW,
@@ -57,15 +80,15 @@ def choose_setting(
                 lambda ts: [loss_of(r) for r in archive.run(identity, runner, ts, "tune")],
             )
             progress.advance(ADAMW.label)
-    choice = next(iter(tuned.values()))
-    facts = {
-        "hyper": choice.hyper._asdict(),
-        "suite": SUITE,
-        "settings": choice.trials,
-        "command": "learned-opt eval frozen",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
-    FILE.parent.mkdir(exist_ok=True)
-    write_atomic(FILE, json.dumps(facts, indent=1) + "\n")
+        choice = next(iter(tuned.values()))
+        facts = {
+            "hyper": choice.hyper._asdict(),
+            "suite": SUITE,
+            "settings": choice.trials,
+            "command": "learned-opt eval frozen",
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        }
+        FILE.parent.mkdir(exist_ok=True)
+        write_atomic(FILE, json.dumps(facts, indent=1) + "\n")
     console.print(f"{choice.trials} settings on {len(tasks)} tasks: {choice.hyper}", markup=False)
     return choice.hyper

@@ -8,9 +8,9 @@ import numpy as np
 
 from learned_opt.tasks import EvalTask
 
-from ._archive import loss_of
 from ._baselines import ADAMW, Baseline, Hyper
 from ._grid import Cell
+from ._rows import loss_of
 from ._run import Trial
 from ._stats import Interval, geometric_ratio
 from ._tune import TUNE_SEEDS, FinalLosses, tune

@@ -2,8 +2,7 @@
 
 import math
 import os
-import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,13 @@ MOST_ACCELERATOR = 1024
 """Lanes an accelerator at most."""
 
 
-class Programs:
-    """Compiled programs by kind and width, and what they cost.
+COMPILE, COMPILE_ACCELERATOR = 1.5e10, 1e12
+"""What it takes to compile a program, as bytes of a training step x steps x lanes: what running
+takes. Of tasks of the suites on a CPU 7e9 to 4e10; on an accelerator lanes go side by side."""
 
-    `compile_seconds`: spent on compiling so far.
+
+class Programs:
+    """Compiled programs by kind and width.
 
     Args:
       function: jitted; its first arguments are static.
@@ -33,43 +35,43 @@ class Programs:
 
     def __init__(self, function: Any) -> None:
         self.function = function
-        self.compile_seconds = 0.0
-        self._compiled: dict[Hashable, dict[int, Any]] = {}
-        self._one_more: dict[Hashable, float] = {}
-        self._lane_seconds: dict[Hashable, float] = {}
+        self._compiled: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._compiled.values()))
+        return len(self._compiled)
 
-    def width(self, kind: Hashable, runs: int, most: int) -> int:
-        """Lanes of the next call when `runs` are left and at most `most` are useful.
+    def run(self, kind: Hashable, static: tuple[Any, ...], *arguments: Any) -> Any:
+        """The function's results on the host. A new kind is compiled, for arguments like these."""
+        if kind not in self._compiled:
+            self._compiled[kind] = self.function.lower(*static, *arguments).compile()
+        return jax.device_get(self._compiled[kind](*arguments))
 
-        A width that is compiled already, unless a fitting one would save more time, by the lanes
-        that it does not leave empty, than its compilation takes.
-        """
-        fresh = balanced(runs, most)
-        ready = self._compiled.get(kind)
-        if not ready:
-            return fresh
 
-        def seconds(width: int) -> float:
-            lanes = math.ceil(runs / width) * width
-            return lanes * self._lane_seconds[kind] + (width not in ready) * self._one_more[kind]
+def lanes(asked: Sequence[tuple[int, int]], most: int, step: int) -> int:
+    """Lanes a call for the last of the groups of runs that a kind of program was asked for.
 
-        return min({fresh, *ready}, key=lambda width: (seconds(width), -width))
+    Those of a group before it, unless other ones would save more, by the lanes that they do not
+    leave empty, than their compilation takes. It depends on sizes alone: neither on what is
+    compiled already nor on how long that took, or the runs of an evaluation that was interrupted
+    would differ, by rounding, from those of one that was not.
 
-    def run(self, kind: Hashable, width: int, static: tuple[Any, ...], *arguments: Any) -> Any:
-        """The function's results on the host; compiles what is new."""
-        programs = self._compiled.setdefault(kind, {})
-        if width not in programs:
-            tick = time.perf_counter()
-            programs[width] = self.function.lower(*static, *arguments).compile()
-            self._one_more[kind] = time.perf_counter() - tick
-            self.compile_seconds += self._one_more[kind]
-        tick = time.perf_counter()
-        results = jax.device_get(programs[width](*arguments))
-        self._lane_seconds[kind] = (time.perf_counter() - tick) / width
-        return results
+    Args:
+      asked: of each group its runs, also those that were there and do not run, and their steps.
+      most: lanes that are useful.
+      step: bytes that a lane holds in a training step.
+    """
+    compilation = COMPILE if jax.default_backend() == "cpu" else COMPILE_ACCELERATOR
+    chosen: set[int] = set()
+    width = 1
+    for runs, steps in asked:
+        prices = {
+            width: math.ceil(runs / width) * width * steps * step
+            + compilation * (width not in chosen)
+            for width in {balanced(runs, most), *chosen}
+        }
+        width = min(prices, key=lambda width: (prices[width], -width))
+        chosen.add(width)
+    return width
 
 
 def balanced(runs: int, most: int) -> int:
@@ -80,15 +82,19 @@ def balanced(runs: int, most: int) -> int:
     return min(most, math.ceil(width / devices) * devices)
 
 
-def useful_lanes(one_lane: Callable[..., tuple[Any, Any]], family: Any, task: Any) -> int:
-    """Runs a call that fit into memory and are still faster together.
+def lane_bytes(one_lane: Callable[..., tuple[Any, Any]], family: Any, task: Any) -> list[int]:
+    """What a run holds in a training step, and in an evaluation.
 
     Args:
-      one_lane: (family, task, key) -> what a run holds in a training step, and in an evaluation;
-        only its shapes are taken.
+      one_lane: (family, task, key) -> both; only its shapes are taken.
       family, task: what it is called with.
     """
-    step, evaluation = map(tree_bytes, jax.eval_shape(one_lane, family, task, jax.random.key(0)))
+    shapes = jax.eval_shape(one_lane, family, task, jax.random.key(0))
+    return [tree_bytes(shape) for shape in shapes]
+
+
+def useful_lanes(step: int, evaluation: int) -> int:
+    """Runs a call that fit into memory and are still faster together; see `lane_bytes`."""
     devices = jax.device_count()
     if jax.default_backend() == "cpu":
         each = min(MOST, max(FEWEST, int(CACHE // step)))

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import rich.console
 from learned_opt._rooms import CORE, room_sources, source_hash
 from learned_opt.checkpoints import describe_device, write_atomic
 from learned_opt.tasks import EvalTask
+from learned_opt.tasks._spec import content_hash
 
 from . import _cost, _trace
+from ._archive import Archive
 from ._baselines import ADAMW, Hyper
 from ._contest import Plan
 from ._cost import BATCH_SIZES, NETWORKS, measure_costs, measure_step
@@ -22,12 +24,15 @@ from ._results import Contestant
 from ._subject import Subject
 from ._trace import trace
 
+HASH = "hash"
+"""Entry of the file: a hash of the others."""
+
 SECONDS = 0.5
 """What a round of timed steps may take: 100 steps of up to 5 ms."""
 
 
 def measure(
-    out: Path,
+    archive: Archive,
     subject: Subject,
     plan: Plan,
     contestants: Sequence[Contestant],
@@ -36,15 +41,17 @@ def measure(
 ) -> dict[str, Any]:
     """Traces and costs, kept in `measured.json` of the folder: they are no runs.
 
-    They are measured again where the subject, the code, the machine or AdamW's settings differ.
+    They are measured again where the subject, the code, the machine or AdamW's settings differ,
+    and where the file is damaged.
 
     Args:
+      archive: of the folder.
       extent: "smoke", one task and a small network; "quick", without steps of the tasks and on one
         network; or "whole".
     """
     headline = next(c for c in contestants if c.name == ADAMW.name)
-    path, key = out / "measured.json", _key(subject, headline, extent)
-    kept = json.loads(path.read_text()) if path.exists() else {}
+    path, key = archive.path.with_name("measured.json"), _key(subject, headline, extent)
+    kept = _read(path, archive.say)
     if kept.get("key") != key:
         console.print("Watching single runs", style="dim")
         watched = plan.tasks[:1] if extent == "smoke" else plan.tasks
@@ -52,8 +59,24 @@ def measure(
         console.print("Timing steps", style="dim")
         kept["cost"] = _costs(subject, extent)
         kept["step_us"] = _steps(subject, plan, headline) if extent == "whole" else {}
-        write_atomic(path, json.dumps(kept))
+        archive.mend()
+        kept = json.loads(json.dumps(kept))  # as it will be read
+        write_atomic(path, json.dumps(kept | {HASH: content_hash(kept)}))
     return {name: kept[name] for name in ("traces", "cost", "step_us")}
+
+
+def _read(path: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """What is kept; nothing, and a note, of a file that is not as it was written."""
+    if not path.is_file():
+        return {}
+    try:
+        kept = json.loads(path.read_bytes())
+        if kept.pop(HASH) == content_hash(kept):
+            return kept
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        pass
+    say(f"{path} is damaged: what it held is measured again")
+    return {}
 
 
 def _key(subject: Subject, headline: Contestant, extent: str) -> list[Any]:

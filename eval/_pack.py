@@ -68,11 +68,11 @@ def unpack(path: Path) -> list[dict[str, Any]]:
                 ]
                 found = zip(*fields, strict=True)
                 rows += [dict(zip(columns, values, strict=True)) for values in found]
+            return sorted(rows, key=lambda row: row["key"])
     except Exception as error:  # zipfile and NumPy raise a dozen kinds
         raise ArchiveError(
             f"{path} holds no packed runs, or is damaged ({error}); delete it, or fetch it again"
         ) from error
-    return sorted(rows, key=lambda row: row["key"])
 
 
 def _encode(values: list[Any]) -> tuple[str, np.ndarray, list[Any] | None]:

@@ -56,6 +56,10 @@ class Progress:
             self.done += 1
             self._show(True, f", {label} done")
 
+    def note(self, text: str) -> None:
+        """A sentence on what was amiss."""
+        self.console.print(f"note: {text}", style="yellow", markup=False, soft_wrap=True)
+
     def facts(self) -> str:
         """One line: how far, how long."""
         count = self.found + self.made

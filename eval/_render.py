@@ -1,39 +1,13 @@
 """A report rendered again from its own data, with what its artifacts say of themselves now."""
 
-import json
-import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import learned_opt
 from learned_opt import Artifact
 
 from ._contest import rival_names
+from ._reports import Report, ReportError
 from ._summary import tracks
-
-Report = dict[str, Any]
-
-
-def read_report(path: Path) -> Report:
-    """The report of a `report.json`, or that inside a `report.html`.
-
-    Raises:
-      ValueError: the file holds none. OSError: it cannot be read.
-    """
-    text = path.read_text()
-    if path.suffix == ".html":
-        found = re.search(r'<script type="application/json" id="report">(.*?)</script>', text, re.S)
-        text = found[1] if found else ""
-    try:
-        report = json.loads(text)
-    except ValueError:
-        report = None
-    if not isinstance(report, dict) or "tracks" not in report:
-        raise ValueError(
-            f"{path} holds no report; give a report.json or report.html of learned-opt eval"
-        )
-    return report
 
 
 def with_facts(report: Report, artifacts: Sequence[Artifact] = ()) -> Report:
@@ -47,7 +21,7 @@ def with_facts(report: Report, artifacts: Sequence[Artifact] = ()) -> Report:
       artifacts: its subject and its rivals, but for those that ship.
 
     Raises:
-      ValueError: one of them is missing, or the report is of another version of its subject.
+      ReportError: one of them is missing, or the report is of another version of its subject.
     """
     subject, optimizers = dict(report["subject"]), dict(report["optimizers"])
     known = [*artifacts, *map(learned_opt.load, learned_opt.available())]
@@ -61,7 +35,7 @@ def with_facts(report: Report, artifacts: Sequence[Artifact] = ()) -> Report:
         else:  # a tuned row is told by the schedules that it tries
             continue
         if not same:
-            raise ValueError(
+            raise ReportError(
                 f"the report on {report['suite']} needs {who} to be rendered again; give its file "
                 "with --artifact"
             )

@@ -8,7 +8,7 @@ import numpy as np
 
 from learned_opt.tasks import EvalTask
 
-from ._archive import curve_of, loss_of
+from ._rows import curve_of, loss_of
 from ._tune import Tuned
 
 Role = Literal["learned", "baseline", "frozen", "rival"]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +21,7 @@ from learned_opt.tasks import (
 )
 
 from ._baselines import Hyper, at_params
-from ._lanes import Programs, useful_lanes
+from ._lanes import Programs, lane_bytes, lanes, useful_lanes
 
 POINTS = 40
 """Evaluations a run on the way to the horizon, log-spaced from a hundredth of it."""
@@ -106,22 +106,28 @@ class Runner:
         traced: bool = True,
     ) -> None:
         self.make, self.eval_params, self.most, self.traced = make, eval_params, most, traced
-        self._most: dict[Any, int] = {}
+        self._bytes: dict[Any, list[int]] = {}
+        self._asked: dict[Any, list[tuple[int, int]]] = {}
         self.programs = Programs(
-            jax.jit(self._lanes, static_argnums=(0, 1, 2, 3), compiler_options=compiler_options())
+            jax.jit(self._run, static_argnums=(0, 1, 2, 3), compiler_options=compiler_options())
         )
 
-    def __call__(self, trials: Sequence[Trial], *, report: bool = False) -> list[Curve]:
-        """One curve a trial, in order.
+    def __call__(
+        self, trials: Sequence[Trial], *, report: bool = False, needed: Iterable[int] | None = None
+    ) -> list[Curve]:
+        """One curve a trial that is needed, in order.
 
         Trials of one family and one length run together, without `traced` those that are told the
-        same number of steps.
+        same number of steps. Which lane of how many a trial is depends on all trials of this call
+        and of those before: so its curve is the same, bit for bit, whichever of them are needed.
 
         Args:
           trials: runs.
           report: evaluate along the way, and on the test split too; else the program is traced on
             a family that withholds that split.
+          needed: indices of trials; None: all.
         """
+        wanted = set(range(len(trials)) if needed is None else needed)
         groups: dict[Any, list[int]] = {}
         for i, trial in enumerate(trials):
             told = None if self.traced else trial.num_steps
@@ -134,17 +140,23 @@ class Runner:
             task = trials[group[0]].task
             family = task.family if report else task.family.without_test()
             kind = (spec, len(steps), upto, report, told)
-            if spec not in self._most:
+            asked = self._asked.setdefault(kind, [])
+            asked.append((len(group), horizon))
+            if wanted.isdisjoint(group):
+                continue
+            if spec not in self._bytes:
                 one_lane = functools.partial(self._one_lane, told=told)
-                self._most[spec] = self.most or useful_lanes(one_lane, family, task.member)
-            while group:
-                width = self.programs.width(kind, len(group), self._most[spec])
-                part, group = group[:width], group[width:]
-                lanes = _stack([trials[i] for i in part], width)
-                static = (device_mesh(width), upto, report, told)
-                run = self.programs.run(kind, width, static, lanes, steps, family)
-                curves |= {i: _curve(steps, run, lane) for lane, i in enumerate(part)}
-        return [curves[i] for i in range(len(trials))]
+                self._bytes[spec] = lane_bytes(one_lane, family, task.member)
+            step, evaluation = self._bytes[spec]
+            width = lanes(asked, self.most or useful_lanes(step, evaluation), step)
+            for start in range(0, len(group), width):
+                part = group[start : start + width]
+                if not wanted.isdisjoint(part):
+                    stacked = _stack([trials[i] for i in part], width)
+                    static = (device_mesh(width), upto, report, told)
+                    run = self.programs.run((kind, width), static, stacked, steps, family)
+                    curves |= {i: _curve(steps, run, lane) for lane, i in enumerate(part)}
+        return [curves[i] for i in sorted(wanted)]
 
     def _one_lane(
         self, family: Any, task: Any, key: jax.Array, told: int | None = None
@@ -162,18 +174,18 @@ class Runner:
         held = (state.params, state.opt_state) * 2, (state.params, state.params)
         return (held, batch, saved(batch)), saved(family.full(task, "outer_valid"))
 
-    def _lanes(
+    def _run(
         self,
         mesh: Any,
         upto: int,
         report: bool,
         told: int | None,
-        lanes: Any,
+        stacked: Any,
         steps: jax.Array,
         family: Any,
     ) -> Any:
         lane = functools.partial(self._lane, upto, report, told)
-        return map_lanes(mesh, lane, lanes, steps, family)
+        return map_lanes(mesh, lane, stacked, steps, family)
 
     def _lane(
         self, upto: int, report: bool, told: int | None, lane: Any, steps: jax.Array, family: Any

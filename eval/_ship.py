@@ -6,13 +6,14 @@ from pathlib import Path
 
 import rich.console
 
-from learned_opt.checkpoints import claim_folder, hold_folder, write_atomic
+from learned_opt.checkpoints import write_atomic
 from learned_opt.tasks.suites import Tier
 
 from ._archive import Archive
 from ._baselines import ADAMW, BASELINES, Baseline
 from ._contest import REPORT_SEEDS, baseline_jobs, run_jobs
 from ._evaluate import suite_plan
+from ._folder import own_folder, writing
 from ._grid import GRID, grid
 from ._grid_results import grid_baseline, grid_runs
 from ._keys import baseline_identity
@@ -54,6 +55,7 @@ def pack_baselines(
     Raises:
       FolderError: `<out>.d` holds something else, or another process is at work there.
       ArchiveError: the file there holds something else.
+      WriteError: a file could not be written; the runs made so far are kept.
       ValueError: no such suite, tier or baseline.
     """
     console = console or rich.console.Console()
@@ -63,9 +65,16 @@ def pack_baselines(
     file = Path(out) if out else shipped_file(suite, tier)
     facts = {"suite": suite, "tier": tier}
     folder = file.with_name(f"{file.name}.d")
-    folder = claim_folder(folder, "baselines.toml", facts, what="runs of baselines", resume=True)
-    with hold_folder(folder):
-        archive = Archive(folder / "runs.jsonl", [file])
+    archive = None
+
+    def kept() -> str:
+        return archive.saved if archive else "nothing is saved yet"
+
+    with (
+        writing(folder, kept),
+        own_folder(folder, "baselines.toml", facts, what="runs of baselines") as watch,
+    ):
+        archive = Archive(folder / "runs.jsonl", [file], watch)
         if suite == GRID:
             _run_grid(archive, console)
         else:
@@ -87,7 +96,7 @@ def _run_grid(archive: Archive, console: rich.console.Console) -> None:
     identity, runner = baseline_identity(ADAMW), Runner(ADAMW.transform, ADAMW.eval_params)
     cells = grid()
     progress = Progress(console, "Generalisation grid", 1, grid_runs(cells, REPORT_SEEDS))
-    archive.watch = progress.runs
+    archive.show(progress)
     with progress:
         grid_baseline(
             cells, lambda name, trials: archive.run(identity, runner, trials, "tune"), REPORT_SEEDS

@@ -8,18 +8,18 @@ import numpy as np
 from learned_opt.tasks import EvalTask
 from learned_opt.tasks._describe import parameter_count
 
-from ._archive import curve_of
 from ._baselines import ADAMW
 from ._compared import RUNGS, compare, interval, number, targets, times, verdict
 from ._failures import failures
 from ._frozen import frozen_trials
 from ._profiles import area, gated, oracle, profile, time_ratios
+from ._reports import SCHEMA
 from ._results import Contestant, Results
+from ._rows import curve_of
 from ._sentence import sentence
 from ._stats import break_even, expected_best, geometric_ratio
 from ._tune import TUNE_SEEDS, Tuned
 
-SCHEMA = 2
 HEADLINE = ADAMW.name
 ALL = "all tasks"
 TAU = np.round(np.linspace(1, 4, 61), 3)

@@ -71,6 +71,13 @@ def check_path(name: str, value: Any) -> str:
     return text
 
 
+def name_fault(name: str, what: str, value: str | None) -> str:
+    """What is wrong with the name of a file or a folder that a flag gives; "" if nothing is."""
+    if value is None or (value and value.isprintable()):
+        return ""
+    return f"{name} must name a {what} in printable text, got {shown(value)}"
+
+
 def shown(value: Any, most: int = 80) -> str:
     """`repr(value)` in one line, with its middle left out where it is long."""
     try:

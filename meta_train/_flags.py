@@ -3,7 +3,7 @@
 import argparse
 import re
 
-from learned_opt.tasks import shown
+from learned_opt._checks import name_fault
 
 from ._parse import ConfigError
 
@@ -11,8 +11,8 @@ from ._parse import ConfigError
 def check_flags(args: argparse.Namespace) -> None:
     """ConfigError for flags that would have no effect, or lack another."""
     for name, what, value in (("--out", "folder", args.out), ("CONFIG", "file", args.config)):
-        if value is not None and not (value and value.isprintable()):
-            raise ConfigError(f"{name} must name a {what} in printable text, got {shown(value)}")
+        if fault := name_fault(name, what, value):
+            raise ConfigError(fault)
     _check_export(args)
     for flag, given in (
         ("--accept-new-code", args.accept_new_code),

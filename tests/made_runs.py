@@ -28,11 +28,14 @@ def trials(count, task=TASK, lr=0.1):
 
 def made_up(trial, factor=1.0, report=False):
     """A curve that says which trial it is of."""
-    steps = eval_steps(trial.task.horizon) if report else np.array([trial.task.horizon])
+    horizon = trial.task.horizon
+    steps = eval_steps(horizon, trial.beyond) if report else np.array([horizon])
     valid = (factor * (1 + trial.seed) * trial.hyper.lr / steps).astype(np.float32)
-    final = {"valid_loss": float(valid[-1])}
+    end = float(valid[np.searchsorted(steps, horizon)])
+    final = {"valid_loss": end, "valid_accuracy": 0.5}
     if report:
-        final |= {"test_loss": 3 * float(valid[-1]), "test_accuracy": 0.5}
+        final |= {"test_loss": 3 * end, "test_accuracy": 0.5}
+        final |= {"train_loss": 2 * end, "train_accuracy": 0.5}
     return Curve(steps, 2 * valid, valid, 3 * valid if report else None, final)
 
 
@@ -46,9 +49,11 @@ class Recorder:
     def __init__(self, factor=1.0):
         self.factor, self.asked, self.calls = factor, [], []
 
-    def __call__(self, trials, *, report=False):
-        self.asked += trials
-        self.calls.append(len(trials))
+    def __call__(self, trials, *, report=False, needed=None):
+        trials = trials if needed is None else [trials[i] for i in needed]
+        if trials:
+            self.asked += trials
+            self.calls.append(len(trials))
         return [made_up(trial, self.factor, report) for trial in trials]
 
 
@@ -90,12 +95,12 @@ def main(mode, folder):
         while not (folder / name).exists():
             time.sleep(0.01)
 
-    def runner(trials, *, report):
+    def runner(trials, **kind):
         if mode == "race":
             wait_for("end")
         if mode == "tear" and recorder.calls:
             Path.open = torn
-        return recorder(trials, report=report)
+        return recorder(trials, **kind)
 
     whole = Path.open
 

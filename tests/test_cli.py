@@ -15,7 +15,7 @@ HELP = {
     "show": ["NAME_OR_PATH", "learned-opt list"],
     "import": ["celo2", "--out FILE.safetensors", "other authors"],
     "meta-train": ["CONFIG", "--set SECTION.KEY=VALUE", "--out", "--resume", "such as quickstart"],
-    "eval": ["ARTIFACT_OR_NAME", "--suite", "--out", "report.html", "learned-opt eval baselines"],
+    "eval": ["ARTIFACT_OR_NAME", "--out", "report.html", "eval baselines", "exit status: 0 done"],
     "eval baselines": ["--suite", "--tier", "--only", "--out", "FILE.d"],
     "tasks": ["list", "show", "prepare", "measure"],
     "tasks prepare": ["tfds:mnist"],

@@ -43,9 +43,9 @@ def test_an_error_of_one_job_stops_the_others(tmp_path):
         raise ArithmeticError("no")
 
     def long(plan, archive):
-        def runner(some, *, report):
+        def runner(some, **kind):
             started.set_result(None) if not recorder.asked else archive._stopped.wait(30)
-            return recorder(some, report=report)
+            return recorder(some, **kind)
 
         five = [dataclasses.replace(TASK, horizon=horizon) for horizon in range(100, 105)]
         wanted = [trial for task in five for trial in trials(3, task)]
@@ -64,8 +64,11 @@ def test_notes_on_the_files_are_shown(tmp_path):
     path, text = tmp_path / "runs.jsonl", io.StringIO()
     path.write_text("no\n")
     archive = Archive(path)
+    (note,) = archive.notes
     run_jobs({}, PLAN, archive, Progress(rich.console.Console(file=text, width=40), "", 0, 0))
-    assert text.getvalue() == f"note: {archive.notes[0]}\n"
+    assert text.getvalue() == f"note: {note}\n"
+    archive.say("later")
+    assert text.getvalue().endswith("note: later\n")
 
 
 def test_progress_says_how_far_and_how_long(monkeypatch):

@@ -11,7 +11,8 @@ import pytest
 
 from learned_opt import Artifact, Celo, CeloAdam, Nominal
 from learned_opt.eval.__main__ import main
-from learned_opt.eval._render import read_report, with_facts
+from learned_opt.eval._render import with_facts
+from learned_opt.eval._reports import read_report
 from learned_opt.eval.report import to_markdown
 from learned_opt.eval.report._draw import STYLE, alone
 from learned_opt.eval.report._forest import headline

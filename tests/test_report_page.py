@@ -267,7 +267,7 @@ def test_a_comparison_of_known_reports(tmp_path):
         assert pooled["speedup"]["bound"] == ""
     assert found["verdict"] == {"better": 3, "worse": 0, "undecided": 0}
     assert found["sentence"].startswith("quickstart is better than other on 3 of 3 tasks, worse on")
-    write_comparison(a, worse(a, 1.25, 2.0), tmp_path)
+    write_comparison(compare_reports(a, worse(a, 1.25, 2.0)), tmp_path)
     page = (tmp_path / "compare.html").read_text()
     assert "0.80 [0.80, 0.80]" in visible(page)
     for figure in figures(page):

@@ -13,7 +13,14 @@ import learned_opt.eval._lanes
 import learned_opt.eval._run
 from learned_opt.eval import BASELINES, Baseline, Hyper, Runner, Trial, tune
 from learned_opt.eval._baselines import COSINE, warmup_cosine
-from learned_opt.eval._lanes import Programs, balanced, memory_budget, useful_lanes
+from learned_opt.eval._lanes import (
+    Programs,
+    balanced,
+    lane_bytes,
+    lanes,
+    memory_budget,
+    useful_lanes,
+)
 from learned_opt.eval._run import POINTS, eval_steps
 from learned_opt.tasks import EvalTask, FamilySpec, inner_init, inner_step, load_suite
 from learned_opt.tasks.families import MLP
@@ -223,23 +230,56 @@ def test_calls_are_few_alike_and_fill_the_devices():
     assert balanced(10, 5) == 4
 
 
-class Timed(Programs):
-    """Programs whose costs are set, not measured."""
-
-    def __init__(self, widths, one_more, lane):
-        super().__init__(None)
-        self._compiled = {"kind": dict.fromkeys(widths)}
-        self._one_more, self._lane_seconds = {"kind": one_more}, {"kind": lane}
+MB = 10**6
 
 
-def test_another_width_is_compiled_only_where_it_saves_time():
-    assert Programs(None).width("kind", 42, 36) == 22
-    # 6 runs in 22 lanes waste 16 lanes: 1.6 s, less than 5 s of compiling, more than 1 s.
-    assert Timed([22], 5.0, 0.1).width("kind", 6, 36) == 22
-    assert Timed([22], 1.0, 0.1).width("kind", 6, 36) == 6
-    # 36 runs in two calls of 22 waste 8 lanes.
-    assert Timed([22], 1.0, 0.1).width("kind", 36, 36) == 22
-    assert Timed([22, 36], 1.0, 0.1).width("kind", 36, 36) == 36
+@pytest.mark.parametrize(
+    ("asked", "steps", "width"),
+    [
+        ([42], 1000, 22),
+        # 6 runs in 22 lanes waste 16 of a GB each: more than to compile another program takes,
+        ([42, 6], 1000, 6),
+        # and less, if their steps are few.
+        ([42, 6], 100, 22),
+        # 36 runs in two calls of 22 waste 8 lanes.
+        ([42, 36], 1000, 22),
+        ([42, 36], 10_000, 36),
+        # What was chosen once is there.
+        ([42, 6, 6, 27, 6], 1000, 6),
+        ([6, 42], 100, 6),
+    ],
+)
+def test_another_width_is_compiled_only_where_it_saves_more(asked, steps, width):
+    assert lanes([(runs, steps) for runs in asked], 36, MB) == width
+
+
+def test_lanes_do_not_depend_on_what_is_there_already(monkeypatch):
+    """Each run has its lane in a call of as many, with the same beside it, in whatever process."""
+    calls = []
+
+    def run(programs, kind, static, stacked, steps, family):
+        seeds = stacked[2]
+        calls.append(seeds.tolist())
+        losses = {"valid": np.zeros((len(seeds), len(steps)))}
+        return np.zeros(len(seeds)), losses, {}
+
+    monkeypatch.setattr(Programs, "run", run)
+    groups = [[Trial(TASK, Hyper(0.1), seed) for seed in range(n)] for n in (42, 6, 9)]
+
+    def lanes_of(needed):
+        runner, found = Runner(sgd), []
+        for group, some in zip(groups, needed, strict=True):
+            calls.clear()
+            curves = runner(group, needed=some)
+            assert len(curves) == len(group if some is None else some)
+            found.append([list(call) for call in calls])
+        return found
+
+    whole = lanes_of([None, None, None])
+    assert [list(map(len, calls)) for calls in whole] == [[22, 22], [22], [22]]
+    for needed in ([[0], [], [8]], [[41], [5], []], [[], [], [0, 1]], [[3, 30], [0], [2]]):
+        for calls_then, calls_now, some in zip(whole, lanes_of(needed), needed, strict=True):
+            assert calls_now == [call for call in calls_then if not set(call).isdisjoint(some)]
 
 
 def test_runs_of_a_call_fit_into_the_budget_of_memory(monkeypatch):
@@ -253,24 +293,20 @@ def test_runs_of_a_call_fit_into_the_budget_of_memory(monkeypatch):
     # What a backward pass keeps: at least the inputs and the hidden layer, at most 20 layers.
     assert held + 64 * 4 * (64 + 8) <= size <= held + 20 * 64 * 4 * 64
     whole = size + learned_opt.eval._lanes.tree_bytes(evaluation)
-    assert useful_lanes(runner._one_lane, family, task) == 2 * learned_opt.eval._lanes.MOST
+    assert lane_bytes(runner._one_lane, family, task) == [size, whole - size]
+    assert useful_lanes(size, whole - size) == 2 * learned_opt.eval._lanes.MOST
     monkeypatch.setattr(learned_opt.eval._lanes, "memory_budget", lambda: 5.5 * whole)
-    assert useful_lanes(runner._one_lane, family, task) == 5
+    assert useful_lanes(size, whole - size) == 5
     monkeypatch.setattr(learned_opt.eval._lanes, "memory_budget", lambda: 0.0)
-    assert useful_lanes(runner._one_lane, family, task) == 1
+    assert useful_lanes(size, whole - size) == 1
 
 
 def test_runs_that_overflow_the_caches_go_by_fewer(monkeypatch):
-    runner = Runner(sgd)
-    step, _ = jax.eval_shape(runner._one_lane, TASK.family, TASK.member, jax.random.key(0))
-    size = learned_opt.eval._lanes.tree_bytes(step)
+    size = 1000
     monkeypatch.setattr(learned_opt.eval._lanes, "CACHE", 6.5 * size)
-    assert useful_lanes(runner._one_lane, TASK.family, TASK.member) == 2 * 6
+    assert useful_lanes(size, 0) == 2 * 6
     monkeypatch.setattr(learned_opt.eval._lanes, "CACHE", 0.0)
-    assert (
-        useful_lanes(runner._one_lane, TASK.family, TASK.member)
-        == 2 * learned_opt.eval._lanes.FEWEST
-    )
+    assert useful_lanes(size, 0) == 2 * learned_opt.eval._lanes.FEWEST
 
 
 def test_the_budget_is_a_quarter_of_what_there_is():

@@ -55,9 +55,9 @@ def test_runs_of_a_cell_that_diverge_are_failures(monkeypatch, tmp_path):
     monkeypatch.setattr(learned_opt.eval._evaluate, "grid", lambda: grid()[:1])
     healthy, diverging = Recorder(), Recorder(np.nan)
 
-    def runner(runner, trials, *, report=False):
+    def runner(runner, trials, **kind):
         learned = trials[0].hyper == Hyper(1.0)
-        return (diverging if learned else healthy)(trials, report=report)
+        return (diverging if learned else healthy)(trials, **kind)
 
     monkeypatch.setattr(Runner, "__call__", runner)
     optimizer = Nominal()
@@ -94,9 +94,10 @@ def test_the_shipped_runs_are_complete_and_current(monkeypatch, tmp_path, path):
     suite, tier = path.stem.rsplit("-", 1)
     asked = []
 
-    def runner(runner, trials, *, report=False):
-        asked.extend(f"{trial.task.name}, seed {trial.seed}" for trial in trials)
-        return Recorder()(trials, report=report)
+    def runner(runner, trials, **kind):
+        made = [trials[i] for i in kind["needed"]]
+        asked.extend(f"{trial.task.name}, seed {trial.seed}" for trial in made)
+        return Recorder()(trials, **kind)
 
     monkeypatch.setattr(Runner, "__call__", runner)
     archive = Archive(tmp_path / "runs.jsonl", [path])

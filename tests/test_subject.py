@@ -337,7 +337,7 @@ def test_the_words_of_a_command_are_kept_but_for_its_folder(monkeypatch, tmp_pat
         return {"sentence": "", "seconds": 0}
 
     monkeypatch.setattr(learned_opt.eval._evaluate, "evaluate", evaluate)
-    words = ["quickstart", "--suite", "quickstart", "--rival", "quickstart", "--quick"]
+    words = ["quickstart", "--suite", "quickstart", "--rival", "small", "--quick"]
     for folder in (["--out", str(tmp_path)], [f"--out={tmp_path}"]):
         assert main([*words[:1], *folder, *words[1:]]) == 0
         assert asked["arguments"] == words

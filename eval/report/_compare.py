@@ -6,9 +6,10 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from learned_opt.checkpoints import write_atomic
+from learned_opt.checkpoints import markdown_text, write_atomic
 
 from .._compared import speedup_json
+from .._reports import ReportError
 from .._sentence import speed as speed_in_words
 from .._stats import geometric_ratio
 from . import _cells, _curves
@@ -27,13 +28,11 @@ SCHEMA = 1
 RUNG = "90"
 
 
-def write_comparison(a: Report, b: Report, out: Path) -> Report:
-    """Write `compare.html`, `compare.md` and `compare.json`; returns the comparison."""
-    found = compare_reports(a, b)
+def write_comparison(found: Report, out: Path) -> None:
+    """Write `compare.html`, `compare.md` and `compare.json` of what `compare_reports` found."""
     write_atomic(out / "compare.json", to_json(found))
     write_atomic(out / "compare.html", comparison_html(found))
     write_atomic(out / "compare.md", comparison_markdown(found))
-    return found
 
 
 def compare_reports(a: Report, b: Report) -> Report:
@@ -47,7 +46,7 @@ def compare_reports(a: Report, b: Report) -> Report:
       90 % target that b needs over those that a needs: intervals.
 
     Raises:
-      ValueError: suites, tiers, seeds, tasks or targets differ, so nothing can be paired.
+      ReportError: suites, tiers, seeds, tasks or targets differ, so nothing can be paired.
     """
     _same(a, b)
     pairs = list(zip(a["tasks"], b["tasks"], strict=True))
@@ -84,7 +83,7 @@ def _same(a: Report, b: Report) -> None:
     """Refuse what cannot be paired, in one sentence."""
     for report in (a, b):
         if report.get("schema") != 2:
-            raise ValueError(
+            raise ReportError(
                 f"reports must have schema 2 to be compared, got {report.get('schema')!r}; "
                 "evaluate again"
             )
@@ -94,14 +93,14 @@ def _same(a: Report, b: Report) -> None:
     found.append(("tasks", [t["name"] for t in a["tasks"]], [t["name"] for t in b["tasks"]]))
     for word, ours, theirs in found:
         if ours != theirs:
-            raise ValueError(
+            raise ReportError(
                 f"the reports differ in {word}: {plain(ours)} and {plain(theirs)}; evaluate both "
                 "optimizers with the same command"
             )
     for ours, theirs in zip(a["tasks"], b["tasks"], strict=True):
         for key, word in (("horizon", "horizon"), ("targets", "target losses")):
             if ours.get(key) != theirs.get(key):
-                raise ValueError(
+                raise ReportError(
                     f"the reports differ in the {word} of {ours['name']}: {plain(ours.get(key))} "
                     f"and {plain(theirs.get(key))}; evaluate both with the same baselines"
                 )
@@ -222,5 +221,5 @@ def comparison_markdown(found: Report) -> str:
     table = grid(
         ["task", "verdict", "validation loss, ratio", "test loss, ratio", "speed-up"], rows
     )
-    heading = " against ".join(map(marked, found["names"]))
-    return f"# {heading}\n\n{marked(found['sentence'])}\n\n{table}\n"
+    heading = " against ".join(map(markdown_text, found["names"]))
+    return f"# {heading}\n\n{markdown_text(found['sentence'])}\n\n{table}\n"

@@ -1,6 +1,9 @@
 """The report as Markdown, to be pasted into a README, an issue or a paper."""
 
+import re
 from typing import Any
+
+from learned_opt.checkpoints import markdown_text
 
 from ._cards import step_over_adam
 from ._format import (
@@ -32,8 +35,8 @@ def to_markdown(report: Report) -> str:
         "**A smoke run: its numbers say nothing about the optimizer.**"
         if report.get("smoke")
         else "",
-        plain(report["sentence"]),
-        f"![Final validation loss over {rival(report)}'s, task by task](report.svg)",
+        markdown_text(report["sentence"]),
+        f"![Final validation loss over {plain(rival(report))}'s, task by task](report.svg)",
         f"Median final validation loss over {report['seeds']} fresh seeds; bold: lowest.",
         _losses(report),
         "95 % intervals; ratios below 1, speed-ups and scores above 1 favour the learned "
@@ -53,8 +56,9 @@ def grid(head: list[str], rows: list[list[str]]) -> str:
 
 
 def plain(text: Any) -> str:
-    """Text that Markdown leaves as it is, on one line."""
-    text = "".join("\\" + mark if mark in "\\`*_|" else mark for mark in str(text))
+    """Text within a line or a cell that Markdown leaves as it is, on one line."""
+    text = "".join("\\" + mark if mark in "\\`*_|~" else mark for mark in str(text))
+    text = re.sub(r"&(?=#|\w)", r"\\&", text)  # of an entity
     return " ".join(text.replace("<", "&lt;").replace("](", "]\\(").split())
 
 

@@ -144,11 +144,16 @@ def meta_training(report: Report) -> str:
 def reproduce(report: Report) -> str:
     """The command that makes this report: as it was given, where that was kept."""
     if given := report.get("arguments"):
-        return shlex.join(["learned-opt", "eval", *map(str, given), "--out", "OUT"])
+        return _one_line(shlex.join(["learned-opt", "eval", *map(str, given), "--out", "OUT"]))
     subject = report["subject"]
     what = subject["name"]
     if subject.get("kind") != "artifact":
         what = f"--optimizer {subject.get('identity')}"
     tier = f" --tier {report['tier']}" if report.get("tier") else ""
     smoke = " --smoke" if report.get("smoke") else ""
-    return f"learned-opt eval {what} --suite {report['suite']}{tier}{smoke} --out OUT"
+    return _one_line(f"learned-opt eval {what} --suite {report['suite']}{tier}{smoke} --out OUT")
+
+
+def _one_line(command: str) -> str:
+    """It stands between fences in Markdown, which a line of its own could close."""
+    return " ".join(command.split())

@@ -9,12 +9,12 @@ import matplotlib
 
 from learned_opt.checkpoints import write_atomic
 
+from .._reports import SCHEMA, ReportError
 from ._draw import STYLE, alone
 from ._forest import headline
 from ._markdown import to_markdown
 from ._page import to_html
 
-SCHEMA = 2
 Report = dict[str, Any]
 
 
@@ -26,7 +26,7 @@ def write_report(report: Report, out: Path) -> None:
       out: a folder that exists.
 
     Raises:
-      ValueError: another schema, or a number that is not finite.
+      ValueError: another schema (ReportError), or a number that is not finite.
     """
     report = canonical(report)
     write_atomic(out / "report.json", to_json(report))
@@ -40,7 +40,7 @@ def canonical(report: Report) -> Report:
     """The report with that sorted whose order means nothing: failures, machines, the card."""
     found = report.get("schema")
     if found != SCHEMA:
-        raise ValueError(f"a report must have schema {SCHEMA}, got {found!r}; evaluate again")
+        raise ReportError(f"a report must have schema {SCHEMA}, got {found!r}; evaluate again")
     made = dict(report)
     if made.get("failures"):
         made["failures"] = sorted(made["failures"], key=lambda f: json.dumps(f, sort_keys=True))

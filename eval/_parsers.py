@@ -1,0 +1,135 @@
+"""The words of `learned-opt eval` and of its other commands."""
+
+import argparse
+
+COMMANDS = """other commands, each with its own --help:
+  learned-opt eval baselines   make the runs of all baselines on a suite, once, for the package
+  learned-opt eval frozen      choose the one AdamW setting that is used on all tasks
+  learned-opt eval compare     two reports side by side
+  learned-opt eval render      make the pages of a report anew from its data
+  learned-opt eval card        keep what reports say of an artifact in its card
+
+The folder receives report.html (one file, opens offline), report.md, report.json and runs.jsonl.
+Interrupted, the same command goes on where it stopped; with runs.jsonl of another machine copied
+there as runs-NAME.jsonl, it takes those runs too.
+
+exit status: 0 done, 2 a mistake in what was given, 3 a file could not be written (the runs made
+before are kept), 130 or 143 stopped by Ctrl-C or SIGTERM (the same).
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="learned-opt eval",
+        description="Compare an optimizer, untuned, with Adam, AdamW, Lion, AdaBelief, Muon, SGD "
+        "and schedule-free AdamW tuned for each task, on fresh seeds, and write a report.",
+        epilog=COMMANDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "artifact",
+        nargs="?",
+        metavar="ARTIFACT_OR_NAME",
+        help="a .safetensors file, or a name that `learned-opt list` shows",
+    )
+    parser.add_argument(
+        "--optimizer",
+        metavar="MODULE:FUNCTION",
+        help="instead: any function num_steps -> optax.GradientTransformation",
+    )
+    _add_suite(parser)
+    parser.add_argument("--out", metavar="DIR", required=True, help="output folder")
+    parser.add_argument(
+        "--rival", metavar="ARTIFACT", action="append", default=[],
+        help="another learned optimizer, untuned, as a row beside the baselines; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tuned-rival", metavar="ARTIFACT", action="append", default=[],
+        help="the same with learning rate, schedule and weight decay tuned per task, as AdamW's",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quick", action="store_true",
+        help="without the generalisation grid, and steps timed on one network only",
+    )  # fmt: skip
+    parser.add_argument(
+        "--smoke", action="store_true", help="two tasks of 40 steps: does everything work?"
+    )
+    return parser
+
+
+def baselines_parser() -> argparse.ArgumentParser:
+    """The command line of `baselines`."""
+    parser = argparse.ArgumentParser(
+        prog="learned-opt eval baselines",
+        description="Tune the baselines on a suite, run them on fresh seeds, and pack all runs "
+        "into one file. In the package it spares every evaluation these runs. The suite `grid` "
+        "has the cells of the generalisation grid.",
+        epilog="Runs are kept in FILE.d as they are made: interrupted, the same command goes on "
+        "where it stopped. Runs in FILE that still mean the same are not made again; delete FILE "
+        "to make all anew.",
+    )
+    _add_suite(parser)
+    parser.add_argument("--only", metavar="NAME", nargs="+", default=(), help="these baselines")
+    parser.add_argument("--out", metavar="FILE", help="default: eval/archive/SUITE-TIER.npz")
+    return parser
+
+
+def frozen_parser() -> argparse.ArgumentParser:
+    """The command line of `frozen`."""
+    parser = argparse.ArgumentParser(
+        prog="learned-opt eval frozen",
+        description="Choose, on META_VALID_V1, the one AdamW setting that is used on all tasks, "
+        "and write it to eval/archive/frozen.json.",
+    )
+    parser.add_argument("--out", metavar="DIR", required=True, help="keeps the runs")
+    return parser
+
+
+def compare_parser() -> argparse.ArgumentParser:
+    """The command line of `compare`."""
+    parser = argparse.ArgumentParser(
+        prog="learned-opt eval compare",
+        description="Two reports of one suite side by side, run by run.",
+    )
+    parser.add_argument("reports", metavar="REPORT.json", nargs=2, help="made by learned-opt eval")
+    parser.add_argument("--out", metavar="DIR", required=True, help="receives compare.html and .md")
+    return parser
+
+
+def render_parser() -> argparse.ArgumentParser:
+    """The command line of `render`."""
+    parser = argparse.ArgumentParser(
+        prog="learned-opt eval render",
+        description="Make the pages of a report anew from its data, without a run: as today's code "
+        "draws them, and with what its artifacts say of themselves.",
+    )
+    parser.add_argument("report", metavar="REPORT", help="a report.json or a report.html")
+    parser.add_argument(
+        "--artifact", metavar="FILE", action="append", default=[],
+        help="its subject or a rival in it, where that does not ship; repeatable",
+    )  # fmt: skip
+    parser.add_argument("--out", metavar="DIR", required=True, help="receives the pages")
+    return parser
+
+
+def card_parser() -> argparse.ArgumentParser:
+    """The command line of `card`."""
+    parser = argparse.ArgumentParser(
+        prog="learned-opt eval card",
+        description="Keep what reports say of an artifact in its card and in the .md beside it.",
+    )
+    parser.add_argument("artifact", metavar="FILE.safetensors", help="receives the results")
+    parser.add_argument(
+        "reports", metavar="REPORT.json", nargs="+", help="made by learned-opt eval"
+    )
+    parser.add_argument("--limits", metavar="TEXT", help="what to know before it is used")
+    return parser
+
+
+def _add_suite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--suite", default="quickstart", help="tasks (default: quickstart)")
+    parser.add_argument(
+        "--tier", choices=("cpu", "gpu"), default="cpu", help="of its tasks (default: cpu)"
+    )
