@@ -1,0 +1,250 @@
+"""Several processes of the command line become one run, and end together."""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import socket
+import sys
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax._src.clusters import ClusterEnv
+from jaxlib.version import __version__ as jaxlib_version
+
+from learned_opt.checkpoints import saved_steps
+
+from ._card import code_identity
+from ._config import Config
+from ._errors import LostError
+from ._links import BEAT, LOST, Watch, enter, gather
+from ._parse import ConfigError
+
+WAIT = 300.0
+"""Seconds in which all processes must have come."""
+NOTICED = 1.0
+"""Seconds after which a connection that closed has been noticed."""
+
+
+class Others:
+    """The other processes of this run: none, until `join`.
+
+    Args:
+      told: prints why this process ends.
+    """
+
+    def __init__(self, told: Callable[[str], Any]) -> None:
+        self._told, self._watch, self._folder = told, None, Path()
+
+    @property
+    def none(self) -> bool:
+        """Whether this process is alone."""
+        return self._watch is None
+
+    def join(self, args: argparse.Namespace, config: Config, out: str) -> None:
+        """Wait for the other processes that the flags name, and become one with them.
+
+        From here on this process ends, with status 4, when another one is lost.
+
+        Args:
+          args: of the command line.
+          config: what it says, the same in all processes.
+          out: the folder of the run.
+
+        Raises:
+          ConfigError: the processes were not started alike. LostError: some did not come.
+        """
+        address, count, which, local = _detect(args)
+        host, port = address.rsplit(":", 1)
+        host = host.strip("[]")
+        mine = {
+            "process": which,
+            "processes": count,
+            "host": socket.gethostname(),
+            "facts": _facts(args, config, out),
+        }
+        self._folder = Path(out)
+        if which:
+            links = [enter(host, int(port), mine, WAIT)]
+            address = f"127.0.0.1:{_relay(host, int(port))}"
+            _spare_proxy()
+        else:
+            links = gather(_listen(int(port)), mine, WAIT) if count > 1 else []
+        self._watch = Watch(links, which == 0, self._end)
+        # We agree on stopping ourselves; JAX's service would take SIGTERM from us.
+        jax.config.update("jax_enable_preemption_service", False)
+        try:
+            jax.distributed.initialize(address, count, which, local)
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"cannot join the other processes: {reason}") from error
+        _check_devices()
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Within, what fails because another process has ended is a LostError."""
+        try:
+            yield
+        except BaseException as error:
+            watch = self._watch
+            if watch:
+                # A lost process is noticed now, and ends this one; one that hangs, later.
+                collective = isinstance(error, jax.errors.JaxRuntimeError)
+                end = time.monotonic() + (LOST + 3 * BEAT if collective else NOTICED)
+                while not watch.failed and time.monotonic() < end:
+                    time.sleep(0.05)
+                if collective and watch.failed:
+                    raise LostError(self._sentence(watch.failed)) from error
+            raise
+
+    def leave(self, status: int) -> int:
+        """End this process, alone or with the others; returns `status`, if it returns."""
+        if not self._watch:
+            return status
+        if status:
+            # The others may never come to JAX's barrier at the end.
+            self._watch.fail(status)
+            _exit(status)
+        self._watch.finish()
+        return status
+
+    def _end(self, what: str) -> None:
+        self._told(f"error: {self._sentence(what)}")
+        _exit(4)
+
+    def _sentence(self, what: str) -> str:
+        steps: list[int] = []
+        look = threading.Thread(
+            target=lambda: steps.extend(saved_steps(self._folder / "checkpoints")), daemon=True
+        )
+        look.start()
+        look.join(2 * BEAT)  # the folder may have been on the host that was lost
+        saved = f"the last checkpoint is of outer step {steps[-1]}" if steps else "nothing is saved"
+        return (
+            f"another process of this run was lost ({what}); {saved}: continue with the same "
+            "command and --resume"
+        )
+
+
+def _facts(args: argparse.Namespace, config: Config, out: str) -> dict[str, Any]:
+    """What must be the same in all processes."""
+    return {
+        "--out": str(Path(out).absolute()),
+        "--resume": args.resume,
+        "--accept-new-code": args.accept_new_code,
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "jaxlib": jaxlib_version,
+        "code": code_identity(),
+        **json.loads(json.dumps(config.to_dict())),
+    }
+
+
+def _detect(args: argparse.Namespace) -> tuple[str, int, int, Sequence[int] | None]:
+    """Address of process 0, how many there are, which this is, and its devices, None for all."""
+    address = args.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a package that is not needed here
+            found = ClusterEnv.auto_detect_unset_distributed_params(
+                address, args.processes, args.process, None, None, int(WAIT)
+            )
+    except Exception as error:  # whatever a cluster that is not as JAX expects makes it raise
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise ConfigError(
+            f"--distributed did not find its way in this cluster ({reason}): name the processes "
+            "with --coordinator HOST:PORT, --processes N and --process I"
+        ) from error
+    address, count, which, local = found
+    if address is None or count is None or which is None:
+        raise ConfigError(
+            "--distributed found no cluster (TPU pod, SLURM, Open MPI or Kubernetes): name the "
+            "processes with --coordinator HOST:PORT, --processes N and --process I"
+        )
+    return address, count, which, local
+
+
+def _listen(port: int) -> socket.socket:
+    both = socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server(
+            ("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both,
+            backlog=1024,
+        )  # fmt: skip
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigError(
+            f"process 0 cannot listen on port {port} ({reason}): choose another in --coordinator"
+        ) from error
+
+
+def _relay(host: str, port: int) -> int:
+    """A port of this host that leads to JAX's service in process 0.
+
+    JAX aborts the process when its connection closes. This one does not close when process 0 is
+    lost, so that there is time to say so.
+    """
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            near, _ = server.accept()
+            threading.Thread(target=connect, args=(near,), daemon=True).start()
+
+    def connect(near: socket.socket) -> None:
+        end = time.monotonic() + LOST
+        while time.monotonic() < end:
+            try:
+                far = socket.create_connection((host, port))
+                break
+            except OSError:  # the service begins in a moment
+                time.sleep(0.05)
+        else:
+            return
+        for sock in (near, far):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=carry, args=(far, near), daemon=True).start()
+        carry(near, far)
+        with contextlib.suppress(OSError):
+            far.shutdown(socket.SHUT_RDWR)
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+
+    threading.Thread(target=serve, name="relay", daemon=True).start()
+    return server.getsockname()[1]
+
+
+def _spare_proxy() -> None:
+    """Where gRPC would go through a proxy, it shall not on its way to this very host."""
+    env = {name.lower(): value for name, value in os.environ.items()}
+    if env.keys() & {"grpc_proxy", "https_proxy", "http_proxy"}:
+        spared = env.get("no_grpc_proxy") or env.get("no_proxy")
+        name = "no_grpc_proxy"  # the name must be in small letters
+        os.environ[name] = ",".join(filter(None, (spared, "127.0.0.1")))
+
+
+def _check_devices() -> None:
+    counts = Counter(device.process_index for device in jax.devices())
+    for which, count in counts.items():
+        if count != counts[0]:
+            raise ConfigError(
+                f"all processes must have the same number of devices, got {counts[0]} in process "
+                f"0 and {count} in process {which}: on CPU set XLA_FLAGS="
+                f"--xla_force_host_platform_device_count={min(counts.values())} everywhere"
+            )
+
+
+def _exit(status: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
