@@ -13,7 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from jax._src.clusters import ClusterEnv
@@ -105,15 +105,15 @@ class Others:
             raise
 
     def leave(self, status: int) -> int:
-        """End this process, alone or with the others; returns `status`, if it returns."""
+        """End this process with the others, or tell them that it failed; alone, return `status`."""
         if not self._watch:
             return status
         if status:
-            # The others may never come to JAX's barrier at the end.
             self._watch.fail(status)
-            _exit(status)
-        self._watch.finish()
-        return status
+        else:
+            self._watch.finish()
+        # At once: JAX's barrier at the end would wait for those that are gone.
+        return _exit(status)
 
     def _end(self, what: str) -> None:
         self._told(f"error: {self._sentence(what)}")
@@ -243,7 +243,7 @@ def _check_devices() -> None:
             )
 
 
-def _exit(status: int) -> None:
+def _exit(status: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

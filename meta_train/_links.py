@@ -74,12 +74,13 @@ def gather(server: socket.socket, mine: dict[str, Any], seconds: float) -> list[
     links: list[Link] = []
     found: dict[int, Link] = {}
     problem = ""
-    with selectors.DefaultSelector() as wait, server:
+    with selectors.DefaultSelector() as wait, contextlib.ExitStack() as unless_in:
+        unless_in.enter_context(server)
         wait.register(server, selectors.EVENT_READ)
         while len(found) < count - 1 and (left := end - time.monotonic()) > 0:
             for key, _ in wait.select(left):
                 if key.data is None:
-                    link = Link(server.accept()[0])
+                    link = Link(unless_in.enter_context(server.accept()[0]))
                     wait.register(link.sock, selectors.EVENT_READ, link)
                     continue
                 link = key.data
@@ -102,20 +103,20 @@ def gather(server: socket.socket, mine: dict[str, Any], seconds: float) -> list[
                     link.sock.close()
                     links = [one for one in links if one is not link]
                     found = {i: one for i, one in found.items() if one is not link}
-    error: Exception | None = ConfigError(problem) if problem else None
-    missing = [i for i in range(1, count) if i not in found]
-    if missing and not problem:
-        named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
-        error = LostError(
-            f"waited {seconds:g} s, and of {count} processes these did not come: {named}; start "
-            "them with the same command"
-        )
+        missing = [i for i in range(1, count) if i not in found]
+        if problem or missing:
+            named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
+            text = problem or (
+                f"waited {seconds:g} s, and of {count} processes these did not come: {named}; "
+                "start them with the same command"
+            )
+            for link in links:
+                link.send(error=text, mistake=bool(problem))
+            raise (ConfigError if problem else LostError)(text)
+        unless_in.pop_all()
+    server.close()
     for link in links:
-        link.send(**({"error": str(error), "mistake": bool(problem)} if error else {"go": True}))
-    if error:
-        for link in links:
-            link.sock.close()
-        raise error
+        link.send(go=True)
     return links
 
 
@@ -168,21 +169,23 @@ def enter(host: str, port: int, mine: dict[str, Any], seconds: float) -> Link:
             time.sleep(min(left, 0.3))
             continue
         link, heard = Link(sock, "process 0"), False
-        link.send(**mine)
-        # Process 0 speaks first of who is missing.
-        limit = time.monotonic() + min(left, 10)
-        while time.monotonic() < limit:
-            said = link.read(limit - time.monotonic())
-            for message in said or []:
-                if "error" in message:
-                    kind = ConfigError if message.get("mistake") else LostError
-                    raise kind(f"{message['error']} (said process 0)")
-                if "go" in message:
-                    return link
-                heard, limit = True, end + LINGER
-            if said is None:
-                break
-        sock.close()
+        with contextlib.ExitStack() as unless_in:
+            unless_in.enter_context(sock)
+            link.send(**mine)
+            # Process 0 speaks first of who is missing.
+            limit = time.monotonic() + min(left, 10)
+            while time.monotonic() < limit:
+                said = link.read(limit - time.monotonic())
+                for message in said or []:
+                    if "error" in message:
+                        kind = ConfigError if message.get("mistake") else LostError
+                        raise kind(f"{message['error']} (said process 0)")
+                    if "go" in message:
+                        unless_in.pop_all()
+                        return link
+                    heard, limit = True, end + LINGER
+                if said is None:
+                    break
         seen = "the others did not come" if heard else "what listens there is no process 0"
         time.sleep(min(left, 0.3))
     raise LostError(

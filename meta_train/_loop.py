@@ -27,7 +27,7 @@ from ._config import Config, Setup
 from ._errors import DivergedError, StoppedError, WriteError
 from ._export import COMMAND, export
 from ._log import Log
-from ._processes import agree, leader_does, leads, stop_on_signals
+from ._processes import agree, idle_devices, leader_does, leads, stop_on_signals
 from ._programs import Programs
 from ._progress import Progress
 from ._trainer import MetaTrainState, Metrics
@@ -104,6 +104,8 @@ def _train(
     store = Store(folder / "checkpoints", keep=config.save.keep, best=config.save.best)
     programs = Programs(*setup, config.run.chunk)
     state, seconds = programs.start, 0.0
+    if idle := idle_devices(programs.mesh.size, config.estimator.rows):
+        console.print(idle, soft_wrap=True, highlight=False)
     if resume:
         expect = {"config": facts} if accept_new_code else identity
         restored = store.restore(state, expect)
