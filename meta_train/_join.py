@@ -25,7 +25,10 @@ from ._card import code_identity
 from ._config import Config
 from ._errors import LostError
 from ._links import BEAT, LOST, Watch, enter, gather
+from ._loop import unwritten
 from ._parse import ConfigError
+from ._relay import relay
+from ._unsaved import failed_saves
 
 WAIT = 300.0
 """Seconds in which all processes must have come."""
@@ -73,10 +76,12 @@ class Others:
         self._folder = Path(out)
         if which:
             links = [enter(host, int(port), mine, WAIT)]
-            address = f"127.0.0.1:{_relay(host, int(port))}"
-            _spare_proxy()
+            address = relay(host, int(port))
         else:
-            links = gather(_listen(int(port)), mine, WAIT) if count > 1 else []
+            server = _listen(int(port))
+            if count > 1:
+                print(f"Waiting for {count - 1} more, {WAIT:g} s at most.", flush=True)
+            links = gather(server, mine, WAIT)
         self._watch = Watch(links, which == 0, self._end)
         # We agree on stopping ourselves; JAX's service would take SIGTERM from us.
         jax.config.update("jax_enable_preemption_service", False)
@@ -91,7 +96,10 @@ class Others:
     def explained(self) -> Iterator[None]:
         """Within, what fails because another process has ended is a LostError."""
         try:
-            yield
+            with contextlib.ExitStack() as stack:
+                if self._watch:
+                    stack.enter_context(failed_saves(self._folder / "checkpoints", self._unsaved))
+                yield
         except BaseException as error:
             watch = self._watch
             if watch:
@@ -114,6 +122,10 @@ class Others:
             self._watch.finish()
         # At once: JAX's barrier at the end would wait for those that are gone.
         return _exit(status)
+
+    def _unsaved(self, error: OSError) -> None:
+        self._told(f"error: {unwritten(error, self._folder)}")
+        self.leave(3)
 
     def _end(self, what: str) -> None:
         self._told(f"error: {self._sentence(what)}")
@@ -182,54 +194,6 @@ def _listen(port: int) -> socket.socket:
         raise ConfigError(
             f"process 0 cannot listen on port {port} ({reason}): choose another in --coordinator"
         ) from error
-
-
-def _relay(host: str, port: int) -> int:
-    """A port of this host that leads to JAX's service in process 0.
-
-    JAX aborts the process when its connection closes. This one does not close when process 0 is
-    lost, so that there is time to say so.
-    """
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            near, _ = server.accept()
-            threading.Thread(target=connect, args=(near,), daemon=True).start()
-
-    def connect(near: socket.socket) -> None:
-        end = time.monotonic() + LOST
-        while time.monotonic() < end:
-            try:
-                far = socket.create_connection((host, port))
-                break
-            except OSError:  # the service begins in a moment
-                time.sleep(0.05)
-        else:
-            return
-        for sock in (near, far):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=carry, args=(far, near), daemon=True).start()
-        carry(near, far)
-        with contextlib.suppress(OSError):
-            far.shutdown(socket.SHUT_RDWR)
-
-    def carry(source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                target.sendall(data)
-
-    threading.Thread(target=serve, name="relay", daemon=True).start()
-    return server.getsockname()[1]
-
-
-def _spare_proxy() -> None:
-    """Where gRPC would go through a proxy, it shall not on its way to this very host."""
-    env = {name.lower(): value for name, value in os.environ.items()}
-    if env.keys() & {"grpc_proxy", "https_proxy", "http_proxy"}:
-        spared = env.get("no_grpc_proxy") or env.get("no_proxy")
-        name = "no_grpc_proxy"  # the name must be in small letters
-        os.environ[name] = ",".join(filter(None, (spared, "127.0.0.1")))
 
 
 def _check_devices() -> None:

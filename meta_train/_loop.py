@@ -68,10 +68,10 @@ def meta_train(
         with quiet_saves():
             return _train(config, setup, Path(out), resume, command, console, accept_new_code)
     except OSError as error:
-        raise WriteError(_unwritten(error, Path(out))) from error
+        raise WriteError(unwritten(error, Path(out))) from error
 
 
-def _unwritten(error: OSError, folder: Path) -> str:
+def unwritten(error: OSError, folder: Path) -> str:
     """What could not be written and why, what was saved last, and how to go on."""
     steps = saved_steps(folder / "checkpoints")
     saved = f"the last checkpoint is of outer step {steps[-1]}" if steps else "nothing is saved yet"
