@@ -114,7 +114,7 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
             config = Config.from_dict(load_table(Path(out) / "config.toml", args.overrides))
         if args.distributed or args.coordinator:
             others.join(args, config, out)
-        with others.explained():
+        with others.as_one():
             meta_train(
                 config,
                 out,

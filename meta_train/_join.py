@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
+import rich.console
 from jax._src.clusters import ClusterEnv
 from jaxlib.version import __version__ as jaxlib_version
 
@@ -24,6 +25,7 @@ from learned_opt.checkpoints import saved_steps
 from ._card import code_identity
 from ._config import Config
 from ._errors import LostError
+from ._flags import check_address
 from ._links import BEAT, LOST, Watch, enter, gather
 from ._loop import unwritten
 from ._parse import ConfigError
@@ -52,7 +54,7 @@ class Others:
         return self._watch is None
 
     def join(self, args: argparse.Namespace, config: Config, out: str) -> None:
-        """Wait for the other processes that the flags name, and become one with them.
+        """Wait for the other processes that the flags name.
 
         From here on this process ends, with status 4, when another one is lost.
 
@@ -83,33 +85,31 @@ class Others:
                 print(f"Waiting for {count - 1} more, {WAIT:g} s at most.", flush=True)
             links = gather(server, mine, WAIT)
         self._watch = Watch(links, which == 0, self._end)
-        # We agree on stopping ourselves; JAX's service would take SIGTERM from us.
-        jax.config.update("jax_enable_preemption_service", False)
-        try:
-            jax.distributed.initialize(address, count, which, local)
-        except (ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigError(f"cannot join the other processes: {reason}") from error
-        _check_devices()
+        self._place = address, count, which, local
 
     @contextlib.contextmanager
-    def explained(self) -> Iterator[None]:
-        """Within, what fails because another process has ended is a LostError."""
+    def as_one(self) -> Iterator[None]:
+        """Within, JAX knows the devices of all.
+
+        Raises:
+          ConfigError: JAX cannot join them. LostError: what failed is another process.
+        """
+        watch = self._watch
+        if not watch:
+            yield
+            return
         try:
-            with contextlib.ExitStack() as stack:
-                if self._watch:
-                    stack.enter_context(failed_saves(self._folder / "checkpoints", self._unsaved))
+            _initialize(*self._place)
+            with failed_saves(self._folder / "checkpoints", self._unsaved):
                 yield
         except BaseException as error:
-            watch = self._watch
-            if watch:
-                # A lost process is noticed now, and ends this one; one that hangs, later.
-                collective = isinstance(error, jax.errors.JaxRuntimeError)
-                end = time.monotonic() + (LOST + 3 * BEAT if collective else NOTICED)
-                while not watch.failed and time.monotonic() < end:
-                    time.sleep(0.05)
-                if collective and watch.failed:
-                    raise LostError(self._sentence(watch.failed)) from error
+            # A lost process is noticed now, and ends this one; one that hangs, later.
+            collective = isinstance(error, jax.errors.JaxRuntimeError)
+            end = time.monotonic() + (LOST + 3 * BEAT if collective else NOTICED)
+            while not watch.failed and time.monotonic() < end:
+                time.sleep(0.05)
+            if collective and watch.failed:
+                raise LostError(self._sentence(watch.failed)) from error
             raise
 
     def leave(self, status: int) -> int:
@@ -161,6 +161,8 @@ def _facts(args: argparse.Namespace, config: Config, out: str) -> dict[str, Any]
 def _detect(args: argparse.Namespace) -> tuple[str, int, int, Sequence[int] | None]:
     """Address of process 0, how many there are, which this is, and its devices, None for all."""
     address = args.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    if address:
+        check_address("JAX_COORDINATOR_ADDRESS", address)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a package that is not needed here
@@ -196,7 +198,14 @@ def _listen(port: int) -> socket.socket:
         ) from error
 
 
-def _check_devices() -> None:
+def _initialize(address: str, count: int, which: int, local: Sequence[int] | None) -> None:
+    # We agree on stopping ourselves; JAX's service would take SIGTERM from us.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(address, count, which, local)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"cannot join the other processes: {reason}") from error
     counts = Counter(device.process_index for device in jax.devices())
     for which, count in counts.items():
         if count != counts[0]:
@@ -208,6 +217,8 @@ def _check_devices() -> None:
 
 
 def _exit(status: int) -> NoReturn:
+    with contextlib.suppress(OSError):
+        rich.console.Console().show_cursor()  # which a progress bar has hidden
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

@@ -74,6 +74,12 @@ def test_a_cluster_that_says_nonsense(said, monkeypatch):
     )
 
 
+def test_a_coordinator_of_the_environment_that_is_none(said, monkeypatch):
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "here")
+    message = "JAX_COORDINATOR_ADDRESS must be HOST:PORT, got 'here'"
+    assert said("--distributed") == (2, f"error: {message}\n")
+
+
 @pytest.mark.parametrize(
     ("host", "why"),
     [("127.0.0.1", "Connection refused"), ("nowhere.invalid", "Name or service not known")],
