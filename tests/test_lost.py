@@ -24,7 +24,7 @@ def ends(process, why, status=4):
     assert "Traceback" not in errors
     assert "stack trace" not in errors
     last = errors.splitlines()[-1]
-    found = re.fullmatch(rf"{LOST} \({why}\); (.*): {GO_ON}", last)
+    found = re.fullmatch(rf"{LOST} \((?:{why})\); (.*): {GO_ON}", last)
     assert found, errors
     assert errors.count("error") == 1
     assert "error" not in output
@@ -84,10 +84,10 @@ def test_killed_within(config, tmp_path, which, within):
     wait_for(both[which], (tmp_path / "mark").exists)
     kill(both, which)
     saved = ends(both[1 - which], CLOSED[which])
-    at_the_end = within in ("closing", "the export")
-    assert saved == (
-        "the last checkpoint is of outer step 12" if at_the_end else "nothing is saved"
-    )
+    # The save in flight as process 0 closes may be whole or not.
+    steps = {"closing": "1[02]", "the export": "12"}.get(within)
+    assert re.fullmatch(f"the last checkpoint is of outer step {steps}|nothing is saved", saved)
+    assert ("checkpoint" in saved) == bool(steps)
 
 
 @pytest.mark.slow
