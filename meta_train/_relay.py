@@ -1,7 +1,6 @@
 """The way from JAX in one process to its service in process 0."""
 
 import contextlib
-import os
 import socket
 import threading
 import time
@@ -18,7 +17,6 @@ def relay(host: str, port: int) -> str:
     lost, so that there is time to say so.
     """
     server = socket.create_server((HERE, 0))
-    _spare_proxy()
 
     def serve() -> None:
         while True:
@@ -49,12 +47,3 @@ def relay(host: str, port: int) -> str:
 
     threading.Thread(target=serve, name="relay", daemon=True).start()
     return f"{HERE}:{server.getsockname()[1]}"
-
-
-def _spare_proxy() -> None:
-    """Where gRPC would go through a proxy, it shall not on its way to this very host."""
-    env = {name.lower(): value for name, value in os.environ.items()}
-    if env.keys() & {"grpc_proxy", "https_proxy", "http_proxy"}:
-        spared = env.get("no_grpc_proxy") or env.get("no_proxy")
-        name = "no_grpc_proxy"  # the name must be in small letters
-        os.environ[name] = ",".join(filter(None, (spared, HERE)))
