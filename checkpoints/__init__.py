@@ -20,6 +20,6 @@ with needs_extra(__name__):
     from ._origin import code_version as code_version
     from ._origin import describe_device as describe_device
     from ._store import CheckpointError as CheckpointError
-    from ._store import LostError as LostError
+    from ._store import CheckpointsLostError as CheckpointsLostError
     from ._store import Store as Store
     from ._store import saved_steps as saved_steps

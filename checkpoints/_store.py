@@ -35,7 +35,7 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be used; the message says why."""
 
 
-class LostError(CheckpointError):
+class CheckpointsLostError(CheckpointError):
     """There were checkpoints, and none can be read."""
 
 
@@ -181,7 +181,8 @@ class Store:
           expect: entries that the facts must have.
 
         Raises:
-          CheckpointError: the facts are others. LostError: there are checkpoints and none is whole.
+          CheckpointError: the facts are others. CheckpointsLostError: there are checkpoints and
+            none is whole.
           OSError: a damaged one could not be renamed.
         """
         abstract = jax.tree.map(
@@ -196,7 +197,9 @@ class Store:
             bad[step] = found
         if bad:
             reasons = "; ".join(f"step {step}: {bad[step]}" for step in reversed(bad))
-            raise LostError(f"no checkpoint in {self.directory} is whole ({reasons}): {CURE}")
+            raise CheckpointsLostError(
+                f"no checkpoint in {self.directory} is whole ({reasons}): {CURE}"
+            )
         return None
 
     def _damaged(self) -> dict[int, str]:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,15 @@ FEWEST, MOST = 4, 18
 MOST_ACCELERATOR = 1024
 """Lanes an accelerator at most."""
 
-
 COMPILE, COMPILE_ACCELERATOR = 1.5e10, 1e12
 """What it takes to compile a program, as bytes of a training step x steps x lanes: what running
-takes. Of tasks of the suites on a CPU 7e9 to 4e10; on an accelerator lanes go side by side."""
+takes. Of tasks of the suites on a CPU 7e9 to 4e10; that of an accelerator was not measured."""
 
 
 class Programs:
     """Compiled programs by kind and width.
+
+    `compile_seconds`: spent on compiling so far.
 
     Args:
       function: jitted; its first arguments are static.
@@ -35,6 +37,7 @@ class Programs:
 
     def __init__(self, function: Any) -> None:
         self.function = function
+        self.compile_seconds = 0.0
         self._compiled: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
@@ -43,7 +46,9 @@ class Programs:
     def run(self, kind: Hashable, static: tuple[Any, ...], *arguments: Any) -> Any:
         """The function's results on the host. A new kind is compiled, for arguments like these."""
         if kind not in self._compiled:
+            tick = time.perf_counter()
             self._compiled[kind] = self.function.lower(*static, *arguments).compile()
+            self.compile_seconds += time.perf_counter() - tick
         return jax.device_get(self._compiled[kind](*arguments))
 
 

@@ -3,10 +3,15 @@
 import argparse
 import contextlib
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich.console
+
+if TYPE_CHECKING:
+    from ._join import Others
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,7 +23,8 @@ def parser() -> argparse.ArgumentParser:
         "the artifact NAME.safetensors with its card NAME.md. SIGTERM and Ctrl-C save and stop. "
         "Killed at any moment, --resume goes on and ends with the same theta, bit for bit. "
         "Exit status: 0 done, 1 diverged (the best theta is exported), 2 a mistake in the "
-        "settings, 3 a file could not be written (what was saved before is good), "
+        "settings, 3 a file could not be written (what was saved before is good), 4 another "
+        "process of a run of several was lost, or did not come (what was saved is good), "
         "130 or 143 stopped by a signal and saved. Evaluate the artifact with: "
         "learned-opt eval DIR/NAME.safetensors --suite quickstart --out REPORT_DIR",
     )
@@ -83,16 +89,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
-    import jax
-
     from learned_opt.tasks import use_all_cores
 
     use_all_cores()
+    from ._join import Others
+
+    others = Others(_say)
+    return others.leave(_run(args, argv, others))
+
+
+def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int:
     from learned_opt._files import cannot_write
     from learned_opt.checkpoints import CheckpointError, FolderError
 
     from ._config import load_config
-    from ._errors import DivergedError, StoppedError, WriteError
+    from ._errors import DivergedError, ProcessLostError, StoppedError, WriteError
     from ._export import export_now, shell_command
     from ._flags import check_flags
     from ._loop import meta_train
@@ -120,26 +131,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             out = args.out or str(newest_unfinished(Path("runs")))
             config = load_record(out, args.overrides)
         if args.distributed or args.coordinator:
-            # We agree on stopping ourselves; JAX's service would take SIGTERM from us.
-            jax.config.update("jax_enable_preemption_service", False)
-            try:
-                jax.distributed.initialize(args.coordinator, args.processes, args.process)
-            except (ValueError, RuntimeError) as error:
-                reason = str(error).splitlines()[0]
-                raise ConfigError(f"cannot join the other processes: {reason}") from error
+            others.join(args, config, out)
         resuming = {
             "resume": args.resume,
             "accept_new_code": args.accept_new_code,
             "start_over": args.start_over,
         }
-        if args.plan:
-            print_plan(plan_run(config, out, **resuming), rich.console.Console())
-            return 0
-        meta_train(config, out, command=shell_command(argv), **resuming)
+        with others.as_one():
+            if args.plan:
+                print_plan(plan_run(config, out, **resuming), rich.console.Console())
+            else:
+                meta_train(config, out, command=shell_command(argv), **resuming)
     except (ConfigError, FolderError, CheckpointError) as error:
         return _fail(f"error: {error}", 2)
     except WriteError as error:
         return _fail(f"error: {error}", 3)
+    except ProcessLostError as error:
+        return _fail(f"error: {error}", 4)
     except OSError as error:
         return _fail(f"error: {error.filename or 'a file'}: {error.strerror or error}", 3)
     except DivergedError as error:
@@ -148,6 +156,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"stopped: {stop}", 128 + stop.signal)
     except KeyboardInterrupt:
         return _fail("stopped at once; continue from the last checkpoint with --resume", 130)
+    except Exception:
+        if others.none:
+            raise
+        traceback.print_exc()  # a fault of ours: the others learn that this process ends
+        return 1
     return 0
 
 
@@ -168,9 +181,13 @@ def newest_unfinished(runs: Path) -> Path:
 
 
 def _fail(message: str, status: int) -> int:
+    _say(message)
+    return status
+
+
+def _say(message: str) -> None:
     with contextlib.suppress(OSError):  # where the disk is full, so may be the log
         rich.console.Console(stderr=True).print(message, style="red", markup=False, soft_wrap=True)
-    return status
 
 
 if __name__ == "__main__":

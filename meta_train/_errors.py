@@ -15,3 +15,7 @@ class DivergedError(RuntimeError):
 
 class WriteError(RuntimeError):
     """A file of the run could not be written; the message says which, why, and what is saved."""
+
+
+class ProcessLostError(RuntimeError):
+    """Another process of the run was lost, or did not come; the message says which, and why."""

@@ -3,7 +3,7 @@
 import argparse
 import re
 
-from learned_opt._checks import name_fault
+from learned_opt._checks import name_fault, shown
 
 from ._parse import ConfigError
 
@@ -45,8 +45,8 @@ def _check_export(args: argparse.Namespace) -> None:
 
 def _check_processes(args: argparse.Namespace) -> None:
     count, which = args.processes, args.process
-    if args.coordinator is not None and not re.fullmatch(r"\S+:\d{1,5}", args.coordinator):
-        raise ConfigError(f"--coordinator must be HOST:PORT, got {args.coordinator!r}")
+    if args.coordinator is not None:
+        check_address("--coordinator", args.coordinator)
     if count is not None and not 1 <= count <= 10**6:
         raise ConfigError(f"--processes must be from 1 to 1,000,000, got {count}")
     if which is not None:
@@ -62,3 +62,12 @@ def _check_processes(args: argparse.Namespace) -> None:
             "several processes need --coordinator HOST:PORT, --processes N and --process I "
             "together, or --distributed"
         )
+
+
+def check_address(name: str, address: str) -> None:
+    """ConfigError unless it is HOST:PORT."""
+    found = re.fullmatch(r"\S+:(\d{1,5})", address)
+    if not found:
+        raise ConfigError(f"{name} must be HOST:PORT, got {shown(address)}")
+    if not 1 <= int(found[1]) <= 65535:
+        raise ConfigError(f"the port of {name} must be from 1 to 65535, got {found[1]}")

@@ -8,9 +8,9 @@ from typing import Any
 import tomli_w
 
 from learned_opt.checkpoints import (
+    CheckpointsLostError,
     FolderError,
     Hold,
-    LostError,
     claim_folder,
     saved_steps,
     write_atomic,
@@ -74,7 +74,8 @@ class RunFolder:
         """To be called where no checkpoint is: a run killed before its first one may begin anew.
 
         Raises:
-          LostError: the log says that there was a checkpoint, or there was no place for any.
+          CheckpointsLostError: the log says that there was a checkpoint, or there was no place for
+            any.
         """
         check_progress(self.path, self._had_place)
 
@@ -132,11 +133,14 @@ class RunFolder:
 
 
 def check_progress(path: Path, had_place: bool) -> None:
-    """LostError where a folder without checkpoints has had some; `had_place`: for them."""
+    """CheckpointsLostError where a folder without checkpoints has had some.
+
+    `had_place`: whether there was a folder for them.
+    """
     rows = whole_rows(path / METRICS)
     done = rows[-1]["step"] if rows else 0
     if done and (not had_place or any("checkpoint" in row for row in rows)):
-        raise LostError(
+        raise CheckpointsLostError(
             f"{path / CHECKPOINTS} has no checkpoint, but {METRICS} tells of {done} outer steps: "
             "put the checkpoints back, or start over with --resume --start-over"
         )

@@ -15,8 +15,8 @@ import rich.console
 from learned_opt import Artifact
 from learned_opt._files import cannot_write
 from learned_opt.checkpoints import (
+    CheckpointsLostError,
     FolderError,
-    LostError,
     SaveError,
     Store,
     quiet_saves,
@@ -30,7 +30,7 @@ from ._export import export
 from ._folder import CHECKPOINTS, Found, RunFolder
 from ._log import Log
 from ._memory import fits
-from ._processes import agree, leader_does, leads, stop_on_signals
+from ._processes import agree, idle_devices, leader_does, leads, stop_on_signals
 from ._programs import Programs
 from ._progress import Progress
 from ._trainer import MetaTrainState, Metrics
@@ -89,10 +89,10 @@ def meta_train(
                 config, setup, Path(out), resume, command, console, accept_new_code, start_over
             )
     except OSError as error:
-        raise WriteError(_unwritten(error, Path(out))) from error
+        raise WriteError(unwritten(error, Path(out))) from error
 
 
-def _unwritten(error: OSError, folder: Path) -> str:
+def unwritten(error: OSError, folder: Path) -> str:
     """What could not be written and why, what was saved last, and how to go on."""
     steps, problem = saved_steps(folder / CHECKPOINTS), cannot_write(error, folder)
     full = error.errno in FULL
@@ -123,6 +123,8 @@ def _train(
         programs = Programs(*setup, config.run.chunk)
         store = Store(path / CHECKPOINTS, keep=config.save.keep, best=config.save.best, note=note)
         state, seconds = programs.start, 0.0
+        if idle := idle_devices(programs.mesh.size, config.estimator.rows):
+            note(idle)
         if resume:
             expect = {"config": facts} if accept_new_code else identity
             restored = _restore(store, folder, state, expect, start_over)
@@ -166,8 +168,8 @@ def _restore(
     try:
         restored = store.restore(state, expect)
         if not restored:
-            leader_does(folder.check_progress, (LostError,))
-    except LostError:
+            leader_does(folder.check_progress, (CheckpointsLostError,))
+    except CheckpointsLostError:
         if not start_over:
             raise
         restored = None

@@ -14,8 +14,8 @@ import rich.console
 
 from learned_opt.checkpoints import (
     CheckpointError,
+    CheckpointsLostError,
     FolderError,
-    LostError,
     Store,
     claim_folder,
     saved_steps,
@@ -134,7 +134,7 @@ def _folder(
             expect = {"config": facts} if accept_new_code else run_identity(config)
             step, _, _ = store.restore(like, expect) or (0, None, None)
     except (FolderError, CheckpointError, OSError) as error:
-        if start_over and isinstance(error, LostError):
+        if start_over and isinstance(error, CheckpointsLostError):
             return f"{path}: holds this run and no checkpoint that can be read; it starts over"
         return f"refused: {error}"
     if step >= steps:

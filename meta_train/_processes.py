@@ -17,6 +17,20 @@ def leads() -> bool:
     return jax.process_index() == 0
 
 
+def idle_devices(used: int, rows: str) -> str:
+    """What to say of devices that a run leaves out; "" if it uses all.
+
+    Only where there is one process: several are refused, see `tasks.device_mesh`.
+    """
+    count = jax.device_count()
+    if used == count:
+        return ""
+    return (
+        f"note: this run uses {used} of {count} devices; for all of them estimator.{rows} and "
+        f"valid.tasks must be multiples of {count}"
+    )
+
+
 def leader_does(work: Callable[[], None], errors: tuple[type[Exception], ...]) -> None:
     """Let the leader do what is to be done once; its error is raised in every process."""
     problem: Exception | None = None

@@ -41,7 +41,7 @@ def compiler_options() -> dict[str, Any]:
 
 
 def device_mesh(lanes: int) -> Mesh:
-    """A one-axis mesh over the most devices that divide `lanes` evenly.
+    """A one-axis mesh over the most devices that divide `lanes` evenly; the others stay idle.
 
     Raises:
       ValueError: there are several processes and their devices do not divide `lanes`.

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
@@ -55,15 +56,33 @@ def command(*args):
     return [sys.executable, "-m", "learned_opt", "meta-train", *map(str, args)]
 
 
-def launch(*args, devices=None, most=None):
-    """`most`: bytes of a file, as on a disk that is full."""
+def launch(*args, devices=None, most=None, before=""):
+    """`most`: bytes of a file, as on a disk that is full. `before`: Python that is run first."""
+    words = command(*args)
+    if before:
+        module = "from learned_opt.__main__ import main"
+        words[1:3] = ["-c", f"{before}\n{module}; raise SystemExit(main())"]
     process = subprocess.Popen(
-        command(*args), cwd=ROOT, env=environment(devices), text=True,
+        words, cwd=ROOT, env=environment(devices), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     if most:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
     return process
+
+
+def pair(*args, devices=1, before=("", "")):
+    """Two processes on this host, as on two hosts."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    return [
+        launch(
+            *args, "--coordinator", f"127.0.0.1:{port}", "--processes", 2, "--process", i,
+            devices=devices, before=before[i],
+        )
+        for i in range(2)
+    ]  # fmt: skip
 
 
 def finish(process, status=0):

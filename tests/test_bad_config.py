@@ -266,6 +266,8 @@ COMMANDS = [
     (["c.toml", "--processes", "2", "--process", "1"], "several processes need --coordinator"),
     (["c.toml", "--coordinator", "here:1"], "several processes need --coordinator HOST:PORT"),
     (["c.toml", "--coordinator", "here"], "--coordinator must be HOST:PORT, got 'here'"),
+    (["c.toml", "--coordinator", "here:0"], "the port of --coordinator must be from 1 to 65535"),
+    (["c.toml", "--coordinator", "h:65536"], "the port of --coordinator must be from 1 to 65535"),
     (["nowhere.toml"], "cannot read the configuration nowhere.toml: No such file or directory"),
     (["."], "cannot read the configuration .: Is a directory"),
     (["a" * 5000], "there is no configuration "),

@@ -12,7 +12,7 @@ import pytest
 from damages import WAYS, files, flip, folder, garbage, half
 from processes import finish, launch, rows, same_run
 
-from learned_opt.checkpoints import CheckpointError, LostError, Store
+from learned_opt.checkpoints import CheckpointError, CheckpointsLostError, Store
 from learned_opt.checkpoints._sums import SUMS
 
 
@@ -195,7 +195,7 @@ def test_where_all_are_damaged_it_says_what_is_amiss_with_each(copied):
         (copied / str(step) / "facts" / "_METADATA").unlink()
     (copied / "12" / SUMS).unlink()
     before = files(copied)
-    with pytest.raises(LostError) as error:
+    with pytest.raises(CheckpointsLostError) as error:
         Store(copied).restore(LIKE)
     before_12, _, rest = str(error.value).partition("; step 12: ")
     reason, _, after_12 = rest.partition("; step 10: ")

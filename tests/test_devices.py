@@ -2,12 +2,11 @@
 
 import shutil
 import signal
-import socket
 
 import jax
 import numpy as np
 import pytest
-from processes import finish, launch, rows, theta, wait_for, write_config
+from processes import finish, launch, pair, rows, theta, wait_for, write_config
 
 
 @pytest.fixture(scope="module")
@@ -32,20 +31,6 @@ def stopped_on_eight(tmp_path_factory, config):
     process.communicate()
     assert len(rows(out)) < 7
     return out
-
-
-def pair(*args, devices=1):
-    """Two processes on this host, as on two hosts."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    return [
-        launch(
-            *args, "--coordinator", f"127.0.0.1:{port}", "--processes", 2, "--process", i,
-            devices=devices,
-        )
-        for i in range(2)
-    ]  # fmt: skip
 
 
 def equal_to_rounding(a, b):

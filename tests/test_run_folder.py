@@ -9,7 +9,7 @@ import pytest
 from processes import finish, launch, rows, same_run, wait_for
 
 from learned_opt import meta_train
-from learned_opt.checkpoints import Hold, LostError, Store
+from learned_opt.checkpoints import CheckpointsLostError, Hold, Store
 from learned_opt.meta_train._folder import Found, RunFolder
 from learned_opt.meta_train._log import Log
 
@@ -142,7 +142,9 @@ def test_when_a_run_without_checkpoints_may_begin(folder, log, place, begins):
     if begins:
         folder.check_progress()
     else:
-        with pytest.raises(LostError, match=r"has no checkpoint, but metrics.jsonl tells of \d "):
+        with pytest.raises(
+            CheckpointsLostError, match=r"has no checkpoint, but metrics.jsonl tells of \d "
+        ):
             folder.check_progress()
 
 
