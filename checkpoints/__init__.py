@@ -13,12 +13,17 @@ with needs_extra(__name__):
     from ._lines import is_number as is_number
     from ._lines import read_lines as read_lines
     from ._lines import set_aside as set_aside
-    from ._lock import Hold as Hold
     from ._lock import hold_folder as hold_folder
     from ._markdown import markdown_code as markdown_code
     from ._markdown import markdown_text as markdown_text
     from ._origin import code_version as code_version
     from ._origin import describe_device as describe_device
+    from ._own import WriteError as WriteError
+    from ._own import disk_full as disk_full
+    from ._own import make_folder as make_folder
+    from ._own import own_folder as own_folder
+    from ._own import unwritten as unwritten
+    from ._own import writing as writing
     from ._store import CheckpointError as CheckpointError
     from ._store import CheckpointsLostError as CheckpointsLostError
     from ._store import Store as Store

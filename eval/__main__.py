@@ -66,9 +66,8 @@ def _guarded(run: Callable[..., None], args: argparse.Namespace) -> int:
     from learned_opt.tasks import use_all_cores
 
     use_all_cores()
-    from learned_opt.checkpoints import FolderError
+    from learned_opt.checkpoints import FolderError, WriteError
 
-    from ._folder import WriteError
     from ._pack import ArchiveError
 
     try:
@@ -143,7 +142,8 @@ def _frozen(args: argparse.Namespace, console: rich.console.Console) -> None:
 
 
 def _compare(args: argparse.Namespace, console: rich.console.Console) -> None:
-    from ._folder import make_folder, writing
+    from learned_opt.checkpoints import make_folder, writing
+
     from ._reports import read_report, using
     from .report import compare_reports, write_comparison
 
@@ -158,8 +158,8 @@ def _compare(args: argparse.Namespace, console: rich.console.Console) -> None:
 
 def _render(args: argparse.Namespace, console: rich.console.Console) -> None:
     import learned_opt
+    from learned_opt.checkpoints import make_folder, writing
 
-    from ._folder import make_folder, writing
     from ._render import with_facts
     from ._reports import read_report, using
     from .report import write_report
@@ -174,8 +174,9 @@ def _render(args: argparse.Namespace, console: rich.console.Console) -> None:
 
 
 def _card(args: argparse.Namespace, console: rich.console.Console) -> None:
+    from learned_opt.checkpoints import writing
+
     from ._card import add_results, load_file, save_with_card
-    from ._folder import writing
     from ._reports import read_report, using
 
     path, artifact = load_file(args.artifact)

@@ -12,7 +12,7 @@ import jax
 import rich.console
 
 from learned_opt import Artifact
-from learned_opt.checkpoints import code_version, describe_device
+from learned_opt.checkpoints import code_version, describe_device, own_folder, writing
 from learned_opt.tasks import load_suite
 from learned_opt.tasks.suites import SUITES, Tier
 
@@ -30,7 +30,6 @@ from ._contest import (
     rival_jobs,
     run_jobs,
 )
-from ._folder import own_folder, writing
 from ._grid import GRID, grid
 from ._grid_results import grid_results, grid_runs
 from ._keys import baseline_identity

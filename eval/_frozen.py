@@ -8,12 +8,11 @@ from pathlib import Path
 import rich.console
 
 from learned_opt._checks import one_line
-from learned_opt.checkpoints import is_number, write_atomic
+from learned_opt.checkpoints import is_number, own_folder, write_atomic, writing
 from learned_opt.tasks import load_suite
 
 from ._archive import Archive
 from ._baselines import ADAMW, Hyper
-from ._folder import own_folder, writing
 from ._keys import baseline_identity
 from ._pack import ArchiveError
 from ._progress import Progress

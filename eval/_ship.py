@@ -6,14 +6,13 @@ from pathlib import Path
 
 import rich.console
 
-from learned_opt.checkpoints import write_atomic
+from learned_opt.checkpoints import own_folder, write_atomic, writing
 from learned_opt.tasks.suites import Tier
 
 from ._archive import Archive
 from ._baselines import ADAMW, BASELINES, Baseline
 from ._contest import REPORT_SEEDS, baseline_jobs, run_jobs
 from ._evaluate import suite_plan
-from ._folder import own_folder, writing
 from ._grid import GRID, grid
 from ._grid_results import grid_baseline, grid_runs
 from ._keys import baseline_identity

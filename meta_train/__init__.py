@@ -3,11 +3,12 @@
 from learned_opt._extras import needs_extra
 
 with needs_extra(__name__):
+    from learned_opt.checkpoints import WriteError as WriteError
+
     from ._config import Config as Config
     from ._config import load_config as load_config
     from ._errors import DivergedError as DivergedError
     from ._errors import StoppedError as StoppedError
-    from ._errors import WriteError as WriteError
     from ._horizons import Horizons as Horizons
     from ._loop import meta_train as meta_train
     from ._objective import Objective as Objective

@@ -99,11 +99,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int:
-    from learned_opt._files import cannot_write
-    from learned_opt.checkpoints import CheckpointError, FolderError
+    from learned_opt.checkpoints import CheckpointError, FolderError, WriteError, writing
 
     from ._config import load_config
-    from ._errors import DivergedError, ProcessLostError, StoppedError, WriteError
+    from ._errors import DivergedError, ProcessLostError, StoppedError
     from ._export import export_now, shell_command
     from ._flags import check_flags
     from ._loop import meta_train
@@ -115,12 +114,8 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
         check_flags(args)
         if args.export:
             out = args.out or newest_unfinished(Path("runs"))
-            try:
+            with writing(out, lambda: "the run is as it was", "--export again"):
                 export_now(out, last=args.last)
-            except OSError as error:
-                raise WriteError(
-                    f"{cannot_write(error, out)}; put that right, then --export again"
-                ) from error
             return 0
         if not args.resume and not args.config:
             raise ConfigError("a configuration is needed, or --resume to continue a run")

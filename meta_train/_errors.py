@@ -13,9 +13,5 @@ class DivergedError(RuntimeError):
     """Meta-training went astray; the message says where, and the best theta was exported."""
 
 
-class WriteError(RuntimeError):
-    """A file of the run could not be written; the message says which, why, and what is saved."""
-
-
 class ProcessLostError(RuntimeError):
     """Another process of the run was lost, or did not come; the message says which, and why."""

@@ -1,17 +1,16 @@
 """The output folder of a run: claimed, held, watched, made anew if it is removed."""
 
+import contextlib
 import enum
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from learned_opt.checkpoints import (
     CheckpointsLostError,
     FolderError,
-    Hold,
-    claim_folder,
+    own_folder,
     saved_steps,
     write_atomic,
 )
@@ -51,7 +50,8 @@ class RunFolder:
         self, path: Path, facts: dict[str, Any], command: str, note: Callable[[str], Any]
     ) -> None:
         self.path, self._facts, self._command, self.note = path, facts, command, note
-        self._hold: Hold | None = None
+        self._held = contextlib.ExitStack()
+        self._is_there: Callable[[], bool] = lambda: False
         self._had_place = False
         self.log: Log | None = None
         self.newest: int | None = None
@@ -63,11 +63,13 @@ class RunFolder:
         Raises:
           FolderError: it holds something else, or is in use. OSError: it cannot be written.
         """
-        claim_folder(self.path, RECORD, self._facts, what="a meta-training run", resume=resume)
-        if not self._hold:
-            self._hold = Hold(self.path)
-            self._had_place = (self.path / CHECKPOINTS).is_dir()
-        if not (self.path / COMMAND).exists():
+        own = own_folder(self.path, RECORD, self._facts, what="a meta-training run", resume=resume)
+        self._is_there = self._held.enter_context(own)
+        self._had_place = (self.path / CHECKPOINTS).is_dir()
+        self._write_command()
+
+    def _write_command(self) -> None:
+        if not os.path.lexists(self.path / COMMAND):
             write_atomic(self.path / COMMAND, self._command + "\n")
 
     def check_progress(self) -> None:
@@ -103,16 +105,10 @@ class RunFolder:
             return Found.TAKEN
 
     def _watch(self) -> Found:
-        assert self._hold
-        there, steps = self._hold.check(), saved_steps(self.path / CHECKPOINTS)
+        there, steps = self._is_there(), saved_steps(self.path / CHECKPOINTS)
         newest, self.newest = self.newest, steps[-1] if steps else None
         if not there:
-            # Saves in flight may have made the folder again.
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._hold.take()
-            if not (self.path / RECORD).exists():
-                write_atomic(self.path / RECORD, tomli_w.dumps(self._facts))
-            self.claim(resume=True)
+            self._write_command()
             if self.log:
                 self.log.renew()
             gone = self.path
@@ -127,9 +123,7 @@ class RunFolder:
         """All is on disk afterwards, and other processes may come in."""
         if self.log:
             self.log.close()
-        if self._hold:
-            self._hold.release()
-        self._hold = None
+        self._held.close()
 
 
 def check_progress(path: Path, had_place: bool) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -20,14 +21,14 @@ import rich.console
 from jax._src.clusters import ClusterEnv
 from jaxlib.version import __version__ as jaxlib_version
 
-from learned_opt.checkpoints import saved_steps
+from learned_opt.checkpoints import saved_steps, unwritten
 
 from ._card import code_identity
 from ._config import Config
 from ._errors import ProcessLostError
 from ._flags import check_address
 from ._links import BEAT, LOST, Watch, enter, gather
-from ._loop import unwritten
+from ._loop import GO_ON, saved_so_far
 from ._parse import ConfigError
 from ._relay import relay
 from ._unsaved import failed_saves
@@ -124,7 +125,8 @@ class Others:
         return _exit(status)
 
     def _unsaved(self, error: OSError) -> None:
-        self._told(f"error: {unwritten(error, self._folder)}")
+        kept = functools.partial(saved_so_far, self._folder)
+        self._told(f"error: {unwritten(error, self._folder, kept, GO_ON)}")
         self.leave(3)
 
     def _end(self, what: str) -> None:

@@ -1,7 +1,6 @@
 """A meta-training run in a folder: start, log, save, resume, stop, export."""
 
 import contextlib
-import errno
 import functools
 import math
 import os
@@ -19,13 +18,15 @@ from learned_opt.checkpoints import (
     FolderError,
     SaveError,
     Store,
+    disk_full,
     quiet_saves,
     saved_steps,
+    writing,
 )
 
 from ._card import run_identity
 from ._config import Config, Setup
-from ._errors import DivergedError, StoppedError, WriteError
+from ._errors import DivergedError, StoppedError
 from ._export import export
 from ._folder import CHECKPOINTS, Found, RunFolder
 from ._log import Log
@@ -35,8 +36,8 @@ from ._programs import Programs
 from ._progress import Progress
 from ._trainer import MetaTrainState, Metrics
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Numbers of errors that say so of a disk."""
+GO_ON = "continue with --resume"
+"""What to do with a run that was saved."""
 
 PATIENCE = 3
 """Meta-validations in a row that must be out of bounds before a run counts as diverged."""
@@ -83,24 +84,16 @@ def meta_train(
     console = console or rich.console.Console()
     console.quiet |= not leads()
     setup = config.build()
-    try:
-        with quiet_saves(), fits():
-            return _train(
-                config, setup, Path(out), resume, command, console, accept_new_code, start_over
-            )
-    except OSError as error:
-        raise WriteError(unwritten(error, Path(out))) from error
+    with writing(out, lambda: saved_so_far(out), GO_ON), quiet_saves(), fits():
+        return _train(
+            config, setup, Path(out), resume, command, console, accept_new_code, start_over
+        )
 
 
-def unwritten(error: OSError, folder: Path) -> str:
-    """What could not be written and why, what was saved last, and how to go on."""
-    steps, problem = saved_steps(folder / CHECKPOINTS), cannot_write(error, folder)
-    full = error.errno in FULL
-    if not steps and not full:
-        return f"{problem}; nothing is saved yet: put that right, or choose another folder"
-    saved = f"the last checkpoint is of outer step {steps[-1]}" if steps else "nothing is saved yet"
-    cure = "make room" if full else "put that right"
-    return f"{problem}; {saved}: {cure}, then continue with --resume"
+def saved_so_far(folder: str | os.PathLike) -> str:
+    """Which checkpoint of a run is the last, in words."""
+    steps = saved_steps(Path(folder) / CHECKPOINTS)
+    return f"the last checkpoint is of outer step {steps[-1]}" if steps else "nothing is saved yet"
 
 
 def _train(
@@ -143,7 +136,7 @@ def _train(
             if stop.signal and int(state.step) < config.run.outer_steps and not loop.astray:
                 raise StoppedError(
                     f"saved after {int(state.step)} of {config.run.outer_steps} outer steps; "
-                    "continue with --resume",
+                    f"{GO_ON}",
                     stop.signal,
                 )
         artifact = export(config, path, state, loop.seconds, console)
@@ -258,7 +251,7 @@ class _Loop:
         try:
             save()
         except SaveError as error:
-            if error.errno in FULL or jax.process_count() > 1:
+            if disk_full(error) or jax.process_count() > 1:
                 raise
             # Removed while it was being written, perhaps.
             self.folder.note(f"note: {cannot_write(error)}; the state is saved anew")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from reports import make
 
 import learned_opt
 from learned_opt.checkpoints import card_markdown
@@ -11,7 +12,7 @@ from learned_opt.eval.__main__ import main
 
 SHIPPED = Path(__file__).parent.parent / "checkpoints" / "zoo" / "quickstart.safetensors"
 QUICKSTART = learned_opt.load(SHIPPED)
-REPORT = {
+REPORT = make(1, ("adamw",), ()) | {
     "suite": "SOME_SUITE", "suite_hash": "abc123", "sentence": "quickstart is better on 2 tasks.",
     "code": "c0de", "device": "2 x cpu", "date": "2026-11-28", "tier": "cpu",
     "arguments": ["quickstart", "--suite", "SOME_SUITE"],

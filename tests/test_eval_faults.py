@@ -18,12 +18,11 @@ import learned_opt
 import learned_opt.eval._evaluate
 import learned_opt.eval._frozen
 import learned_opt.eval._measured
-from learned_opt.checkpoints import FolderError, write_atomic
+from learned_opt.checkpoints import FolderError, WriteError, own_folder, write_atomic
 from learned_opt.eval import Runner
 from learned_opt.eval.__main__ import main
 from learned_opt.eval._archive import Archive
 from learned_opt.eval._evaluate import evaluate
-from learned_opt.eval._folder import WriteError, own_folder
 from learned_opt.eval._measured import _read
 from learned_opt.eval._reports import ReportError, read_report, using
 from learned_opt.eval._subject import artifact_subject

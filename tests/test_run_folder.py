@@ -9,7 +9,7 @@ import pytest
 from processes import finish, launch, rows, same_run, wait_for
 
 from learned_opt import meta_train
-from learned_opt.checkpoints import CheckpointsLostError, Hold, Store
+from learned_opt.checkpoints import CheckpointsLostError, FolderError, Store, hold_folder
 from learned_opt.meta_train._folder import Found, RunFolder
 from learned_opt.meta_train._log import Log
 
@@ -181,11 +181,10 @@ def test_what_becomes_of_a_folder_is_seen(folder):
     # Removed, and another run has begun there.
     shutil.rmtree(folder.path)
     folder.path.mkdir()
-    other = Hold(folder.path)
-    (folder.path / ".lock").write_text("process 7 on another\n")
-    assert folder.watch() == Found.TAKEN
+    with hold_folder(folder.path):
+        (folder.path / ".lock").write_text("process 7 on another\n")
+        assert folder.watch() == Found.TAKEN
     assert "was taken over by process 7 on another" in str(folder.problem)
-    other.release()
 
 
 @pytest.mark.parametrize(
@@ -197,9 +196,8 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, name, reason):
 
     (tmp_path / "file").write_text("in the way")
     config = meta_train.Config.from_dict(TABLE)
-    with pytest.raises(meta_train.WriteError) as error:
+    with pytest.raises(FolderError) as error:
         meta_train.meta_train(config, tmp_path / name, resume=True)
     assert str(error.value) == (
-        f"cannot write {tmp_path / name} ({reason}); nothing is saved yet: put that right, or "
-        "choose another folder"
+        f"cannot write {tmp_path / name} ({reason}); choose another folder with --out"
     )

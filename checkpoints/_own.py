@@ -1,4 +1,4 @@
-"""Output folders: one command's own, watched, and what it says where it cannot be written."""
+"""Output folders: one command's own, watched, and what is said where they cannot be written."""
 
 import contextlib
 import errno
@@ -9,10 +9,10 @@ from typing import Any
 
 import tomli_w
 
-from learned_opt._files import cannot_write
-from learned_opt.checkpoints import FolderError, claim_folder, hold_folder, write_atomic
+from learned_opt._files import cannot_write, write_atomic
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from ._folder import FolderError, claim_folder
+from ._lock import hold_folder
 
 
 class WriteError(RuntimeError):
@@ -21,7 +21,12 @@ class WriteError(RuntimeError):
 
 @contextlib.contextmanager
 def own_folder(
-    folder: str | os.PathLike, record: str, facts: dict[str, Any], *, what: str
+    folder: str | os.PathLike,
+    record: str,
+    facts: dict[str, Any],
+    *,
+    what: str,
+    resume: bool = True,
 ) -> Iterator[Callable[[], bool]]:
     """Claim a folder, see `claim_folder`, and hold it, see `hold_folder`, during a `with` block.
 
@@ -34,8 +39,8 @@ def own_folder(
       OSError: the disk is full.
     """
     path = Path(folder)
-    with claiming(path):
-        claim_folder(path, record, facts, what=what, resume=True)
+    with _claiming(path):
+        claim_folder(path, record, facts, what=what, resume=resume)
     with hold_folder(path) as hold:
 
         def watch() -> bool:
@@ -50,12 +55,12 @@ def own_folder(
 
 
 @contextlib.contextmanager
-def claiming(folder: Path) -> Iterator[None]:
+def _claiming(folder: Path) -> Iterator[None]:
     """A folder that cannot be made or looked at is a FolderError of one sentence."""
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
+        if disk_full(error):
             raise
         raise FolderError(
             f"{cannot_write(error, folder)}; choose another folder with --out"
@@ -69,23 +74,40 @@ def make_folder(folder: str | os.PathLike) -> Path:
       FolderError: it cannot be.
     """
     path = Path(folder)
-    with claiming(path):
+    with _claiming(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
 
 
-@contextlib.contextmanager
-def writing(where: str | os.PathLike, kept: Callable[[], str]) -> Iterator[None]:
-    """An OSError inside is a WriteError.
+AGAIN = "give the same command again"
 
-    Args:
-      where: what is written, if the error says nothing.
-      kept: what is saved, in a few words, when it is asked.
-    """
+
+@contextlib.contextmanager
+def writing(
+    where: str | os.PathLike, kept: Callable[[], str], go_on: str = AGAIN
+) -> Iterator[None]:
+    """An OSError inside is a WriteError; arguments as of `unwritten`."""
     try:
         yield
     except OSError as error:
-        cure = "make room" if error.errno in FULL else "put that right"
-        raise WriteError(
-            f"{cannot_write(error, where)}; {kept()}: {cure}, then give the same command again"
-        ) from error
+        raise WriteError(unwritten(error, where, kept, go_on)) from error
+
+
+def unwritten(
+    error: OSError, where: str | os.PathLike, kept: Callable[[], str], go_on: str = AGAIN
+) -> str:
+    """What could not be written and why, what is saved, and how to go on.
+
+    Args:
+      error: what was raised.
+      where: what is written, if the error says nothing.
+      kept: what is saved, in a few words, when it is asked.
+      go_on: what to do afterwards.
+    """
+    cure = "make room" if disk_full(error) else "put that right"
+    return f"{cannot_write(error, where)}; {kept()}: {cure}, then {go_on}"
+
+
+def disk_full(error: OSError) -> bool:
+    """Whether there is no room for a file, or for one as large."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
