@@ -42,8 +42,8 @@ class LearnedState(NamedTuple):
     """State of every learned optimizer.
 
     Attributes:
-      count: gradients taken in so far, int32 scalar: steps, but for those that were refused for
-        what they would have made of a parameter.
+      count: gradients that went into the averages so far, int32 scalar: those of all steps, and of
+        steps that were refused for what they would have made of a parameter.
       skipped: steps refused so far, because a gradient was not finite or too large, or a parameter
         would not have stayed finite, int32 scalar.
       skipped_in_a_row: of those the ones since the last step that was taken, int32 scalar.
