@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 
 import jax
 import rich.console
-from jax._src.clusters import ClusterEnv
 from jaxlib.version import __version__ as jaxlib_version
 
 from learned_opt.checkpoints import saved_steps, unwritten
@@ -168,6 +167,9 @@ def _detect(args: argparse.Namespace) -> tuple[str, int, int, Sequence[int] | No
     if address:
         check_address("JAX_COORDINATOR_ADDRESS", address)
     try:
+        # Not public, but what `jax.distributed.initialize` asks.
+        from jax._src.clusters import ClusterEnv
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a package that is not needed here
             found = ClusterEnv.auto_detect_unset_distributed_params(
