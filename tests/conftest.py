@@ -29,3 +29,20 @@ def uninterrupted(tmp_path_factory, config):
     out = tmp_path_factory.mktemp("whole") / "run"
     finish(launch(config, "--out", out))
     return out
+
+
+@pytest.fixture
+def said(capsys):
+    """Runs an eval command: its status and what it said, which is one line without a trace."""
+    from learned_opt.eval.__main__ import main
+
+    def run(*words):
+        capsys.readouterr()
+        status = main([str(word) for word in words])
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert error.count("\n") == 1
+        assert "Traceback" not in error
+        return status, error[len("error: ") : -1]
+
+    return run
