@@ -5,7 +5,9 @@ from learned_opt._files import write_atomic as write_atomic
 
 with needs_extra(__name__):
     from ._card import card_markdown as card_markdown
+    from ._console import plain_console as plain_console
     from ._failed import SaveError as SaveError
+    from ._failed import error_code as error_code
     from ._failed import quiet_saves as quiet_saves
     from ._folder import FolderError as FolderError
     from ._folder import claim_folder as claim_folder

@@ -45,12 +45,12 @@ def _save_error(error: Exception, directory: Path) -> SaveError:
         if type(thread).__module__.startswith("orbax."):
             with contextlib.suppress(Exception):  # what it raises is of the same cause
                 thread.join(WAIT)
-    code = _code(error)
+    code = error_code(error)
     reason = os.strerror(code) if code else " ".join(str(error).split())[:200]
     return SaveError(code or errno.EIO, reason or type(error).__name__, str(directory))
 
 
-def _code(error: BaseException | None) -> int:
+def error_code(error: BaseException | None) -> int:
     """The operating system's number of what happened; 0 if it is not to be found."""
     while error:
         if isinstance(error, OSError) and error.errno:
@@ -58,6 +58,8 @@ def _code(error: BaseException | None) -> int:
         found = re.search(r"os_error_code='(\d+)'", str(error))
         if found:
             return int(found[1])
+        if re.search("NOT_FOUND|does not exist", str(error)):
+            return errno.ENOENT
         error = error.__cause__ or error.__context__
     return 0
 

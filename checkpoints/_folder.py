@@ -61,7 +61,8 @@ def claim_folder(
     # A kill between creating the folder and the record leaves hidden temporary files only.
     if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise FolderError(
-            f"{folder} already holds files that are not {what}; choose another folder with --out"
+            f"{folder} already holds files that are not {what}, for it has no {record}: put that "
+            "back if it had one, or choose another folder with --out"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(path, tomli_w.dumps(facts))

@@ -5,6 +5,7 @@ import datetime
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -50,13 +51,13 @@ class Hold:
                 _lock(file)
             except HELD as error:
                 raise FolderError(
-                    f"{self.folder} is in use by {_read(path) or 'another process'}; wait until it "
-                    "ends, or choose another folder with --out"
+                    f"{self.folder} is in use by {_owner(path)}; wait until it ends, or choose "
+                    "another folder with --out"
                 ) from error
             except OSError as error:
                 raise FolderError(
-                    f"cannot lock {path} ({error.strerror}); choose a folder with --out that can "
-                    "be written, on a file system with locks"
+                    f"cannot lock {path} ({error.strerror or error}); remove what is in its place, "
+                    "or choose a folder with --out that can be written, on a file system with locks"
                 ) from error
             since = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"
             self._text = f"process {os.getpid()} on {socket.gethostname()} since {since}"
@@ -113,6 +114,15 @@ def hold_folder(folder: str | os.PathLike) -> Iterator[Hold]:
         yield hold
     finally:
         hold.release()
+
+
+def _owner(path: Path) -> str:
+    """Who holds the folder, for people; who has just taken it writes that down in a moment."""
+    for _ in range(10):
+        if found := _read(path):
+            return found
+        time.sleep(0.02)
+    return "another process"
 
 
 def _read(path: Path) -> str:

@@ -31,7 +31,7 @@ def own_folder(
     """Claim a folder, see `claim_folder`, and hold it, see `hold_folder`, during a `with` block.
 
     Yields a function to be called before something is written. It says whether the folder is still
-    there; where it was removed, it is made anew with its record.
+    there; where it or its record was removed, they are made anew.
 
     Raises:
       FolderError: it holds something else, is in use, or cannot be made. The function raises it
@@ -45,6 +45,8 @@ def own_folder(
 
         def watch() -> bool:
             if hold.check():
+                if not os.path.lexists(path / record):
+                    write_atomic(path / record, tomli_w.dumps(facts))
                 return True
             path.mkdir(parents=True, exist_ok=True)
             hold.take()

@@ -254,7 +254,7 @@ class Store:
                 opened.close()
 
     def reopen(self) -> None:
-        """Go on after the directory was removed or moved: it is made anew, and is empty."""
+        """Let go of a directory that was removed or moved; the next save makes it anew."""
         with contextlib.suppress(SaveError):  # of the save in flight, whose place is gone
             self.close()
 

@@ -66,13 +66,13 @@ def _guarded(run: Callable[..., None], args: argparse.Namespace) -> int:
     from learned_opt.tasks import use_all_cores
 
     use_all_cores()
-    from learned_opt.checkpoints import FolderError, WriteError
+    from learned_opt.checkpoints import FolderError, WriteError, plain_console
 
     from ._pack import ArchiveError
 
     try:
         _check_names(args)
-        run(args, rich.console.Console())
+        run(args, plain_console())
     except (ArchiveError, FolderError, OSError, ValueError) as error:
         return _fail(str(error), 2)
     except WriteError as error:
@@ -122,7 +122,7 @@ def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
         arguments=args.words,
         console=console,
     )
-    console.print(f"\n{report['sentence']}\n", highlight=False, markup=False)
+    console.print(f"\n{report['sentence']}\n")
     seconds = report["seconds"]  # None of a resumed one
     took = "" if seconds is None else f" in {seconds:.0f} s"
     console.print(f"Evaluated{took}. Report: {args.out}/report.html")
@@ -132,7 +132,7 @@ def _baselines(args: argparse.Namespace, console: rich.console.Console) -> None:
     from ._ship import pack_baselines
 
     file = pack_baselines(args.suite, tier=args.tier, only=args.only, out=args.out, console=console)
-    console.print(f"Packed: {file}", highlight=False, soft_wrap=True)
+    console.print(f"Packed: {file}")
 
 
 def _frozen(args: argparse.Namespace, console: rich.console.Console) -> None:
@@ -152,7 +152,7 @@ def _compare(args: argparse.Namespace, console: rich.console.Console) -> None:
         found = compare_reports(one, two)
         with writing(args.out, lambda: "the reports are as they were"):
             write_comparison(found, make_folder(args.out))
-    console.print(f"\n{found['sentence']}\n", highlight=False, markup=False)
+    console.print(f"\n{found['sentence']}\n")
     console.print(f"Side by side: {args.out}/compare.html")
 
 
@@ -170,7 +170,7 @@ def _render(args: argparse.Namespace, console: rich.console.Console) -> None:
         made = with_facts(report, artifacts)
         with writing(args.out, lambda: f"{args.report} is as it was"):
             write_report(made, make_folder(args.out))
-    console.print(f"Report: {args.out}/report.html", highlight=False, soft_wrap=True)
+    console.print(f"Report: {args.out}/report.html")
 
 
 def _card(args: argparse.Namespace, console: rich.console.Console) -> None:
@@ -185,14 +185,14 @@ def _card(args: argparse.Namespace, console: rich.console.Console) -> None:
         made = add_results(artifact, reports, args.limits)
     with writing(path, lambda: "it and its card are as they were"):
         card = save_with_card(made, path)
-    console.print(f"Kept in {path} and {card}", markup=False, soft_wrap=True)
+    console.print(f"Kept in {path} and {card}")
 
 
 def _fail(message: str, status: int) -> int:
     with contextlib.suppress(OSError):  # where the disk is full, so may be the log
-        rich.console.Console(stderr=True).print(
-            f"error: {message}", style="red", markup=False, soft_wrap=True
-        )
+        from learned_opt.checkpoints import plain_console
+
+        plain_console(stderr=True).print(f"error: {message}", style="red")
     return status
 
 

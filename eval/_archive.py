@@ -1,14 +1,23 @@
 """`runs.jsonl`: every run of an evaluation, one line each, never repeated."""
 
 import concurrent.futures
+import contextlib
 import json
 import math
+import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from learned_opt.checkpoints import FolderError, read_lines, set_aside, write_atomic
+from learned_opt.checkpoints import (
+    FolderError,
+    own_folder,
+    read_lines,
+    set_aside,
+    write_atomic,
+    writing,
+)
 
 from ._keys import Identity, row_fields, run_key
 from ._pack import unpack
@@ -241,7 +250,7 @@ class Archive:
             ) from error
         kept = ""
         if lines.bad and path == self.path:
-            kept = f" and kept in {set_aside(path, lines.bad).name}"
+            kept = f"; kept in {set_aside(path, lines.bad).name}"
         if path == self.path and not lines.clean:
             write_atomic(path, _lines(lines.rows))
         if lines.bad:
@@ -251,6 +260,31 @@ class Archive:
                 "missing runs again"
             )
         self._join(lines.rows)
+
+
+@contextlib.contextmanager
+def own_archive(
+    folder: str | os.PathLike,
+    record: str,
+    facts: dict[str, Any],
+    *,
+    what: str,
+    base: Sequence[Path] = (),
+) -> Iterator[Archive]:
+    """The archive of a folder that is one command's own, see `own_folder`, during a `with` block.
+
+    Raises:
+      WriteError: something inside could not be written; the message says how many runs are kept.
+      FolderError, ArchiveError: see `own_folder` and `Archive`.
+    """
+    path, archive = Path(folder) / "runs.jsonl", None
+
+    def kept() -> str:
+        return archive.saved if archive else "nothing is saved yet"
+
+    with writing(folder, kept), own_folder(folder, record, facts, what=what) as watch:
+        archive = Archive(path, base, watch)
+        yield archive
 
 
 def _parts(wanted: Mapping[str, Trial]) -> list[dict[str, Trial]]:

@@ -12,11 +12,15 @@ import jax
 import rich.console
 
 from learned_opt import Artifact
-from learned_opt.checkpoints import code_version, describe_device, own_folder, writing
+from learned_opt.checkpoints import (
+    code_version,
+    describe_device,
+    plain_console,
+)
 from learned_opt.tasks import load_suite
 from learned_opt.tasks.suites import SUITES, Tier
 
-from ._archive import Archive
+from ._archive import Archive, own_archive
 from ._baselines import ADAMW, BASELINES, Baseline
 from ._compared import interval
 from ._contest import (
@@ -82,14 +86,9 @@ def evaluate(
       WriteError: a file could not be written, as on a full disk; the runs made so far are kept.
       ValueError: no such suite, or none of this tier.
     """
-    console = console or rich.console.Console()
+    console = console or plain_console()
     facts = {"subject": subject.digest, "suite": suite, "tier": tier, "smoke": smoke}
-    out, archive = Path(out), None
-    start = time.perf_counter()
-
-    def kept() -> str:
-        return archive.saved if archive else "nothing is saved yet"
-
+    out, start = Path(out), time.perf_counter()
     if not subject.traced:
         console.print(
             f"{subject.name} could not be run with a traced number of steps: it gets plain "
@@ -97,13 +96,10 @@ def evaluate(
             markup=False,
             soft_wrap=True,
         )
-    with (
-        writing(out, kept),
-        own_folder(out, "evaluation.toml", facts, what="an evaluation") as watch,
-    ):
-        resumed = any(out.glob("runs*.jsonl"))
-        shipped = shipped_file(suite, tier), shipped_file(GRID, "cpu")
-        archive = Archive(out / "runs.jsonl", shipped, watch)
+    shipped = shipped_file(suite, tier), shipped_file(GRID, "cpu")
+    own = own_archive(out, "evaluation.toml", facts, what="an evaluation", base=shipped)
+    with own as archive:
+        resumed = archive.rows.keys() > archive.shipped
         plan, jobs = _smoke(suite, tier) if smoke else _whole(suite, tier)
         jobs = {"learned": learned_job(subject), **jobs, **rival_jobs(rivals, tuned_rivals)}
         runs = sum(job.runs(plan) for job in jobs.values())

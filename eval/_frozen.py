@@ -8,10 +8,10 @@ from pathlib import Path
 import rich.console
 
 from learned_opt._checks import one_line
-from learned_opt.checkpoints import is_number, own_folder, write_atomic, writing
+from learned_opt.checkpoints import is_number, plain_console, write_atomic
 from learned_opt.tasks import load_suite
 
-from ._archive import Archive
+from ._archive import own_archive
 from ._baselines import ADAMW, Hyper
 from ._keys import baseline_identity
 from ._pack import ArchiveError
@@ -56,18 +56,10 @@ def choose_setting(
     Args:
       folder: keeps the runs; interrupted, the same call goes on.
     """
-    console = console or rich.console.Console()
+    console = console or plain_console()
     tasks = load_suite(SUITE)
-    folder, archive = Path(folder), None
-
-    def kept() -> str:
-        return archive.saved if archive else "nothing is saved yet"
-
-    with (
-        writing(folder, kept),
-        own_folder(folder, "frozen.toml", {"suite": SUITE}, what="runs of AdamW") as watch,
-    ):
-        archive = Archive(folder / "runs.jsonl", watch=watch)
+    own = own_archive(folder, "frozen.toml", {"suite": SUITE}, what="runs of AdamW")
+    with own as archive:
         runner, identity = Runner(ADAMW.transform, ADAMW.eval_params), baseline_identity(ADAMW)
         runs = len(frozen_settings(ADAMW)) * len(TUNE_SEEDS) * len(tasks)
         progress = Progress(console, "AdamW, frozen", 1, runs)
@@ -89,5 +81,5 @@ def choose_setting(
         }
         FILE.parent.mkdir(exist_ok=True)
         write_atomic(FILE, json.dumps(facts, indent=1) + "\n")
-    console.print(f"{choice.trials} settings on {len(tasks)} tasks: {choice.hyper}", markup=False)
+    console.print(f"{choice.trials} settings on {len(tasks)} tasks: {choice.hyper}")
     return choice.hyper

@@ -15,6 +15,7 @@ there as runs-NAME.jsonl, it takes those runs too.
 
 exit status: 0 done, 2 a mistake in what was given, 3 a file could not be written (the runs made
 before are kept), 130 or 143 stopped by Ctrl-C or SIGTERM (the same).
+Every message, and what to do: docs/what-can-go-wrong.md.
 """
 
 

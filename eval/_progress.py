@@ -58,7 +58,9 @@ class Progress:
 
     def note(self, text: str) -> None:
         """A sentence on what was amiss."""
-        self.console.print(f"note: {text}", style="yellow", markup=False, soft_wrap=True)
+        self.console.print(
+            f"note: {text}", style="yellow", markup=False, soft_wrap=True, emoji=False
+        )
 
     def facts(self) -> str:
         """One line: how far, how long."""

@@ -76,7 +76,8 @@ def read_report(path: Path) -> Report:
         report = None
     if not isinstance(report, dict) or "tracks" not in report:
         raise ReportError(
-            f"{where} holds no report; give a report.json or report.html of learned-opt eval"
+            f"{where} holds no report, or one that is cut short; give a report.json or report.html "
+            "of learned-opt eval"
         )
     if report.get("schema") != SCHEMA:
         raise ReportError(

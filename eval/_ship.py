@@ -6,10 +6,10 @@ from pathlib import Path
 
 import rich.console
 
-from learned_opt.checkpoints import own_folder, write_atomic, writing
+from learned_opt.checkpoints import plain_console, write_atomic
 from learned_opt.tasks.suites import Tier
 
-from ._archive import Archive
+from ._archive import Archive, own_archive
 from ._baselines import ADAMW, BASELINES, Baseline
 from ._contest import REPORT_SEEDS, baseline_jobs, run_jobs
 from ._evaluate import suite_plan
@@ -57,23 +57,15 @@ def pack_baselines(
       WriteError: a file could not be written; the runs made so far are kept.
       ValueError: no such suite, tier or baseline.
     """
-    console = console or rich.console.Console()
+    console = console or plain_console()
     chosen = chosen_baselines(only)
     if suite != GRID:
         suite_plan(suite, tier)
     file = Path(out) if out else shipped_file(suite, tier)
     facts = {"suite": suite, "tier": tier}
     folder = file.with_name(f"{file.name}.d")
-    archive = None
-
-    def kept() -> str:
-        return archive.saved if archive else "nothing is saved yet"
-
-    with (
-        writing(folder, kept),
-        own_folder(folder, "baselines.toml", facts, what="runs of baselines") as watch,
-    ):
-        archive = Archive(folder / "runs.jsonl", [file], watch)
+    own = own_archive(folder, "baselines.toml", facts, what="runs of baselines", base=[file])
+    with own as archive:
         if suite == GRID:
             _run_grid(archive, console)
         else:
@@ -87,7 +79,7 @@ def pack_baselines(
         }
         content = pack(archive.rows[key] for key in keys)
         write_atomic(file, content)
-    console.print(f"{len(keys):,} runs, {len(content) / 1e6:.2f} MB", highlight=False)
+    console.print(f"{len(keys):,} runs, {len(content) / 1e6:.2f} MB")
     return file
 
 

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import rich.console
-
 if TYPE_CHECKING:
     from ._join import Others
 
@@ -22,10 +20,11 @@ def parser() -> argparse.ArgumentParser:
         epilog="The folder receives config.toml, metrics.jsonl, tensorboard/, checkpoints/, and "
         "the artifact NAME.safetensors with its card NAME.md. SIGTERM and Ctrl-C save and stop. "
         "Killed at any moment, --resume goes on and ends with the same theta, bit for bit. "
-        "Exit status: 0 done, 1 diverged (the best theta is exported), 2 a mistake in the "
-        "settings, 3 a file could not be written (what was saved before is good), 4 another "
-        "process of a run of several was lost, or did not come (what was saved is good), "
-        "130 or 143 stopped by a signal and saved. Evaluate the artifact with: "
+        "Exit status: 0 done, 1 diverged (the best theta is exported), 2 something given is "
+        "wrong (a setting, a file, the folder), 3 a file could not be written (what was saved "
+        "before is good), 4 another process of a run of several was lost, or did not come (what "
+        "was saved is good), 130 or 143 stopped by a signal and saved. Every message, and what to "
+        "do: docs/what-can-go-wrong.md. Evaluate the artifact with: "
         "learned-opt eval DIR/NAME.safetensors --suite quickstart --out REPORT_DIR",
     )
     parser.add_argument(
@@ -99,7 +98,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int:
-    from learned_opt.checkpoints import CheckpointError, FolderError, WriteError, writing
+    from learned_opt.checkpoints import (
+        CheckpointError,
+        FolderError,
+        WriteError,
+        plain_console,
+        writing,
+    )
 
     from ._config import load_config
     from ._errors import DivergedError, ProcessLostError, StoppedError
@@ -134,9 +139,10 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
         }
         with others.as_one():
             if args.plan:
-                print_plan(plan_run(config, out, **resuming), rich.console.Console())
-            else:
-                meta_train(config, out, command=shell_command(argv), **resuming)
+                plan = plan_run(config, out, **resuming)
+                print_plan(plan, plain_console())
+                return 2 if plan.refused else 0
+            meta_train(config, out, command=shell_command(argv), **resuming)
     except (ConfigError, FolderError, CheckpointError) as error:
         return _fail(f"error: {error}", 2)
     except WriteError as error:
@@ -152,7 +158,7 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
     except KeyboardInterrupt:
         return _fail("stopped at once; continue from the last checkpoint with --resume", 130)
     except Exception:
-        if others.none:
+        if others.alone:
             raise
         traceback.print_exc()  # a fault of ours: the others learn that this process ends
         return 1
@@ -182,7 +188,9 @@ def _fail(message: str, status: int) -> int:
 
 def _say(message: str) -> None:
     with contextlib.suppress(OSError):  # where the disk is full, so may be the log
-        rich.console.Console(stderr=True).print(message, style="red", markup=False, soft_wrap=True)
+        from learned_opt.checkpoints import plain_console
+
+        plain_console(stderr=True).print(message, style="red")
 
 
 if __name__ == "__main__":

@@ -12,20 +12,24 @@ import rich.console
 
 from learned_opt import Artifact
 from learned_opt._checks import one_line
-from learned_opt.checkpoints import CheckpointError, Store, card_markdown, write_atomic
+from learned_opt.checkpoints import (
+    CheckpointError,
+    Store,
+    card_markdown,
+    plain_console,
+    write_atomic,
+)
 
 from ._card import make_card
 from ._config import Config
 from ._errors import DivergedError
+from ._folder import check_progress
 from ._log import validation_curve
 from ._memory import fits
 from ._processes import leads
 from ._programs import Programs
-from ._record import RECORD, load_record
+from ._record import CHECKPOINTS, COMMAND, RECORD, load_record
 from ._trainer import MetaTrainState
-
-COMMAND = "command.txt"
-"""Of a run's folder: what began the run, for its card. Resuming it names no configuration."""
 
 
 @fits()
@@ -42,11 +46,13 @@ def export_now(out: str | os.PathLike, *, last: bool = False) -> Artifact:
     folder = Path(out)
     config = load_record(folder)
     setup = config.build()
-    store = Store(folder / "checkpoints", keep=config.save.keep, best=config.save.best, tidy=False)
+    had_place = (folder / CHECKPOINTS).is_dir()
+    store = Store(folder / CHECKPOINTS, keep=config.save.keep, best=config.save.best, tidy=False)
     programs = Programs(*setup, config.run.chunk)
     restored = store.restore(programs.start, {"config": config.to_dict()})
     store.close()
     if not restored:
+        check_progress(folder, had_place)
         raise CheckpointError(
             f"{folder} has no checkpoint yet, so there is nothing to export: train longer, or save "
             "sooner (save.seconds)"
@@ -60,7 +66,7 @@ def export_now(out: str | os.PathLike, *, last: bool = False) -> Artifact:
                 f"the newest theta of {folder} (outer step {int(state.step)}) or its "
                 "meta-validation loss is not finite: export the best one, without --last"
             )
-    return export(config, folder, state, saved["seconds"], rich.console.Console(), "exports")
+    return export(config, folder, state, saved["seconds"], plain_console(), "exports")
 
 
 def export(
@@ -89,7 +95,7 @@ def export(
     if leads():
 
         def say(text: str) -> None:
-            console.print(text, soft_wrap=True, markup=False)
+            console.print(text, soft_wrap=True, markup=False, highlight=False, emoji=False)
 
         path = folder / inside / f"{config.run.name}.safetensors"
         path.parent.mkdir(exist_ok=True)

@@ -15,11 +15,8 @@ from learned_opt.checkpoints import (
     write_atomic,
 )
 
-from ._export import COMMAND
 from ._log import METRICS, Log, whole_rows
-from ._record import RECORD
-
-CHECKPOINTS = "checkpoints"
+from ._record import CHECKPOINTS, COMMAND, RECORD
 
 
 class Found(enum.IntEnum):
@@ -88,7 +85,9 @@ class RunFolder:
             number += 1
         aside = self.path / f"earlier-{number}"
         aside.mkdir()
-        for name in (CHECKPOINTS, METRICS, "tensorboard"):
+        exports = [file.name for file in self.path.glob("*.safetensors")]
+        pages = [file.removesuffix(".safetensors") + ".md" for file in exports]
+        for name in (CHECKPOINTS, METRICS, "tensorboard", *exports, *pages):
             if (self.path / name).exists():
                 (self.path / name).rename(aside / name)
         self.note(f"Starting over; what the run had is in {aside}.")
@@ -105,13 +104,14 @@ class RunFolder:
             return Found.TAKEN
 
     def _watch(self) -> Found:
+        had_record = (self.path / RECORD).exists()
         there, steps = self._is_there(), saved_steps(self.path / CHECKPOINTS)
         newest, self.newest = self.newest, steps[-1] if steps else None
         if not there:
             self._write_command()
             if self.log:
                 self.log.renew()
-            gone = self.path
+            gone = self.path / ".lock" if had_record else self.path
         elif newest is not None and (self.newest is None or self.newest < newest):
             gone = self.path / CHECKPOINTS / str(newest)
         else:
@@ -133,8 +133,15 @@ def check_progress(path: Path, had_place: bool) -> None:
     """
     rows = whole_rows(path / METRICS)
     done = rows[-1]["step"] if rows else 0
-    if done and (not had_place or any("checkpoint" in row for row in rows)):
+    artifacts = sorted(file.name for file in path.glob("*.safetensors"))
+    saved = not had_place or any("checkpoint" in row for row in rows)
+    tells = ""
+    if done and saved:
+        tells = f"{METRICS} tells of {done} outer steps"
+    elif artifacts:
+        tells = f"there is {artifacts[0]}"
+    if tells:
         raise CheckpointsLostError(
-            f"{path / CHECKPOINTS} has no checkpoint, but {METRICS} tells of {done} outer steps: "
+            f"{path / CHECKPOINTS} has no checkpoint, but {tells}: "
             "put the checkpoints back, or start over with --resume --start-over"
         )

@@ -20,7 +20,7 @@ import jax
 import rich.console
 from jaxlib.version import __version__ as jaxlib_version
 
-from learned_opt.checkpoints import saved_steps, unwritten
+from learned_opt.checkpoints import unwritten
 
 from ._card import code_identity
 from ._config import Config
@@ -29,6 +29,7 @@ from ._flags import check_address
 from ._links import BEAT, LOST, Watch, enter, gather
 from ._loop import GO_ON, saved_so_far
 from ._parse import ConfigError
+from ._record import CHECKPOINTS
 from ._relay import relay
 from ._unsaved import failed_saves
 
@@ -49,7 +50,7 @@ class Others:
         self._told, self._watch, self._folder = told, None, Path()
 
     @property
-    def none(self) -> bool:
+    def alone(self) -> bool:
         """Whether this process is alone."""
         return self._watch is None
 
@@ -100,7 +101,7 @@ class Others:
             return
         try:
             _initialize(*self._place)
-            with failed_saves(self._folder / "checkpoints", self._unsaved):
+            with failed_saves(self._folder / CHECKPOINTS, self._unsaved):
                 yield
         except BaseException as error:
             # A lost process is noticed now, and ends this one; one that hangs, later.
@@ -133,13 +134,13 @@ class Others:
         _exit(4)
 
     def _sentence(self, what: str) -> str:
-        steps: list[int] = []
+        found: list[str] = []
         look = threading.Thread(
-            target=lambda: steps.extend(saved_steps(self._folder / "checkpoints")), daemon=True
+            target=lambda: found.append(saved_so_far(self._folder)), daemon=True
         )
         look.start()
         look.join(2 * BEAT)  # the folder may have been on the host that was lost
-        saved = f"the last checkpoint is of outer step {steps[-1]}" if steps else "nothing is saved"
+        saved = found[0] if found else f"{self._folder} cannot be read"
         return (
             f"another process of this run was lost ({what}); {saved}: continue with the same "
             "command and --resume"

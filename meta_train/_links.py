@@ -41,7 +41,7 @@ class Link:
     def read(self, seconds: float = BEAT) -> list[dict[str, Any]] | None:
         """What has come, once something has or the time is over; None once the link is closed.
 
-        So does what no process of a run would send.
+        None, too, for what is no JSON object.
         """
         try:
             self.sock.settimeout(max(seconds, 0.01))

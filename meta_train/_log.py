@@ -39,6 +39,8 @@ class Log:
     ) -> None:
         self.path, self._note = Path(folder) / METRICS, note
         self._rows = [row for row in self._earlier() if step and row["step"] <= step]
+        if step and not _whole([row["step"] for row in self._rows], step):
+            self._note(f"note: {METRICS} lacks rows of before outer step {step}; the run goes on")
         self._start(step)
 
     def _earlier(self) -> list[dict[str, Any]]:
@@ -63,6 +65,9 @@ class Log:
     def append(self, row: dict[str, Any]) -> None:
         """Write a row of numbers; its `step` is TensorBoard's, and what is not finite is null."""
         try:
+            if self._rows and not self.path.exists():
+                write_atomic(self.path, "".join(map(_line, self._rows)))
+                self._note(f"note: {self.path} was removed while the run went on; it is made anew")
             with self.path.open("a") as file:
                 file.write(_line(row))
         except OSError as error:
@@ -125,6 +130,11 @@ def _is_row(row: dict[str, Any]) -> bool:
     step = row.get("step")
     counts = isinstance(step, int) and step >= 0
     return counts and all(value is None or is_number(value) for value in row.values())
+
+
+def _whole(steps: list[int], last: int) -> bool:
+    """Whether there is a row at 0, at `last`, and between them at equal distances."""
+    return len(steps) > 1 and steps == list(range(0, last + 1, steps[1] or 1))
 
 
 def whole_rows(path: Path) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from learned_opt.checkpoints import (
     SaveError,
     Store,
     disk_full,
+    plain_console,
     quiet_saves,
     saved_steps,
     writing,
@@ -28,16 +29,20 @@ from ._card import run_identity
 from ._config import Config, Setup
 from ._errors import DivergedError, StoppedError
 from ._export import export
-from ._folder import CHECKPOINTS, Found, RunFolder
+from ._folder import Found, RunFolder
 from ._log import Log
 from ._memory import fits
 from ._processes import agree, idle_devices, leader_does, leads, stop_on_signals
 from ._programs import Programs
 from ._progress import Progress
+from ._record import CHECKPOINTS
 from ._trainer import MetaTrainState, Metrics
 
 GO_ON = "continue with --resume"
 """What to do with a run that was saved."""
+
+ATTEMPTS = 4
+"""To save a state, while somebody removes what is being written."""
 
 PATIENCE = 3
 """Meta-validations in a row that must be out of bounds before a run counts as diverged."""
@@ -81,7 +86,7 @@ def meta_train(
       DivergedError: see `Run.tolerance`; the best theta is exported.
       WriteError: a file could not be written, as on a full disk; what was saved before is good.
     """
-    console = console or rich.console.Console()
+    console = console or plain_console()
     console.quiet |= not leads()
     setup = config.build()
     with writing(out, lambda: saved_so_far(out), GO_ON), quiet_saves(), fits():
@@ -108,7 +113,9 @@ def _train(
 ) -> Artifact:
     facts = config.to_dict()
     begun = command or f"learned_opt.meta_train.meta_train(Config(...), {str(path)!r})"
-    note = functools.partial(console.print, soft_wrap=True, markup=False, highlight=False)
+    note = functools.partial(
+        console.print, soft_wrap=True, markup=False, highlight=False, emoji=False
+    )
     folder = RunFolder(path, facts, begun, note)
     with contextlib.closing(folder):
         leader_does(lambda: folder.claim(resume), (FolderError, OSError))
@@ -124,9 +131,7 @@ def _train(
             if restored:
                 _, state, saved = restored
                 seconds = saved["seconds"]
-                console.print(
-                    f"Resuming after {int(state.step)} of {config.run.outer_steps} outer steps."
-                )
+                note(f"Resuming after {int(state.step)} of {config.run.outer_steps} outer steps.")
         if leads():
             folder.log = Log(path, int(state.step), note)
         with stop_on_signals() as stop, Progress(console, config.run.outer_steps) as progress:
@@ -187,7 +192,7 @@ class _Loop:
         self.config, self.programs, self.store = config, programs, store
         self.folder, self.progress, self.identity = folder, progress, identity
         self.seconds, self.astray, self._bad = seconds, "", 0
-        self._saved, self._saved_at = -1, 0.0
+        self._saved, self._saved_at, self._score = -1, 0.0, None
 
     def run(self, state: MetaTrainState, stop: Any) -> MetaTrainState:
         """Until the last outer step, a request to stop, or divergence; the state is saved."""
@@ -224,8 +229,8 @@ class _Loop:
             self._write(row)
             if last or due:
                 self._save(state, score, last)
-        if not self.astray and self._saved != step:
-            self._save(state, last=True)
+        if not self.astray:
+            self._settle(state)
         self.seconds = time.perf_counter() - start
         return state
 
@@ -233,7 +238,7 @@ class _Loop:
         """Whether to save now; looks after the folder, which may have been removed or taken."""
         found = agree(max(self.folder.watch(), late) if leads() else 0)
         if found == Found.TAKEN:
-            raise self.folder.problem or FolderError(f"{self.folder.path} was taken over")
+            raise self._taken()
         if found == Found.REMOVED:
             self.store.reopen()
         return found != Found.WHOLE
@@ -241,22 +246,45 @@ class _Loop:
     def _save(self, state: MetaTrainState, score: float | None = None, last: bool = False) -> None:
         """Begin to save; with `last` the save is done afterwards."""
         facts = {**self.identity, "seconds": self.seconds}
-        self._saved, self._saved_at = int(state.step), time.perf_counter()
+        self._saved, self._saved_at, self._score = int(state.step), time.perf_counter(), score
 
         def save() -> None:
             self.store.save(self._saved, state, facts, score=score)
             if last:
                 self.store.close()
 
-        try:
-            save()
-        except SaveError as error:
-            if disk_full(error) or jax.process_count() > 1:
-                raise
-            # Removed while it was being written, perhaps.
-            self.folder.note(f"note: {cannot_write(error)}; the state is saved anew")
-            self.store.reopen()
-            save()
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return save()
+            except SaveError as error:
+                self._mend(error)
+        return save()
+
+    def _settle(self, state: MetaTrainState) -> None:
+        """The state is saved afterwards, whether or not it was being saved."""
+        score = None
+        if self._saved == int(state.step):
+            try:
+                self.store.close()
+            except SaveError as error:
+                self._mend(error)
+                score = self._score
+            else:
+                return
+        self._save(state, score, last=True)
+
+    def _mend(self, error: SaveError) -> None:
+        """Make ready to save anew what was removed meanwhile; raise what has another cause."""
+        if disk_full(error) or jax.process_count() > 1:
+            raise error
+        if self.folder.watch() == Found.TAKEN:
+            raise self._taken() from error
+        self.folder.note(f"note: {cannot_write(error)}; the state is saved anew")
+        self.store.reopen()
+
+    def _taken(self) -> FolderError:
+        other = f"{self.folder.path} was taken over by another run: this process stops"
+        return self.folder.problem or FolderError(other)
 
     def _judge(self, state: MetaTrainState, row: dict[str, Any]) -> None:
         """Notice a run that has gone astray."""

@@ -23,12 +23,14 @@ from learned_opt.checkpoints import (
 
 from ._card import run_identity
 from ._config import Config, Setup
-from ._folder import CHECKPOINTS, check_progress
+from ._folder import check_progress
 from ._memory import Need, check_memory, size_text, tree_bytes
 from ._processes import leads
 from ._programs import program_of
-from ._record import RECORD
+from ._record import CHECKPOINTS, RECORD
 from .estimators import GradientEstimator
+
+REFUSED = "refused: "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Plan:
     checkpoint: int
     need: Need
     folder: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether the run could not go on, or begin, in its folder."""
+        return self.folder.startswith(REFUSED)
 
 
 def plan_run(
@@ -136,7 +143,7 @@ def _folder(
     except (FolderError, CheckpointError, OSError) as error:
         if start_over and isinstance(error, CheckpointsLostError):
             return f"{path}: holds this run and no checkpoint that can be read; it starts over"
-        return f"refused: {error}"
+        return f"{REFUSED}{error}"
     if step >= steps:
         return f"{path}: holds this run, all of it done; it is exported again"
     return f"{path}: this run goes on after {step:,} of {steps:,} outer steps"
@@ -151,7 +158,7 @@ def print_plan(plan: Plan, console: rich.console.Console) -> None:
     if not leads():
         return
     for line in _lines(plan):
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        console.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
 def _lines(plan: Plan) -> Iterable[str]:

@@ -16,7 +16,7 @@ class Progress:
         self._valid = ""
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("Meta-training"),
-            rich.progress.BarColumn(bar_width=20),
+            rich.progress.BarColumn(bar_width=10),
             rich.progress.MofNCompleteColumn(),
             rich.progress.TextColumn("{task.fields[facts]}"),
             console=console,
@@ -54,15 +54,25 @@ class Progress:
             return
         pace = (time.perf_counter() - self._start) / (row["step"] - self.done)
         left = datetime.timedelta(seconds=round(pace * (self.total - row["step"])))
-        facts = (
-            f"{row['inner_steps_per_second']:,.0f} inner steps/s  "
-            f"{row['outer_steps_per_second']:.3g} outer/s  "
-            f"meta-loss {row['meta_loss']:.3f}  {self._valid}  {left} left"
-        )
-        if row["nonfinite"]:
-            facts += f"  {row['nonfinite']:.0f} runs not finite"
-        self._bar.update(self._task, completed=row["step"], facts=facts)
-        self._line(f"outer step {row['step']}/{self.total}  {facts}")
+        bad = f"{row['nonfinite']:.0f} runs not finite" if row["nonfinite"] else ""
+        # The most important first: a narrow terminal has no room for the last.
+        facts = [
+            f"{left} left",
+            bad,
+            self._valid,
+            f"meta-loss {row['meta_loss']:.3f}",
+            f"{row['inner_steps_per_second']:,.0f} inner steps/s",
+            f"{row['outer_steps_per_second']:.3g} outer/s",
+        ]
+        facts = [fact for fact in facts if fact]
+        self._line(f"outer step {row['step']}/{self.total}  {'  '.join(facts)}")
+        while len(facts) > 1 and len("  ".join(facts)) > self._room():
+            facts.pop()
+        self._bar.update(self._task, completed=row["step"], facts="  ".join(facts))
+
+    def _room(self) -> int:
+        """Characters beside the bar."""
+        return self.console.width - len(f"Meta-training {'-' * 10} {self.total}/{self.total} ")
 
     def _line(self, text: str) -> None:
         if not self.console.is_terminal:

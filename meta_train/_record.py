@@ -8,7 +8,8 @@ from pathlib import Path
 from ._config import Config
 from ._parse import ConfigError, load_table
 
-RECORD = "config.toml"
+RECORD, COMMAND, CHECKPOINTS = "config.toml", "command.txt", "checkpoints"
+"""Of a run's folder: its configuration; what began it, for its card; and what it goes on from."""
 
 CURE = "put it back as it was, or name another folder with --out"
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from learned_opt.checkpoints._failed import _code
+from learned_opt.checkpoints import error_code
 
 GRACE = 5.0
 """Seconds in which the error may still be raised where it is handled best."""
@@ -29,7 +29,7 @@ def failed_saves(directory: Path, ended: Callable[[OSError], None]) -> Iterator[
     def see(record: logging.LogRecord) -> bool:
         error, text = (record.exc_info or (None, None))[1], record.getMessage()
         saving = "_SignalingThread" in text or "background save thread" in text
-        if saving and (code := _code(error)) and once.acquire(blocking=False):
+        if saving and (code := error_code(error)) and once.acquire(blocking=False):
             found = OSError(code, os.strerror(code), str(directory))
             threading.Thread(target=end, args=(found,), daemon=True).start()
         return True

@@ -89,7 +89,7 @@ def test_many_damaged_lines_are_one_sentence(tmp_path):
     path.write_text("no\n" * 9)
     (note,) = Archive(path).notes
     assert note == (
-        f"{path}: lines 1, 2, 3, 4, 5, ... of 9 are damaged and left out and kept in "
+        f"{path}: lines 1, 2, 3, 4, 5, ... of 9 are damaged and left out; kept in "
         "runs.jsonl.damaged (of line 1 no JSON object can be read, got b'no'); what is missing "
         "runs again"
     )

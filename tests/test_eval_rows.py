@@ -146,7 +146,7 @@ def test_a_damaged_row_is_named_set_aside_and_run_again(tmp_path, stage, make, w
     path.write_bytes(b"\n".join(lines) + b"\n")
     archive, recorder = Archive(path), Recorder()
     (note,) = archive.notes
-    start = f"{path}: line 2 of 3 is damaged and left out and kept in runs.jsonl.damaged (of line 2"
+    start = f"{path}: line 2 of 3 is damaged and left out; kept in runs.jsonl.damaged (of line 2"
     assert note.startswith(f"{start} {why}")
     assert note.endswith("); what is missing runs again")
     assert len(note) < len(start) + 200

@@ -31,9 +31,10 @@ def config(tmp_path):
 
 def planned(capsys, *words):
     """The facts of a plan, by name, and its table."""
-    assert main([*map(str, words), "--plan"]) == 0
+    status = main([*map(str, words), "--plan"])
     said = capsys.readouterr()
     assert said.err == ""
+    assert status == (2 if "refused: " in said.out else 0)
     head, table, facts = said.out.strip("\n").split("\n\n")
     assert head.endswith(": nothing is compiled, nothing is written.")
     rows = [re.split(r"\s{2,}", line) for line in table.splitlines()]

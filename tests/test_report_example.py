@@ -104,7 +104,7 @@ def test_rivals_are_told_what_they_ask_for():
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("report.json", "{}", "holds no report; give a report.json or report.html"),
+        ("report.json", "{}", "holds no report, or one that is cut short; give a report.json or"),
         ("report.html", "<html>", "holds no report"),
         ("report.html", None, "No such file"),
         ("changed.html", "", r"needs its subject small \(0000"),

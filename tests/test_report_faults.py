@@ -54,7 +54,10 @@ def changed(report, *path, value=None, drop=False):
 
 ADAMW = ("tasks", 0, "results", "adamw")
 OURS = ("tasks", 0, "results", "learned")
-NONE = "{path} holds no report; give a report.json or report.html of learned-opt eval"
+NONE = (
+    "{path} holds no report, or one that is cut short; give a report.json or report.html of "
+    "learned-opt eval"
+)
 BROKEN = {
     "list": (lambda report: [], NONE),
     "object": (lambda report: {}, NONE),

@@ -220,6 +220,10 @@ def test_the_best_theta_so_far_can_be_exported_from_a_run_that_goes_on(tiny, tmp
     assert "--last says which theta --export writes: add --export" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     assert main(["--export", "--out", str(tmp_path / "run")]) == 2
+    assert "metrics.jsonl tells of 4 outer steps: put the checkpoints" in capsys.readouterr().err
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    (tmp_path / "run" / "exports" / "tiny.safetensors").unlink()
+    assert main(["--export", "--out", str(tmp_path / "run")]) == 2
     assert "no checkpoint yet, so there is nothing to export" in capsys.readouterr().err
 
 

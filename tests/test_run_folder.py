@@ -1,17 +1,21 @@
 """The folder of a run: one process has it, and what is removed from it meanwhile is made anew."""
 
+import errno
 import re
 import shutil
 import signal
 import socket
+from typing import NamedTuple
 
+import jax
 import pytest
 from processes import finish, launch, rows, same_run, wait_for
 
 from learned_opt import meta_train
-from learned_opt.checkpoints import CheckpointsLostError, FolderError, Store, hold_folder
+from learned_opt.checkpoints import CheckpointsLostError, FolderError, SaveError, Store, hold_folder
 from learned_opt.meta_train._folder import Found, RunFolder
 from learned_opt.meta_train._log import Log
+from learned_opt.meta_train._loop import _Loop
 
 LONG = ("--set", "run.outer_steps=200000")
 
@@ -159,6 +163,80 @@ def test_what_is_set_aside_is_kept(folder):
         assert (aside / "metrics.jsonl").read_text() == str(number)
 
 
+def test_an_artifact_without_checkpoints_is_not_overwritten_silently(folder):
+    (folder.path / "tiny.safetensors").write_text("theta")
+    with pytest.raises(CheckpointsLostError, match=r"no checkpoint, but there is tiny.safetensors"):
+        folder.check_progress()
+    folder.set_aside()
+    assert (folder.path / "earlier-1" / "tiny.safetensors").read_text() == "theta"
+    folder.check_progress()
+
+
+def test_a_record_that_is_removed_is_made_anew(folder):
+    (folder.path / "config.toml").unlink()
+    assert folder.watch() == Found.WHOLE
+    assert (folder.path / "config.toml").read_text() == '[run]\nname = "x"\n'
+
+
+def test_a_log_that_is_removed_is_made_anew(tmp_path):
+    notes = []
+    log = Log(tmp_path, 0, notes.append)
+    log.append({"step": 0})
+    log.path.unlink()
+    log.append({"step": 2})
+    log.close()
+    assert rows(tmp_path) == [{"step": 0}, {"step": 2}]
+    assert notes == [f"note: {log.path} was removed while the run went on; it is made anew"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [([0, 2, 4], 0), ([0, 2], 1), ([0, 2, 3, 4], 1), ([2, 4], 1), ([], 1), ([4], 1)],
+)
+def test_a_log_that_lacks_rows_says_so(tmp_path, steps, said):
+    (tmp_path / "metrics.jsonl").write_text("".join(f'{{"step": {i}}}\n' for i in steps))
+    notes = []
+    Log(tmp_path, 4, notes.append).close()
+    note = "note: metrics.jsonl lacks rows of before outer step 4; the run goes on"
+    assert notes == [note] * said
+
+
+class NamedState(NamedTuple):
+    step: jax.Array
+    x: jax.Array
+
+
+class Vanishing(Store):
+    """A store whose folder is removed as it is written, a few times."""
+
+    def __init__(self, folder, times):
+        super().__init__(folder)
+        self.times = times
+
+    def save(self, *args, **kind):
+        if self.times:
+            self.times -= 1
+            raise SaveError(errno.ENOENT, "No such file or directory", str(self.directory))
+        super().save(*args, **kind)
+
+
+@pytest.mark.parametrize("times", [1, 3, 4])
+def test_a_state_is_saved_though_its_folder_is_removed_again_and_again(folder, times):
+    notes = []
+    folder.note = notes.append
+    store = Vanishing(folder.path / "checkpoints", times)
+    loop = _Loop(None, None, store, folder, None, {}, 0.0)
+    saved = NamedState(jax.numpy.int32(4), jax.numpy.ones(3))
+    if times == 4:
+        with pytest.raises(SaveError):
+            loop._save(saved, last=True)
+        return
+    loop._save(saved, last=True)
+    assert store.steps() == [4]
+    why = f"cannot write {store.directory} (No such file or directory)"
+    assert notes == [f"note: {why}; the state is saved anew"] * times
+
+
 def test_what_becomes_of_a_folder_is_seen(folder):
     (folder.path / "checkpoints").mkdir()
     folder.log = Log(folder.path, 0)
@@ -171,6 +249,8 @@ def test_what_becomes_of_a_folder_is_seen(folder):
     assert folder.watch() == Found.REMOVED
     assert folder.watch() == Found.WHOLE
     assert folder.newest is None
+    (folder.path / ".lock").unlink()
+    assert folder.watch() == Found.REMOVED
     shutil.rmtree(folder.path)
     assert folder.watch() == Found.REMOVED
     assert rows(folder.path) == [{"step": 0, "loss": 1.0}]

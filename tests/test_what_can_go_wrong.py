@@ -15,8 +15,8 @@ MESSAGES = re.findall(r"`((?:error|note|stopped)[:;] [^`]*)`", PAGE)
 GAP = re.compile(
     r"\b(?:DIR|FILE|HOST|TIME|PORT|NAME\.\w+|N|why|nan|inf|m:f|got .*|\w+Error)\b"
     r"|[\w./-]*\d[\w./-]*|'[^']*'|\S+\.jsonl\S*|(?:estimator|tasks)\.\S+|…|[;:(),]"
-    r"|No space left on device|the untrained theta"
-    r"|\b(?:then|would take|must be|and kept in)\b"
+    r"|No space left on device|the untrained theta|a meta-training run"
+    r"|\b(?:then|would take|must be)\b"
 )
 
 
