@@ -109,6 +109,7 @@ def wrappers(make):
     }
 
 
+@pytest.mark.slow
 @jax.numpy_dtype_promotion("standard")  # optax's own code divides floats by integers
 def test_large_parameters_stay_finite_in_every_wrapper():
     it = artifact(Hypernet)

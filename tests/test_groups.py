@@ -188,7 +188,14 @@ def test_bfloat16_momenta_agree_with_a_reference_that_rounds_them():
         assert np.linalg.norm(exact[name] - want[name]) > 1e-6 * moved, name
 
 
-@family
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        PerParamMLP(),
+        *(pytest.param(x, id=x.name, marks=pytest.mark.slow) for x in FEATURES[1:]),
+    ],
+    ids=lambda x: x.name,
+)
 def test_bfloat16_momenta_change_a_step_by_little(optimizer):
     """By less than 2 % of the way gone in 6 steps: an eighth bit of two features in thirty."""
     params = tree(0, shapes=SHAPES)

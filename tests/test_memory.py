@@ -101,6 +101,7 @@ def built(optimizer, estimator, runs):
     return setup, needs, Programs(*setup, 1)
 
 
+@pytest.mark.slow
 def test_the_bound_is_below_what_a_meta_validation_takes():
     setup, needs, programs = built({"name": "hyper_adam"}, SHORT, 16)
     programs.compile(train=False)

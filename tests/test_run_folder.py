@@ -100,6 +100,7 @@ def test_a_run_whose_folder_another_has_taken_stops(running, config):
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_checkpoints_that_are_gone_are_not_started_over_silently(uninterrupted, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(uninterrupted, out)

@@ -90,7 +90,7 @@ def test_a_run_that_tunes_is_evaluated_at_the_horizon_only(runner, reported):
         assert set(tuning.final) == {"valid_loss", "valid_accuracy"}
 
 
-@pytest.mark.parametrize("name", ["diabetes-mlp", "pendulum"])
+@pytest.mark.parametrize("name", ["diabetes-mlp", pytest.param("pendulum", marks=pytest.mark.slow)])
 def test_tasks_that_are_no_classifiers_run_like_any_other(runner, name):
     """A regression and a control problem: no accuracy, losses on every split."""
     (task,) = (task for task in load_suite("META_TEST_V1") if task.name == name)

@@ -151,6 +151,7 @@ def test_a_new_version_of_a_baseline_replaces_its_rows_alone(tiny, packed, tmp_p
     assert all(new[key] == old[key] for key in old.keys() & new.keys())
 
 
+@pytest.mark.slow
 def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_path):
     _, rows = packed
     cost = {name: Cost(1.0, 0.1, 1.0, 0.5, 1.0, 8, 8, 1.0, 5) for name in ("learned", "adamw")}
