@@ -240,7 +240,7 @@ def test_a_damaged_record_is_refused(tmp_path, content):
 @pytest.mark.parametrize("resume", [False, True])
 def test_foreign_files_are_left_alone(tmp_path, resume):
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(FolderError, match="files that are not a run, for it has no record.toml"):
+    with pytest.raises(FolderError, match=r"files that are not a run, for it has no record.toml"):
         claim(tmp_path, resume=resume)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
     with pytest.raises(FolderError, match="--out must be a folder, got the file"):
