@@ -266,7 +266,8 @@ def test_an_export_that_cannot_be_written_is_one_sentence(here, capsys, name, re
         (here / name).mkdir(parents=True)
     assert main(["--export", "--out", str(here)]) == 3
     assert capsys.readouterr().err == (
-        f"error: cannot write {here / name} ({reason}); put that right, then --export again\n"
+        f"error: cannot write {here / name} ({reason}); the run is as it was: put that right, then "
+        "--export again\n"
     )
 
 
