@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any, TypeGuard
+from typing import Any
 
 from learned_opt import Artifact
 
+from ._lines import is_number
 from ._markdown import markdown_code, markdown_text
 
 
@@ -118,7 +119,7 @@ def _family_row(family: dict[str, Any]) -> str:
 
 def _options(fields: dict[str, Any]) -> str:
     """ "16 pairs, sigma 0.03": numbers above zero among the fields."""
-    numbers = {name: value for name, value in fields.items() if _is_number(value) and value}
+    numbers = {name: value for name, value in fields.items() if is_number(value) and value}
     return ", ".join(f"{markdown_text(name)} {value:g}" for name, value in numbers.items())
 
 
@@ -137,16 +138,12 @@ def _code(value: Any, *, cell: bool = True) -> str:
 
 
 def _number(value: Any, form: str) -> str:
-    return format(value, form) if _is_number(value) else _text(value)
-
-
-def _is_number(value: Any) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return format(value, form) if is_number(value) else _text(value)
 
 
 def _pair(value: Any) -> tuple[Any, Any] | None:
     """Two numbers, or None."""
-    pair = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    pair = isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
     return (value[0], value[1]) if pair else None
 
 

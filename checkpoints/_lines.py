@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ def set_aside(path: str | os.PathLike, bad: dict[int, bytes]) -> Path:
     return kept
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int | float]:
     """Whether a value of a row is a finite number; True and False are none."""
     right = isinstance(value, int | float) and not isinstance(value, bool)
     return right and abs(value) <= sys.float_info.max

@@ -23,7 +23,7 @@ MOST_ACCELERATOR = 1024
 
 COMPILE, COMPILE_ACCELERATOR = 1.5e10, 1e12
 """What it takes to compile a program, as bytes of a training step x steps x lanes: what running
-takes. Of tasks of the suites on a CPU 7e9 to 4e10; that of an accelerator was not measured."""
+takes. Within a few times of it on a CPU; that of an accelerator was not measured."""
 
 
 class Programs:

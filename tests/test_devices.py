@@ -6,12 +6,7 @@ import signal
 import jax
 import numpy as np
 import pytest
-from processes import finish, launch, pair, rows, theta, wait_for, write_config
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    return write_config(tmp_path_factory.mktemp("config"))
+from processes import finish, launch, pair, rows, theta, wait_for
 
 
 @pytest.fixture(scope="module")
