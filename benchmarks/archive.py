@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from learned_opt.eval._pack import pack, unpack
-from learned_opt.eval._run import POINTS, eval_steps
+from learned_opt.eval.running._packed import pack, unpack
+from learned_opt.eval.running._trials import POINTS, eval_steps
 
 TASKS, BASELINES, SETTINGS, TUNE_SEEDS, REPORT_SEEDS = 12, 9, 60, 3, 10
 CURVES = ("train_curve", "valid_curve", "test_curve")

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import seconds_per_call
-from learned_opt.tasks.families._layers import Conv3x3
+from learned_opt.tasks.problems._layers import Conv3x3
 
 LANES, BATCH = 18, 64
 

@@ -47,7 +47,7 @@ def reference_work(size: str, optimizer: str, width: int = WIDTH) -> tuple[Any, 
     from learned_opt import PerParamMLP
     from learned_opt.meta_train import PES, MetaProblem, Objective, Trainer
     from learned_opt.tasks import Family, device_mesh, load_dataset
-    from learned_opt.tasks.families import MLP
+    from learned_opt.tasks.problems import MLP
 
     @dataclasses.dataclass(frozen=True)
     class Network(MLP):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from learned_opt.tasks import FamilySpec, full_loss, inner_init, inner_step
-from learned_opt.tasks.families import MLP, Conv
+from learned_opt.tasks.problems import MLP, Conv
 
 MLP_128 = MLP(max_width=128, max_depth=2, widths=(128, 128), depths=(2, 2))
 CONV = Conv(channels=(16, 32, 32), widths=(8, 8))

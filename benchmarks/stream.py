@@ -14,7 +14,7 @@ import optax
 
 from learned_opt.tasks import Batch, Family, inner_init, inner_step
 from learned_opt.tasks.data import Dataset, Stream, decoded, split_dataset
-from learned_opt.tasks.families import MLP
+from learned_opt.tasks.problems import MLP
 
 BATCH, UNROLL, CALLS, ROUNDS = 128, 50, 4, 15
 Source = Callable[[], Dataset]

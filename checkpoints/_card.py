@@ -6,8 +6,8 @@ from typing import Any
 
 from learned_opt import Artifact
 
-from ._lines import is_number
 from ._markdown import markdown_code, markdown_text
+from .folders._lines import is_number
 
 
 def card_markdown(artifact: Artifact) -> str:

@@ -68,7 +68,7 @@ def _guarded(run: Callable[..., None], args: argparse.Namespace) -> int:
     use_all_cores()
     from learned_opt.checkpoints import FolderError, WriteError, plain_console
 
-    from ._pack import ArchiveError
+    from .running._packed import ArchiveError
 
     try:
         _check_names(args)
@@ -95,10 +95,10 @@ def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
     import learned_opt
     from learned_opt.tasks import load_suite
 
-    from ._contest import check_rivals
     from ._evaluate import evaluate
-    from ._factory import factory_subject
-    from ._subject import artifact_subject
+    from .contestants._factory import factory_subject
+    from .contestants._jobs import check_rivals
+    from .contestants._subject import artifact_subject
 
     for task in load_suite(args.suite, args.tier):
         task.spec.build()
@@ -136,7 +136,7 @@ def _baselines(args: argparse.Namespace, console: rich.console.Console) -> None:
 
 
 def _frozen(args: argparse.Namespace, console: rich.console.Console) -> None:
-    from ._frozen import choose_setting
+    from .tuning._frozen import choose_setting
 
     choose_setting(args.out, console=console)
 
@@ -144,8 +144,8 @@ def _frozen(args: argparse.Namespace, console: rich.console.Console) -> None:
 def _compare(args: argparse.Namespace, console: rich.console.Console) -> None:
     from learned_opt.checkpoints import make_folder, writing
 
-    from ._reports import read_report, using
     from .report import compare_reports, write_comparison
+    from .report._stored import read_report, using
 
     one, two = (read_report(Path(path)) for path in args.reports)
     with using(args.reports):
@@ -160,9 +160,9 @@ def _render(args: argparse.Namespace, console: rich.console.Console) -> None:
     import learned_opt
     from learned_opt.checkpoints import make_folder, writing
 
-    from ._render import with_facts
-    from ._reports import read_report, using
     from .report import write_report
+    from .report._render import with_facts
+    from .report._stored import read_report, using
 
     report = read_report(Path(args.report))
     artifacts = [learned_opt.load(name) for name in args.artifact]
@@ -176,8 +176,8 @@ def _render(args: argparse.Namespace, console: rich.console.Console) -> None:
 def _card(args: argparse.Namespace, console: rich.console.Console) -> None:
     from learned_opt.checkpoints import writing
 
-    from ._card import add_results, load_file, save_with_card
-    from ._reports import read_report, using
+    from .report._card import add_results, load_file, save_with_card
+    from .report._stored import read_report, using
 
     path, artifact = load_file(args.artifact)
     reports = [read_report(Path(name)) for name in args.reports]

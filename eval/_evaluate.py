@@ -20,10 +20,8 @@ from learned_opt.checkpoints import (
 from learned_opt.tasks import load_suite
 from learned_opt.tasks.suites import SUITES, Tier
 
-from ._archive import Archive, own_archive
-from ._baselines import ADAMW, BASELINES, Baseline
-from ._compared import interval
-from ._contest import (
+from .baselines._table import ADAMW, BASELINES, Baseline
+from .contestants._jobs import (
     REPORT_SEEDS,
     UNTUNED,
     Job,
@@ -34,17 +32,19 @@ from ._contest import (
     rival_jobs,
     run_jobs,
 )
-from ._grid import GRID, grid
-from ._grid_results import grid_results, grid_runs
-from ._keys import baseline_identity
-from ._measured import measure
-from ._pack import shipped_file
-from ._progress import Progress
-from ._results import Results
-from ._run import Runner, Trial
-from ._subject import Subject
-from ._summary import summarise
+from .contestants._results import Results
+from .contestants._subject import Subject
+from .cost._measurements import measure
+from .grid._cells import GRID, grid
+from .grid._outcomes import grid_results, grid_runs
 from .report import write_report
+from .report._summary import summarise
+from .running._archive import Archive, own_archive
+from .running._keys import baseline_identity
+from .running._packed import shipped_file
+from .running._progress import Progress
+from .running._trials import Runner, Trial
+from .statistics._pairwise import interval
 
 SMOKE_STEPS, SMOKE_TASKS = 40, 2
 

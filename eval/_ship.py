@@ -9,16 +9,16 @@ import rich.console
 from learned_opt.checkpoints import plain_console, write_atomic
 from learned_opt.tasks.suites import Tier
 
-from ._archive import Archive, own_archive
-from ._baselines import ADAMW, BASELINES, Baseline
-from ._contest import REPORT_SEEDS, baseline_jobs, run_jobs
 from ._evaluate import suite_plan
-from ._grid import GRID, grid
-from ._grid_results import grid_baseline, grid_runs
-from ._keys import baseline_identity
-from ._pack import pack, shipped_file
-from ._progress import Progress
-from ._run import Runner
+from .baselines._table import ADAMW, BASELINES, Baseline
+from .contestants._jobs import REPORT_SEEDS, baseline_jobs, run_jobs
+from .grid._cells import GRID, grid
+from .grid._outcomes import grid_baseline, grid_runs
+from .running._archive import Archive, own_archive
+from .running._keys import baseline_identity
+from .running._packed import pack, shipped_file
+from .running._progress import Progress
+from .running._trials import Runner
 
 
 def chosen_baselines(only: Sequence[str]) -> tuple[Baseline, ...]:

@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ._artifact import OPTIMIZERS, Artifact, ArtifactError, available, load
 from ._base import LearnedOptimizer
-from ._import import PUBLISHED, import_published
+from .artifacts._artifact import OPTIMIZERS, Artifact, ArtifactError, available, load
+from .artifacts._published import PUBLISHED, import_published
 from .optimizers import Nominal
 
 WIDTH = 100

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ._layout import Layout
-from ._layouts import AxesLike, layouts
+from .layouts._layout import Layout
+from .layouts._layouts import AxesLike, layouts
 
 ROLES = ("input", "hidden", "output", "embedding", "vector")
 

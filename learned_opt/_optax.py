@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ._artifact import RECOMMENDED, Artifact, load
 from ._base import Shape
-from ._finish import Finish
-from ._guard import OnSkips
-from ._layouts import AxesLike
-from ._shell import as_float32
+from .artifacts._artifact import RECOMMENDED, Artifact, load
+from .layouts._layouts import AxesLike
+from .shell._finish import Finish
+from .shell._guard import OnSkips
+from .shell._transformation import as_float32
 
 ArtifactLike = Artifact | str | os.PathLike
 Scalar = float | jax.Array | optax.Schedule

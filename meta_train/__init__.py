@@ -10,11 +10,9 @@ with needs_extra(__name__):
     from ._errors import DivergedError as DivergedError
     from ._errors import StoppedError as StoppedError
     from ._horizons import Horizons as Horizons
-    from ._loop import meta_train as meta_train
     from ._objective import Objective as Objective
     from ._outer import Outer as Outer
     from ._parse import ConfigError as ConfigError
-    from ._programs import Programs as Programs
     from ._teacher import Teacher as Teacher
     from ._trainer import Judge as Judge
     from ._trainer import MetaTrainState as MetaTrainState
@@ -34,3 +32,5 @@ with needs_extra(__name__):
     from .estimators import MetaGrad as MetaGrad
     from .estimators import Resume as Resume
     from .estimators import TruncatedES as TruncatedES
+    from .run._loop import meta_train as meta_train
+    from .run._programs import Programs as Programs

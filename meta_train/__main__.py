@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._join import Others
+    from .processes._join import Others
 
 
 def parser() -> argparse.ArgumentParser:
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from learned_opt.tasks import use_all_cores
 
     use_all_cores()
-    from ._join import Others
+    from .processes._join import Others
 
     others = Others(_say)
     return others.leave(_run(args, argv, others))
@@ -108,12 +108,12 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
 
     from ._config import load_config
     from ._errors import DivergedError, ProcessLostError, StoppedError
-    from ._export import export_now, shell_command
     from ._flags import check_flags
-    from ._loop import meta_train
     from ._parse import ConfigError
-    from ._plan import plan_run, print_plan
-    from ._record import load_record
+    from .run._export import export_now, shell_command
+    from .run._loop import meta_train
+    from .run._plan import plan_run, print_plan
+    from .run._record import load_record
 
     try:
         check_flags(args)
@@ -168,7 +168,7 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
 def newest_unfinished(runs: Path) -> Path:
     """The folder in `runs` last written to that holds a run without an artifact."""
     from ._parse import ConfigError
-    from ._record import RECORD
+    from .run._record import RECORD
 
     found = [path.parent for path in runs.glob(f"**/{RECORD}")]
     unfinished = [

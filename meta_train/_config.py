@@ -32,7 +32,6 @@ from learned_opt.tasks import (
     shown,
 )
 
-from ._memory import check_memory
 from ._objective import Objective
 from ._outer import Outer
 from ._parse import ConfigError, from_dict, load_table, pick, placed, to_dict
@@ -41,6 +40,7 @@ from ._teacher import Teacher
 from ._trainer import Judge, Trainer
 from ._unroll import MetaProblem
 from .estimators import ESTIMATORS, FullES, GradientEstimator
+from .run._memory import check_memory
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,26 @@
 from learned_opt._extras import needs_extra
 
 with needs_extra(__name__):
+    from learned_opt._fields import Count as Count
+    from learned_opt._fields import Line as Line
+    from learned_opt._fields import Natural as Natural
+    from learned_opt._fields import NonNegative as NonNegative
+    from learned_opt._fields import Positive as Positive
+    from learned_opt._fields import Rate as Rate
+    from learned_opt._fields import Share as Share
+    from learned_opt._fields import Size as Size
+    from learned_opt._fields import Steps as Steps
+    from learned_opt._fields import Within as Within
+    from learned_opt._fields import check_fields as check_fields
+    from learned_opt._fields import shown as shown
+    from learned_opt.devices._mesh import compiler_options as compiler_options
+    from learned_opt.devices._mesh import core_count as core_count
+    from learned_opt.devices._mesh import device_mesh as device_mesh
+    from learned_opt.devices._mesh import map_blocks as map_blocks
+    from learned_opt.devices._mesh import map_lanes as map_lanes
+    from learned_opt.devices._mesh import row_spec as row_spec
+    from learned_opt.devices._mesh import use_all_cores as use_all_cores
+
     from ._base import SPLITS as SPLITS
     from ._base import Batch as Batch
     from ._base import Params as Params
@@ -10,29 +30,10 @@ with needs_extra(__name__):
     from ._base import Split as Split
     from ._base import Task as Task
     from ._base import TaskFamily as TaskFamily
-    from ._fields import Count as Count
-    from ._fields import Line as Line
-    from ._fields import Natural as Natural
-    from ._fields import NonNegative as NonNegative
-    from ._fields import Positive as Positive
-    from ._fields import Rate as Rate
-    from ._fields import Share as Share
-    from ._fields import Size as Size
-    from ._fields import Steps as Steps
-    from ._fields import Within as Within
-    from ._fields import check_fields as check_fields
-    from ._fields import shown as shown
     from ._inner import InnerState as InnerState
     from ._inner import full_loss as full_loss
     from ._inner import inner_init as inner_init
     from ._inner import inner_step as inner_step
-    from ._mesh import compiler_options as compiler_options
-    from ._mesh import core_count as core_count
-    from ._mesh import device_mesh as device_mesh
-    from ._mesh import map_blocks as map_blocks
-    from ._mesh import map_lanes as map_lanes
-    from ._mesh import row_spec as row_spec
-    from ._mesh import use_all_cores as use_all_cores
     from ._meta_loss import comparable_loss as comparable_loss
     from ._meta_loss import reference_loss as reference_loss
     from ._meta_loss import relative_loss as relative_loss
@@ -44,8 +45,8 @@ with needs_extra(__name__):
     from .augmentations import AUGMENTATIONS as AUGMENTATIONS
     from .augmentations import augment as augment
     from .data import load_dataset as load_dataset
-    from .families import FAMILIES as FAMILIES
-    from .families import PROBLEMS as PROBLEMS
+    from .problems import FAMILIES as FAMILIES
+    from .problems import PROBLEMS as PROBLEMS
     from .suites import SUITES as SUITES
     from .suites import EvalTask as EvalTask
     from .suites import Suite as Suite

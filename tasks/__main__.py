@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ._describe import STEPS, example_lines, find, measure, spec_lines, suite_lines
 from .data import EMBEDDED, load_dataset, prepare_tfds
-from .families import FAMILIES
+from .problems import FAMILIES
 from .suites import SUITES, Suite
 
 

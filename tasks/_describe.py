@@ -11,7 +11,7 @@ import optax
 from ._inner import full_loss, inner_init, inner_step
 from ._meta_loss import reference_loss
 from ._spec import FamilySpec, describe
-from .families import FAMILIES, Example
+from .problems import FAMILIES, Example
 from .suites import SUITES, EvalTask, Suite, TrainFamily
 
 STEPS = 200

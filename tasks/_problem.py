@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from learned_opt._fields import Range, check_fields
+
 from ._base import Batch, Numbers, Params, Spec, Split, Task
-from ._fields import Range, check_fields
 
 
 @dataclasses.dataclass(frozen=True)

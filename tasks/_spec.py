@@ -6,7 +6,8 @@ import hashlib
 import json
 from typing import Any
 
-from ._fields import Line, Size, check_fields
+from learned_opt._fields import Line, Size, check_fields
+
 from ._problem import Family, Problem
 from .augmentations import Augmentation, augment
 from .data import load_dataset

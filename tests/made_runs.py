@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from learned_opt.eval import BASELINES, Hyper, Runner, Trial
-from learned_opt.eval._keys import COLUMNS, Identity, baseline_identity, run_key
-from learned_opt.eval._run import POINTS, Curve, eval_steps
+from learned_opt.eval.running._keys import COLUMNS, Identity, baseline_identity, run_key
+from learned_opt.eval.running._trials import POINTS, Curve, eval_steps
 from learned_opt.tasks import EvalTask, FamilySpec
-from learned_opt.tasks.families import MLP
+from learned_opt.tasks.problems import MLP
 
 SPEC = FamilySpec(MLP(), "digits")
 TASK = EvalTask("task", SPEC, (("width", 16), ("gain", 1.0)), 100)
@@ -87,7 +87,7 @@ def main(mode, folder):
     is ready, waits for the file `go`, and holds the folder until there is a file `end`.
     """
     from learned_opt.checkpoints import FolderError, hold_folder
-    from learned_opt.eval._archive import Archive
+    from learned_opt.eval.running._archive import Archive
 
     folder, recorder = Path(folder), Recorder()
 

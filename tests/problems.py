@@ -11,7 +11,7 @@ import optax
 
 from learned_opt.meta_train import Objective
 from learned_opt.tasks import Batch, FamilySpec, Task, full_loss, inner_init, inner_step
-from learned_opt.tasks.families import InfluenceBalancing
+from learned_opt.tasks.problems import InfluenceBalancing
 
 FINAL = Objective(valid=1.0, last=0.0, mean=0.0)
 FLOOR = 5e-4

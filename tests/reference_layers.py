@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from learned_opt.tasks.families import ACTIVATIONS
+from learned_opt.tasks.problems import ACTIVATIONS
 
 
 def sigmoid(x):

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from learned_opt.eval._times import Speedup
+from learned_opt.eval.statistics._times import Speedup
 
 STEPS = sorted({round(10 ** (k / 12)) for k in range(1, 40)} - {1414})
 LABELS = {

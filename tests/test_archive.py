@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from made_runs import LATER, RULE, SPEC, TASK, Recorder, trials, value
 
-import learned_opt.eval._archive
-from learned_opt.eval._archive import Archive
+import learned_opt.eval.running._archive
+from learned_opt.eval.running._archive import Archive
 
 OTHER = dataclasses.replace(
     TASK, name="other", spec=dataclasses.replace(SPEC, data="breast_cancer")
@@ -51,7 +51,7 @@ def test_the_tune_stage_keeps_the_final_loss_alone(tmp_path):
 
 
 def test_many_runs_are_kept_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(learned_opt.eval._archive, "MOST_AT_ONCE", 4)
+    monkeypatch.setattr(learned_opt.eval.running._archive, "MOST_AT_ONCE", 4)
     recorder = Recorder()
     Archive(tmp_path / "runs.jsonl").run(RULE, recorder, trials(10), "tune")
     assert recorder.calls == [4, 4, 2]

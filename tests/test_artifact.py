@@ -11,7 +11,8 @@ import safetensors.numpy
 from signed import read
 
 import learned_opt
-from learned_opt import Artifact, ArtifactError, Nominal, _artifact
+from learned_opt import Artifact, ArtifactError, Nominal
+from learned_opt.artifacts import _artifact
 
 CARD = {"name": "test", "horizon": [1, 2], "nested": {"a": 1.5}}
 

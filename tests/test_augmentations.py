@@ -27,7 +27,7 @@ from learned_opt.tasks.augmentations import (
     Reparametrise,
     SmallBatch,
 )
-from learned_opt.tasks.families import GRU, MLP, PINN
+from learned_opt.tasks.problems import GRU, MLP, PINN
 
 DIGITS = FamilySpec(MLP(), "digits").build()
 KEY = jax.random.key(5)

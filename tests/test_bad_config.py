@@ -6,8 +6,9 @@ import math
 import jax
 import pytest
 
-from learned_opt.meta_train import Config, ConfigError, _memory, load_config
+from learned_opt.meta_train import Config, ConfigError, load_config
 from learned_opt.meta_train.__main__ import main
+from learned_opt.meta_train.run import _memory
 
 LOADED = [
     # Names are one path component of ordinary characters.

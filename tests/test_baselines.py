@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from learned_opt.eval import BASELINES, Baseline, Hyper
-from learned_opt.eval._baselines import (
+from learned_opt.eval.baselines._table import (
     CONSTANT,
     COSINE,
     half_decade,
@@ -16,7 +16,7 @@ from learned_opt.eval._baselines import (
     weights,
 )
 from learned_opt.tasks import FamilySpec, inner_init, inner_step
-from learned_opt.tasks.families import Quadratic, ResNet, Transformer
+from learned_opt.tasks.problems import Quadratic, ResNet, Transformer
 
 ROWS = {row.name: row for row in BASELINES}
 AXES = optax.contrib.MuonDimensionNumbers

@@ -12,8 +12,15 @@ import optax
 import pytest
 
 from benchmarks.step_time import Goals
-from learned_opt.eval import _cost
-from learned_opt.eval._cost import NETWORKS, ROUNDS, STEPS, WARM_UP, measure_costs, measure_step
+from learned_opt.eval.cost import _steps as _cost
+from learned_opt.eval.cost._steps import (
+    NETWORKS,
+    ROUNDS,
+    STEPS,
+    WARM_UP,
+    measure_costs,
+    measure_step,
+)
 from learned_opt.tasks import load_suite
 
 TINY = {"tiny": 4, "small": 8}
@@ -178,7 +185,7 @@ def test_spread_is_the_interquartile_range_of_the_rounds(monkeypatch):
 def test_the_state_is_donated_and_every_step_trains():
     """Buffers of the state are reused, and the counter of the state has counted every step."""
     from learned_opt.tasks import FamilySpec
-    from learned_opt.tasks.families import MLP
+    from learned_opt.tasks.problems import MLP
 
     family = FamilySpec(MLP(), "digits", 4).build()
     tx = optax.scale_by_schedule(lambda count: -1e-3 * jnp.ones_like(count, jnp.float32))

@@ -14,9 +14,9 @@ import learned_opt
 from learned_opt.checkpoints import FolderError, claim_folder
 from learned_opt.meta_train import Config, ConfigError
 from learned_opt.meta_train.__main__ import main, newest_unfinished
-from learned_opt.meta_train._export import _first_command
-from learned_opt.meta_train._log import Log, validation_curve, whole_rows
-from learned_opt.meta_train._record import RECORD, load_record
+from learned_opt.meta_train.run._export import _first_command
+from learned_opt.meta_train.run._log import Log, validation_curve, whole_rows
+from learned_opt.meta_train.run._record import RECORD, load_record
 
 GOOD = [{"step": i, "valid_loss": float(i)} for i in range(0, 8, 2)]
 

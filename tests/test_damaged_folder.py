@@ -13,7 +13,7 @@ from damages import WAYS, files, flip, folder, garbage, half
 from processes import finish, launch, rows, same_run
 
 from learned_opt.checkpoints import CheckpointError, CheckpointsLostError, Store
-from learned_opt.checkpoints._sums import SUMS
+from learned_opt.checkpoints.store._sums import SUMS
 
 
 def state(step):

@@ -10,10 +10,10 @@ import rich.console
 
 import learned_opt
 import learned_opt.eval._evaluate
-import learned_opt.eval._frozen
-import learned_opt.eval._measured
+import learned_opt.eval.cost._measurements
+import learned_opt.eval.tuning._frozen
 from learned_opt.checkpoints import FolderError
-from learned_opt.eval._archive import Archive
+from learned_opt.eval.running._archive import Archive
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "docs" / "example" / "report.html"
@@ -142,7 +142,7 @@ def test_a_frozen_setting_that_is_damaged(said, monkeypatch, tmp_path, text):
     file = tmp_path / "frozen.json"
     if text is not None:
         file.write_text(text)
-    monkeypatch.setattr(learned_opt.eval._frozen, "FILE", file)
+    monkeypatch.setattr(learned_opt.eval.tuning._frozen, "FILE", file)
     status, sentence = said("small", "--out", tmp_path / "out")
     assert status == 2
     assert re.fullmatch(

@@ -14,14 +14,14 @@ from made_runs import RULE, Recorder, trials
 
 import learned_opt
 import learned_opt.eval._evaluate
-import learned_opt.eval._frozen
-import learned_opt.eval._measured
+import learned_opt.eval.cost._measurements
+import learned_opt.eval.tuning._frozen
 from learned_opt.checkpoints import FolderError, WriteError, own_folder, write_atomic
 from learned_opt.eval import Runner
-from learned_opt.eval._archive import Archive
 from learned_opt.eval._evaluate import evaluate
-from learned_opt.eval._measured import _read
-from learned_opt.eval._subject import artifact_subject
+from learned_opt.eval.contestants._subject import artifact_subject
+from learned_opt.eval.cost._measurements import _read
+from learned_opt.eval.running._archive import Archive
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "docs" / "example" / "report.html"
@@ -39,8 +39,8 @@ def made_up(monkeypatch):
 
     jax.config.update("jax_numpy_dtype_promotion", "standard")
     monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
-    monkeypatch.setattr(learned_opt.eval._measured, "_traces", measure)
-    monkeypatch.setattr(learned_opt.eval._measured, "_costs", measure)
+    monkeypatch.setattr(learned_opt.eval.cost._measurements, "_traces", measure)
+    monkeypatch.setattr(learned_opt.eval.cost._measurements, "_costs", measure)
     yield recorder, measured
     jax.config.update("jax_numpy_dtype_promotion", "strict")
 

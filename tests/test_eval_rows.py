@@ -9,11 +9,11 @@ import pytest
 from made_runs import RULE, Recorder, trials
 
 from learned_opt.eval import Hyper, Runner, Trial
-from learned_opt.eval._archive import Archive
-from learned_opt.eval._pack import FOLDER, unpack
-from learned_opt.eval._rows import ALWAYS, REPORTED, SETTINGS, line_fault, row_fault
+from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running._packed import FOLDER, unpack
+from learned_opt.eval.running._rows import ALWAYS, REPORTED, SETTINGS, line_fault, row_fault
 from learned_opt.tasks import EvalTask, FamilySpec
-from learned_opt.tasks.families import MLP
+from learned_opt.tasks.problems import MLP
 
 NETWORK = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
 TINY = EvalTask("tiny", FamilySpec(NETWORK, "digits"), (("activation", 0),), 4)

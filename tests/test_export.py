@@ -20,10 +20,9 @@ from learned_opt.meta_train import (
     DivergedError,
     Programs,
     WriteError,
-    _card,
-    _export,
     meta_train,
 )
+from learned_opt.meta_train.run import _card, _export
 
 NAN = jnp.float32(jnp.nan)
 

@@ -23,7 +23,7 @@ from learned_opt.tasks import (
     reference_loss,
 )
 from learned_opt.tasks.augmentations import BFloat16
-from learned_opt.tasks.families import (
+from learned_opt.tasks.problems import (
     GRU,
     MLP,
     Contrastive,
@@ -57,11 +57,12 @@ def test_every_problem_has_a_row_a_name_and_a_source():
     import importlib
     import pkgutil
 
-    from learned_opt.tasks import Problem, families
+    from learned_opt.tasks import Problem
+    from learned_opt.tasks import problems as families
 
     found = set()
     for module in pkgutil.iter_modules(families.__path__):
-        loaded = importlib.import_module(f"learned_opt.tasks.families.{module.name}")
+        loaded = importlib.import_module(f"learned_opt.tasks.problems.{module.name}")
         for value in vars(loaded).values():
             if isinstance(value, type) and issubclass(value, Problem) and "name" in vars(value):
                 found.add(value)
@@ -301,7 +302,7 @@ def test_no_initial_weight_touches_a_unit_that_is_off(row):
 
 @pytest.mark.parametrize(("size", "stride"), [(8, 1), (8, 2), (7, 2), (4, 2)])
 def test_convolution_by_patches_is_xlas(size, stride):
-    from learned_opt.tasks.families._layers import _by_patches, _by_xla
+    from learned_opt.tasks.problems._layers import _by_patches, _by_xla
 
     x = jax.random.normal(jax.random.key(0), (3, size, size, 4))
     w = jax.random.normal(jax.random.key(1), (3, 3, 3, 5))

@@ -11,8 +11,8 @@ from reference_layers import conv
 from references import REFERENCES, influence_matrix
 
 from learned_opt.tasks import FAMILIES, FamilySpec
-from learned_opt.tasks.families import ACTIVATIONS, MLP, Contrastive, Mixer, ResNet, ViT
-from learned_opt.tasks.families._layers import _by_patches, _by_xla
+from learned_opt.tasks.problems import ACTIVATIONS, MLP, Contrastive, Mixer, ResNet, ViT
+from learned_opt.tasks.problems._layers import _by_patches, _by_xla
 
 ALL = range(len(ACTIVATIONS))
 NUMBERS = {

@@ -7,7 +7,7 @@ import sys
 import pytest
 from processes import finish, launch, rows, same_run
 
-from learned_opt.meta_train._log import Log, validation_curve
+from learned_opt.meta_train.run._log import Log, validation_curve
 
 FULL = """
 import resource, sys

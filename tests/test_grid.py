@@ -11,15 +11,15 @@ import numpy as np
 import optax
 import pytest
 
-import learned_opt.eval._tune
+import learned_opt.eval.tuning._tune
 from learned_opt.eval import Hyper, Runner, Trial
-from learned_opt.eval._baselines import ADAMW
-from learned_opt.eval._grid import BASE, Cell, grid
-from learned_opt.eval._grid_results import LEARNED, grid_results
-from learned_opt.eval._tune import TUNE_SEEDS
+from learned_opt.eval.baselines._table import ADAMW
+from learned_opt.eval.grid._cells import BASE, Cell, grid
+from learned_opt.eval.grid._outcomes import LEARNED, grid_results
+from learned_opt.eval.tuning._tune import TUNE_SEEDS
 from learned_opt.tasks import EvalTask, FamilySpec, full_loss, inner_init, inner_step
 from learned_opt.tasks._describe import parameter_count
-from learned_opt.tasks.families import MLP, PROBLEMS, Conv
+from learned_opt.tasks.problems import MLP, PROBLEMS, Conv
 
 CELLS = grid()
 SEEDS = range(100, 105)
@@ -330,8 +330,8 @@ def test_misinformed_optimizers_are_told_another_horizon(monkeypatch):
         told: float = 1.0
         beyond: float = 1.0
 
-    monkeypatch.setattr(learned_opt.eval._grid_results, "Trial", Told)
-    monkeypatch.setattr(learned_opt.eval._tune, "Trial", Told)
+    monkeypatch.setattr(learned_opt.eval.grid._outcomes, "Trial", Told)
+    monkeypatch.setattr(learned_opt.eval.tuning._tune, "Trial", Told)
     fake = Fake()
     cells = (CELLS[0], *on("told horizon").values())
     found = results(fake, cells)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import learned_opt
-from learned_opt import OPEN, ArtifactError, Celo2, _artifact, import_published
+from learned_opt import OPEN, ArtifactError, Celo2, import_published
+from learned_opt.artifacts import _artifact
 
 GROUPS = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
 

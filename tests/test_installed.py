@@ -56,7 +56,7 @@ def test_nothing_imports_a_room_by_the_name_of_its_folder():
 def test_rooms_are_found_without_their_import():
     for room in ROOMS:
         assert room_folder(room) == ROOT / room
-    assert learned_opt._artifact.ZOO == ROOT / "checkpoints" / "zoo"
+    assert learned_opt.artifacts._artifact.ZOO == ROOT / "checkpoints" / "zoo"
 
 
 @pytest.mark.parametrize("name", ["tasks/_base.py", "eval/report/__init__.py"])

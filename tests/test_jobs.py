@@ -11,17 +11,17 @@ import pytest
 import rich.console
 from made_runs import RULE, TASK, Recorder, trials
 
-import learned_opt.eval._frozen
-import learned_opt.eval._measured
-import learned_opt.eval._progress
+import learned_opt.eval.cost._measurements
+import learned_opt.eval.running._progress
+import learned_opt.eval.tuning._frozen
 from learned_opt import Artifact, Nominal
 from learned_opt.eval import BASELINES, Baseline, Hyper, Runner
-from learned_opt.eval._archive import Archive
-from learned_opt.eval._contest import Entry, Job, Plan, baseline_job, run_jobs
-from learned_opt.eval._progress import Progress
-from learned_opt.eval._results import Contestant
-from learned_opt.eval._subject import artifact_subject
-from learned_opt.eval._tune import Tuned
+from learned_opt.eval.contestants._jobs import Entry, Job, Plan, baseline_job, run_jobs
+from learned_opt.eval.contestants._results import Contestant
+from learned_opt.eval.contestants._subject import artifact_subject
+from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running._progress import Progress
+from learned_opt.eval.tuning._tune import Tuned
 
 PLAN = Plan((TASK,))
 FAKE = Baseline("fake", "fake", lambda *a: optax.identity(), (1e-3, 1e-1), (0.1, 1.0))
@@ -73,7 +73,7 @@ def test_notes_on_the_files_are_shown(tmp_path):
 
 def test_progress_says_how_far_and_how_long(monkeypatch):
     now, text = [100.0], io.StringIO()
-    monkeypatch.setattr(learned_opt.eval._progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(learned_opt.eval.running._progress.time, "monotonic", lambda: now[0])
     progress = Progress(rich.console.Console(file=text, width=30), "Evaluating", 3, 1000)
     assert progress.facts() == "0/3 optimizers, 0 of about 1,000 runs"
     progress.runs(400, 0)  # found on disk: no measure of speed
@@ -92,11 +92,11 @@ def test_progress_says_how_far_and_how_long(monkeypatch):
 
 def test_the_choice_of_the_frozen_setting_says_how_far_it_is(monkeypatch, tmp_path):
     text, recorder = io.StringIO(), Recorder()
-    monkeypatch.setattr(learned_opt.eval._frozen, "load_suite", lambda name: [TASK])
-    monkeypatch.setattr(learned_opt.eval._frozen, "FILE", tmp_path / "frozen.json")
+    monkeypatch.setattr(learned_opt.eval.tuning._frozen, "load_suite", lambda name: [TASK])
+    monkeypatch.setattr(learned_opt.eval.tuning._frozen, "FILE", tmp_path / "frozen.json")
     monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
     console = rich.console.Console(file=text, width=200)
-    chosen = learned_opt.eval._frozen.choose_setting(tmp_path / "runs", console=console)
+    chosen = learned_opt.eval.tuning._frozen.choose_setting(tmp_path / "runs", console=console)
     # The least loss that is made up is that of the least rate.
     assert chosen.lr == 1e-4
     assert len(recorder.asked) == 7 * 5 * 3
@@ -113,18 +113,18 @@ def test_measurements_are_made_again_where_what_they_depend_on_differs(monkeypat
         return Contestant("adamw", "", "baseline", False, tuned, [])
 
     def key():
-        return learned_opt.eval._measured._key(subject, headline(0.1), "whole")
+        return learned_opt.eval.cost._measurements._key(subject, headline(0.1), "whole")
 
     first = key()
     assert json.loads(json.dumps(first)) == first == key()
     others = [
-        learned_opt.eval._measured._key(subject, headline(0.2), "whole"),
-        learned_opt.eval._measured._key(subject, headline(0.1), "quick"),
+        learned_opt.eval.cost._measurements._key(subject, headline(0.2), "whole"),
+        learned_opt.eval.cost._measurements._key(subject, headline(0.1), "quick"),
     ]
     for owner, name, value in (
-        (learned_opt.eval._measured.platform, "node", lambda: "elsewhere"),
-        (learned_opt.eval._measured, "describe_device", lambda: "1 x gpu (H100)"),
-        (learned_opt.eval._measured, "source_hash", lambda *paths: "changed"),
+        (learned_opt.eval.cost._measurements.platform, "node", lambda: "elsewhere"),
+        (learned_opt.eval.cost._measurements, "describe_device", lambda: "1 x gpu (H100)"),
+        (learned_opt.eval.cost._measurements, "source_hash", lambda *paths: "changed"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, value)

@@ -16,13 +16,13 @@ import pytest
 from made_runs import RULE, SPEC, TASK, Recorder, trials, value
 
 import learned_opt
-import learned_opt.eval._archive
-import learned_opt.eval._keys
+import learned_opt.eval.running._archive
+import learned_opt.eval.running._keys
 from learned_opt import Artifact, Nominal
 from learned_opt._rooms import room_sources, source_hash
 from learned_opt.eval import BASELINES, Hyper, Trial
-from learned_opt.eval._archive import Archive
-from learned_opt.eval._keys import (
+from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running._keys import (
     Identity,
     artifact_identity,
     baseline_identity,
@@ -33,7 +33,7 @@ from learned_opt.eval._keys import (
 )
 from learned_opt.tasks import load_dataset
 from learned_opt.tasks.augmentations import LossScale
-from learned_opt.tasks.families import MLP
+from learned_opt.tasks.problems import MLP
 
 replace = dataclasses.replace
 OPTIMIZERS = Path(learned_opt.__file__).resolve().parent / "optimizers"
@@ -62,7 +62,7 @@ CHANGES = {
 
 def test_a_key_depends_on_everything_that_makes_a_run(monkeypatch):
     keys = {name: key(**changed) for name, changed in CHANGES.items()}
-    monkeypatch.setattr(learned_opt.eval._keys, "RUN_VERSION", -1)
+    monkeypatch.setattr(learned_opt.eval.running._keys, "RUN_VERSION", -1)
     keys["version"] = key()
     monkeypatch.undo()
     assert len({key(), *keys.values()}) == len(keys) + 1
@@ -184,15 +184,15 @@ def test_a_change_runs_only_what_it_touches_again(tmp_path, monkeypatch, what):
     if what == "data":
         changed = replace(load_dataset("breast_cancer"), name="changed")
         sets = {"digits": load_dataset("digits"), "breast_cancer": changed}
-        monkeypatch.setattr(learned_opt.eval._keys, "load_dataset", sets.get)
-        learned_opt.eval._keys.data_fingerprint.cache_clear()
+        monkeypatch.setattr(learned_opt.eval.running._keys, "load_dataset", sets.get)
+        learned_opt.eval.running._keys.data_fingerprint.cache_clear()
     again = run(Recorder())
     assert len(again) == 4
     assert {t.task.name for t in again} == (
         {"task", "other"} if what == "a baseline" else {"other"}
     )
     assert run(Recorder()) == []
-    learned_opt.eval._keys.data_fingerprint.cache_clear()
+    learned_opt.eval.running._keys.data_fingerprint.cache_clear()
 
 
 def test_identities():
@@ -234,7 +234,7 @@ def test_changed_code_of_a_learned_optimizer_makes_its_runs_anew(tmp_path, monke
     optimizer = Nominal()
     artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {})
     old = artifact_identity(artifact)
-    monkeypatch.setattr(learned_opt.eval._keys, "source_hash", lambda *paths: "changed")
+    monkeypatch.setattr(learned_opt.eval.running._keys, "source_hash", lambda *paths: "changed")
     assert key(identity=artifact_identity(artifact)) != key(identity=old)
 
 

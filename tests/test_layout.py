@@ -10,8 +10,8 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from learned_opt import Axes, describe_layouts
-from learned_opt._layout import Layout
-from learned_opt._layouts import layouts
+from learned_opt.layouts._layout import Layout
+from learned_opt.layouts._layouts import layouts
 
 P = PartitionSpec
 

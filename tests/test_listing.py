@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import learned_opt
-from learned_opt import OPTIMIZERS, Celo2, __main__, _artifact, _listing
+from learned_opt import OPTIMIZERS, Celo2, __main__, _listing
+from learned_opt.artifacts import _artifact
 
 SIZES = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
 

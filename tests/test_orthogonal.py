@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learned_opt._layout import Layout
+from learned_opt.layouts._layout import Layout
 from learned_opt.parts._orthogonal import equal_singular_values
 
 

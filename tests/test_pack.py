@@ -8,8 +8,8 @@ import pytest
 from made_runs import RULE, Recorder, packable, trials
 from processes import ROOT
 
-from learned_opt.eval._archive import Archive
-from learned_opt.eval._pack import ArchiveError, pack, unpack
+from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running._packed import ArchiveError, pack, unpack
 
 
 def packed(path, rows):

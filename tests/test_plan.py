@@ -11,17 +11,9 @@ import tomli_w
 from processes import TABLE, write_config
 
 from learned_opt.checkpoints import Store, claim_folder
-from learned_opt.meta_train import (
-    Backprop,
-    Config,
-    Evosax,
-    FullES,
-    Programs,
-    _card,
-    _plan,
-    load_config,
-)
+from learned_opt.meta_train import Backprop, Config, Evosax, FullES, Programs, load_config
 from learned_opt.meta_train.__main__ import main
+from learned_opt.meta_train.run import _card, _plan
 
 
 @pytest.fixture

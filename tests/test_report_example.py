@@ -11,11 +11,11 @@ import pytest
 
 from learned_opt import Artifact, Celo, CeloAdam, Nominal
 from learned_opt.eval.__main__ import main
-from learned_opt.eval._render import with_facts
-from learned_opt.eval._reports import read_report
 from learned_opt.eval.report import to_markdown
 from learned_opt.eval.report._draw import STYLE, alone
 from learned_opt.eval.report._forest import headline
+from learned_opt.eval.report._render import with_facts
+from learned_opt.eval.report._stored import read_report
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = sorted(page.parent for page in (ROOT / "docs").rglob("report.html"))
@@ -51,7 +51,7 @@ def test_the_figure_is_made_of_the_data_of_the_page(folder):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_sentence_is_made_of_the_data_of_the_page(folder):
-    from learned_opt.eval._sentence import sentence
+    from learned_opt.eval.statistics._verdict import sentence
 
     assert report_of(folder)["sentence"] == sentence(report_of(folder))
 

@@ -13,16 +13,16 @@ from markdown_it import MarkdownIt
 
 import learned_opt
 import learned_opt.eval._evaluate
-import learned_opt.eval._frozen
-import learned_opt.eval._measured
+import learned_opt.eval.cost._measurements
+import learned_opt.eval.tuning._frozen
 from learned_opt.eval.__main__ import main
-from learned_opt.eval._reports import ReportError, read_report, using
 from learned_opt.eval.report import (
     compare_reports,
     comparison_markdown,
     to_html,
     to_markdown,
 )
+from learned_opt.eval.report._stored import ReportError, read_report, using
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "docs" / "example" / "report.html"
@@ -193,7 +193,7 @@ def copied(name, folder):
 
 def test_results_are_kept_in_a_file(said, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    zoo = learned_opt._artifact.ZOO
+    zoo = learned_opt.artifacts._artifact.ZOO
     assert said("card", "quickstart", EXAMPLE) == (
         2,
         "results are kept in a file, and 'quickstart' is a name: give the file, such as a copy of "

@@ -17,9 +17,10 @@ from processes import CACHE, TABLE, finish, launch, rows, same_run, wait_for, wr
 import learned_opt
 from learned_opt import meta_train
 from learned_opt.checkpoints import CheckpointError, Store
-from learned_opt.meta_train import Config, _card
+from learned_opt.meta_train import Config
 from learned_opt.meta_train.__main__ import main
-from learned_opt.meta_train._log import Log, validation_curve
+from learned_opt.meta_train.run import _card
+from learned_opt.meta_train.run._log import Log, validation_curve
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from processes import finish, launch, rows, same_run, wait_for
 
 from learned_opt import meta_train
 from learned_opt.checkpoints import CheckpointsLostError, FolderError, SaveError, Store, hold_folder
-from learned_opt.meta_train._folder import Found, RunFolder
-from learned_opt.meta_train._log import Log
-from learned_opt.meta_train._loop import _Loop
+from learned_opt.meta_train.run._folder import Found, RunFolder
+from learned_opt.meta_train.run._log import Log
+from learned_opt.meta_train.run._loop import _Loop
 
 LONG = ("--set", "run.outer_steps=200000")
 

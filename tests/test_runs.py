@@ -9,11 +9,11 @@ import numpy as np
 import optax
 import pytest
 
-import learned_opt.eval._lanes
-import learned_opt.eval._run
+import learned_opt.eval.running._lanes
+import learned_opt.eval.running._trials
 from learned_opt.eval import BASELINES, Baseline, Hyper, Runner, Trial, tune
-from learned_opt.eval._baselines import COSINE, warmup_cosine
-from learned_opt.eval._lanes import (
+from learned_opt.eval.baselines._table import COSINE, warmup_cosine
+from learned_opt.eval.running._lanes import (
     Programs,
     balanced,
     lane_bytes,
@@ -21,9 +21,9 @@ from learned_opt.eval._lanes import (
     memory_budget,
     useful_lanes,
 )
-from learned_opt.eval._run import POINTS, eval_steps
+from learned_opt.eval.running._trials import POINTS, eval_steps
 from learned_opt.tasks import EvalTask, FamilySpec, inner_init, inner_step, load_suite
-from learned_opt.tasks.families import MLP
+from learned_opt.tasks.problems import MLP
 
 T = 45
 NETWORK = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
@@ -156,7 +156,7 @@ def test_a_program_that_tunes_cannot_read_the_test_split(monkeypatch):
     def peek(family, task, params, split):
         return task.loss(params, family.full(task, "test"), jax.random.key(0))
 
-    monkeypatch.setattr(learned_opt.eval._run, "full_loss", peek)
+    monkeypatch.setattr(learned_opt.eval.running._trials, "full_loss", peek)
     with pytest.raises(ValueError, match="withholds the test split"):
         Runner(sgd)([Trial(TASK, Hyper(0.1), 0)])
 
@@ -289,29 +289,29 @@ def test_runs_of_a_call_fit_into_the_budget_of_memory(monkeypatch):
     parameters = 64 * 8 + 8 + 8 * 10 + 10
     params, adam = 4 * parameters, 2 * 4 * parameters + 4
     held = 2 * (params + adam) + 2 * params + 64 * (4 * 64 + 4)
-    size = learned_opt.eval._lanes.tree_bytes(step)
+    size = learned_opt.eval.running._lanes.tree_bytes(step)
     # What a backward pass keeps: at least the inputs and the hidden layer, at most 20 layers.
     assert held + 64 * 4 * (64 + 8) <= size <= held + 20 * 64 * 4 * 64
-    whole = size + learned_opt.eval._lanes.tree_bytes(evaluation)
+    whole = size + learned_opt.eval.running._lanes.tree_bytes(evaluation)
     assert lane_bytes(runner._one_lane, family, task) == [size, whole - size]
-    assert useful_lanes(size, whole - size) == 2 * learned_opt.eval._lanes.MOST
-    monkeypatch.setattr(learned_opt.eval._lanes, "memory_budget", lambda: 5.5 * whole)
+    assert useful_lanes(size, whole - size) == 2 * learned_opt.eval.running._lanes.MOST
+    monkeypatch.setattr(learned_opt.eval.running._lanes, "memory_budget", lambda: 5.5 * whole)
     assert useful_lanes(size, whole - size) == 5
-    monkeypatch.setattr(learned_opt.eval._lanes, "memory_budget", lambda: 0.0)
+    monkeypatch.setattr(learned_opt.eval.running._lanes, "memory_budget", lambda: 0.0)
     assert useful_lanes(size, whole - size) == 1
 
 
 def test_runs_that_overflow_the_caches_go_by_fewer(monkeypatch):
     size = 1000
-    monkeypatch.setattr(learned_opt.eval._lanes, "CACHE", 6.5 * size)
+    monkeypatch.setattr(learned_opt.eval.running._lanes, "CACHE", 6.5 * size)
     assert useful_lanes(size, 0) == 2 * 6
-    monkeypatch.setattr(learned_opt.eval._lanes, "CACHE", 0.0)
-    assert useful_lanes(size, 0) == 2 * learned_opt.eval._lanes.FEWEST
+    monkeypatch.setattr(learned_opt.eval.running._lanes, "CACHE", 0.0)
+    assert useful_lanes(size, 0) == 2 * learned_opt.eval.running._lanes.FEWEST
 
 
 def test_the_budget_is_a_quarter_of_what_there_is():
-    pages = learned_opt.eval._lanes.os.sysconf(
+    pages = learned_opt.eval.running._lanes.os.sysconf(
         "SC_PHYS_PAGES"
-    ) * learned_opt.eval._lanes.os.sysconf("SC_PAGE_SIZE")
+    ) * learned_opt.eval.running._lanes.os.sysconf("SC_PAGE_SIZE")
     assert 1e8 < memory_budget() <= pages / 4
     assert jnp.isfinite(memory_budget())

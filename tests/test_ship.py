@@ -11,27 +11,24 @@ import rich.console
 from made_runs import Recorder, check
 from processes import ROOT
 
-import learned_opt.eval._contest
 import learned_opt.eval._evaluate
-import learned_opt.eval._measured
 import learned_opt.eval._ship
+import learned_opt.eval.contestants._jobs
+import learned_opt.eval.cost._measurements
 from learned_opt import Artifact, Nominal
 from learned_opt.checkpoints import FolderError
 from learned_opt.eval import BASELINES, Runner, Trial
 from learned_opt.eval.__main__ import main
-from learned_opt.eval._contest import (
-    REPORT_SEEDS,
-    Plan,
-)
-from learned_opt.eval._cost import Cost, CostRow
 from learned_opt.eval._evaluate import evaluate
-from learned_opt.eval._frozen import frozen_setting
-from learned_opt.eval._keys import baseline_identity, run_key
-from learned_opt.eval._pack import shipped_file, unpack
 from learned_opt.eval._ship import pack_baselines
-from learned_opt.eval._subject import artifact_subject
+from learned_opt.eval.contestants._jobs import REPORT_SEEDS, Plan
+from learned_opt.eval.contestants._subject import artifact_subject
+from learned_opt.eval.cost._steps import Cost, CostRow
+from learned_opt.eval.running._keys import baseline_identity, run_key
+from learned_opt.eval.running._packed import shipped_file, unpack
+from learned_opt.eval.tuning._frozen import frozen_setting
 from learned_opt.tasks import EvalTask, FamilySpec
-from learned_opt.tasks.families import MLP
+from learned_opt.tasks.problems import MLP
 
 NETWORK = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
 TASKS = (EvalTask("tiny", FamilySpec(NETWORK, "digits"), (("activation", 0),), 45),)
@@ -135,9 +132,9 @@ def test_a_new_version_of_a_baseline_replaces_its_rows_alone(tiny, packed, tmp_p
     out, rows = packed
     copy, recorder = tmp_path / "copy.npz", Recorder()
     copy.write_bytes(out.read_bytes())
-    identity = learned_opt.eval._contest.baseline_identity
+    identity = learned_opt.eval.contestants._jobs.baseline_identity
     tiny.setattr(
-        learned_opt.eval._contest,
+        learned_opt.eval.contestants._jobs,
         "baseline_identity",
         lambda row: identity(row)._replace(facts={"new": row.name}),
     )
@@ -157,15 +154,17 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
     cost = {name: Cost(1.0, 0.1, 1.0, 0.5, 1.0, 8, 8, 1.0, 5) for name in ("learned", "adamw")}
     watched = []
     tiny.setattr(
-        learned_opt.eval._measured,
+        learned_opt.eval.cost._measurements,
         "measure_costs",
         lambda *a, **k: (CostRow("1M", 1, 128, "", cost),),
     )
     tiny.setattr(learned_opt.eval._evaluate, "grid", lambda: ())
     tiny.setattr(learned_opt.eval._evaluate, "grid_results", lambda *a, **k: ())
-    trace = learned_opt.eval._measured.trace
+    trace = learned_opt.eval.cost._measurements.trace
     tiny.setattr(
-        learned_opt.eval._measured, "trace", lambda *a, **k: watched.append(a) or trace(*a, **k)
+        learned_opt.eval.cost._measurements,
+        "trace",
+        lambda *a, **k: watched.append(a) or trace(*a, **k),
     )
     optimizer = Nominal()
     artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {"name": "mine"})

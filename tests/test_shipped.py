@@ -12,14 +12,14 @@ import learned_opt.eval._evaluate
 import learned_opt.eval._ship
 from learned_opt import Artifact, Nominal
 from learned_opt.eval import BASELINES, Hyper, Runner
-from learned_opt.eval._archive import Archive
-from learned_opt.eval._contest import REPORT_SEEDS, Plan, baseline_jobs
 from learned_opt.eval._evaluate import suite_plan
-from learned_opt.eval._grid import GRID, grid
-from learned_opt.eval._keys import baseline_identity, data_fingerprint, run_key
-from learned_opt.eval._pack import FOLDER, unpack
 from learned_opt.eval._ship import pack_baselines
-from learned_opt.eval._subject import artifact_subject
+from learned_opt.eval.contestants._jobs import REPORT_SEEDS, Plan, baseline_jobs
+from learned_opt.eval.contestants._subject import artifact_subject
+from learned_opt.eval.grid._cells import GRID, grid
+from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running._keys import baseline_identity, data_fingerprint, run_key
+from learned_opt.eval.running._packed import FOLDER, unpack
 from learned_opt.tasks import load_suite
 
 SILENT = rich.console.Console(file=io.StringIO(), width=200)

@@ -15,7 +15,7 @@ import pytest
 from learned_opt.tasks import Family, full_loss, inner_init, inner_step
 from learned_opt.tasks.data._dataset import split_dataset
 from learned_opt.tasks.data._stream import Stream
-from learned_opt.tasks.families._mlp import MLP
+from learned_opt.tasks.problems._mlp import MLP
 
 COUNT, WINDOW = 300, 40
 SEED, CALLS = 5, 12  # 12 windows of 40 are over two epochs of the training examples

@@ -10,18 +10,24 @@ import optax
 import pytest
 from made_runs import Recorder
 
-import learned_opt.eval._contest
 import learned_opt.eval._evaluate
+import learned_opt.eval.contestants._jobs
 from learned_opt import OPTIMIZERS, Artifact, Celo2, HyperAdam, Nominal, PerParamMLP
 from learned_opt.eval.__main__ import main
-from learned_opt.eval._archive import Archive
-from learned_opt.eval._baselines import Hyper, warmup_cosine
-from learned_opt.eval._contest import REPORT_SEEDS, Plan, learned_job, rival_jobs, tuned_rival_job
-from learned_opt.eval._factory import factory_subject, ignores_horizon
-from learned_opt.eval._run import Runner, Trial
-from learned_opt.eval._subject import artifact_subject
+from learned_opt.eval.baselines._table import Hyper, warmup_cosine
+from learned_opt.eval.contestants._factory import factory_subject, ignores_horizon
+from learned_opt.eval.contestants._jobs import (
+    REPORT_SEEDS,
+    Plan,
+    learned_job,
+    rival_jobs,
+    tuned_rival_job,
+)
+from learned_opt.eval.contestants._subject import artifact_subject
+from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running._trials import Runner, Trial
 from learned_opt.tasks import EvalTask, FamilySpec
-from learned_opt.tasks.families import MLP
+from learned_opt.tasks.problems import MLP
 
 SOURCE = r"""
 import jax
@@ -296,7 +302,7 @@ def test_the_name_of_a_rivals_job_is_the_contestants(monkeypatch, tmp_path, tune
 def row_of(standard, monkeypatch):
     """The row of a tuned rival."""
     keep = lambda row, **kind: row  # noqa: E731
-    monkeypatch.setattr(learned_opt.eval._contest, "baseline_job", keep)
+    monkeypatch.setattr(learned_opt.eval.contestants._jobs, "baseline_job", keep)
     return lambda optimizer: tuned_rival_job(artifact(optimizer, name="x"))
 
 

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import reports
 
-import learned_opt.eval._stats
+import learned_opt.eval.statistics._intervals
 from learned_opt.eval import BASELINES, Hyper, Tuned
-from learned_opt.eval._compared import speedup_json, targets, verdict
-from learned_opt.eval._failures import diverged_runs
-from learned_opt.eval._frozen import FILE
-from learned_opt.eval._results import Contestant, Results
-from learned_opt.eval._run import eval_steps
-from learned_opt.eval._sentence import speed
-from learned_opt.eval._summary import ALL, leakage, summarise
+from learned_opt.eval.contestants._results import Contestant, Results
 from learned_opt.eval.report import compare_reports
+from learned_opt.eval.report._summary import ALL, leakage, summarise
+from learned_opt.eval.running._trials import eval_steps
+from learned_opt.eval.statistics._failures import diverged_runs
+from learned_opt.eval.statistics._pairwise import speedup_json, targets, verdict
+from learned_opt.eval.statistics._verdict import speed
+from learned_opt.eval.tuning._frozen import FILE
 from learned_opt.tasks import EvalTask, FamilySpec
-from learned_opt.tasks.families import MLP, Conv
+from learned_opt.tasks.problems import MLP, Conv
 
 CARD = {
     "name": "made-up",
@@ -39,7 +39,7 @@ TABLE = ((Hyper(1e-3), 0.5), (Hyper(1e-2), 0.25), (Hyper(1e-2, 0.1), 0.3))
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
     """What is resampled here does not vary."""
-    monkeypatch.setattr(learned_opt.eval._stats, "RESAMPLES", 100)
+    monkeypatch.setattr(learned_opt.eval.statistics._intervals, "RESAMPLES", 100)
 
 
 def rows(name, factor, tasks=TASKS, diverged=(), beyond=1.0):

@@ -5,10 +5,17 @@ import math
 import numpy as np
 import pytest
 
-import learned_opt.eval._stats
-from learned_opt.eval._profiles import area, gated, oracle, profile, time_ratios, typical_time
-from learned_opt.eval._stats import interquartile_mean
-from learned_opt.eval._times import (
+import learned_opt.eval.statistics._intervals
+from learned_opt.eval.statistics._intervals import interquartile_mean
+from learned_opt.eval.statistics._profiles import (
+    area,
+    gated,
+    oracle,
+    profile,
+    time_ratios,
+    typical_time,
+)
+from learned_opt.eval.statistics._times import (
     SHARES,
     Speedup,
     censored_speedup,
@@ -144,7 +151,7 @@ def test_misses_in_the_outer_quarters_do_no_harm():
 
 def test_bounds_hold_what_was_not_seen_and_no_more(monkeypatch):
     """Cut runs whose times are known: the uncut result lies within, and both ends are reached."""
-    monkeypatch.setattr(learned_opt.eval._stats, "RESAMPLES", 200)
+    monkeypatch.setattr(learned_opt.eval.statistics._intervals, "RESAMPLES", 200)
     rng = np.random.default_rng(0)
     open_above = open_below = 0
     for _ in range(200):

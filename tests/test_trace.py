@@ -8,11 +8,11 @@ import numpy as np
 import optax
 import pytest
 
-from learned_opt.eval._baselines import warmup_cosine
-from learned_opt.eval._run import eval_steps
-from learned_opt.eval._trace import CLASSES, trace, watch
+from learned_opt.eval.baselines._table import warmup_cosine
+from learned_opt.eval.cost._trace import CLASSES, trace, watch
+from learned_opt.eval.running._trials import eval_steps
 from learned_opt.tasks import EvalTask, FamilySpec, inner_init, inner_step
-from learned_opt.tasks.families import MLP
+from learned_opt.tasks.problems import MLP
 
 ALL, MATRICES, VECTORS = range(3)
 HORIZON = 45

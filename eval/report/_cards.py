@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from .._failures import diverged_runs
+from ..statistics._failures import diverged_runs
 from ._cells import tag
 from ._format import escape, faster, known, mid, misses, number, rival, short, span, times, verdict
 

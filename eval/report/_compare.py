@@ -8,10 +8,9 @@ import numpy as np
 
 from learned_opt.checkpoints import markdown_text, write_atomic
 
-from .._compared import speedup_json
-from .._reports import ReportError
-from .._sentence import speed as speed_in_words
-from .._stats import geometric_ratio
+from ..statistics._intervals import geometric_ratio
+from ..statistics._pairwise import speedup_json
+from ..statistics._verdict import speed as speed_in_words
 from . import _cells, _curves
 from ._cards import card
 from ._colours import INK, LEAKAGE_COLOURS
@@ -21,6 +20,7 @@ from ._format import escape, faster, loss, mid, misses, plain, ratio, span, titl
 from ._frame import document, figure, part
 from ._markdown import grid, speed
 from ._markdown import plain as marked
+from ._stored import ReportError
 from ._write import to_json
 
 Report = dict[str, Any]

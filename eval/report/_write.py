@@ -9,11 +9,11 @@ import matplotlib
 
 from learned_opt.checkpoints import write_atomic
 
-from .._reports import SCHEMA, ReportError
 from ._draw import STYLE, alone
 from ._forest import headline
 from ._markdown import to_markdown
 from ._page import to_html
+from ._stored import SCHEMA, ReportError
 
 Report = dict[str, Any]
 

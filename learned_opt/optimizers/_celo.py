@@ -17,9 +17,7 @@ import optax
 
 from .._base import Shape, Theta, check_num_steps, shaped
 from .._checks import MOMENTA, WIDTH, check_fields, float_dtype
-from .._layouts import AxesLike
-from .._rule import Change, Kept, Now, Rule, Tensors
-from .._shell import as_transformation
+from ..layouts._layouts import AxesLike
 from ..parts._adam import Moments, corrected, init_moments, update_moments
 from ..parts._loss import (
     NUM_LOSS_FEATURES,
@@ -32,6 +30,8 @@ from ..parts._loss import (
 from ..parts._lstm import LSTMState, init_lstm, init_lstm_net, linear, run_lstm
 from ..parts._per_param import TensorState, accumulate
 from ..parts._published import FEATURES, clip_gradient, init_mlp, published_decays, tensor_scale
+from ..shell._rule import Change, Kept, Now, Rule, Tensors
+from ..shell._transformation import as_transformation
 
 STEP, MAGNITUDE = 0.001, 0.001
 ETA = 0.1

@@ -16,17 +16,17 @@ import numpy as np
 import optax
 from jax.lax import rsqrt
 
-from .._axes import untyped
 from .._base import Shape, Theta, check_num_steps, shaped, zeros_for
 from .._checks import MOMENTA, STEP, WIDTH, check_fields, float_dtype, one_line, shown
-from .._layout import Layout
-from .._layouts import AxesLike
-from .._rule import Change, Kept, Now, Rule, Tensors
-from .._shell import as_transformation
+from ..devices._axes import untyped
+from ..layouts._layout import Layout
+from ..layouts._layouts import AxesLike
 from ..parts._adam import Moments, corrected, update_moments
 from ..parts._orthogonal import newton_schulz
 from ..parts._per_param import Decays, PerParamFeatures, TensorState, accumulate
 from ..parts._published import OUTPUTS, clip_gradient, init_mlp
+from ..shell._rule import Change, Kept, Now, Rule, Tensors
+from ..shell._transformation import as_transformation
 from ._celo2_across import is_across, step_across
 
 LEARNED, ADAM = "celo2", "adam"

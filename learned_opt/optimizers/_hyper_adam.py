@@ -16,11 +16,11 @@ import optax
 
 from .._base import Shape, Theta, check_num_steps, shaped
 from .._checks import STEP, check_fields
-from .._layouts import AxesLike
-from .._rule import Change, Kept, Now, Rule, Tensors
-from .._shell import as_transformation
+from ..layouts._layouts import AxesLike
 from ..parts._adam import Moments, init_moments
 from ..parts._schedule import ramp_and_decay
+from ..shell._rule import Change, Kept, Now, Rule, Tensors
+from ..shell._transformation import as_transformation
 
 LOG_GAIN = 3.0
 """Logarithms of the learning rate and of 1 - b move this much faster than their entries."""

@@ -16,10 +16,7 @@ import optax
 
 from .._base import Shape, Theta, check_num_steps, shaped
 from .._checks import MOMENTA, WIDTH, check_fields, float_dtype
-from .._layouts import AxesLike
-from .._rule import Change, Kept, Now, Rule, Tensors
-from .._shell import as_transformation
-from .._stacks import gather
+from ..layouts._layouts import AxesLike
 from ..parts._loss import (
     NUM_LOSS_FEATURES,
     TIMES,
@@ -37,6 +34,9 @@ from ..parts._published import (
     published_decays,
     tensor_scale,
 )
+from ..shell._rule import Change, Kept, Now, Rule, Tensors
+from ..shell._stacks import gather
+from ..shell._transformation import as_transformation
 
 BANK_SCALE = 100.0
 STEP, MAGNITUDE = 0.001, 0.001

@@ -16,11 +16,11 @@ from jax.lax import rsqrt
 
 from .._base import Shape, Theta, check_free_num_steps, shaped, zeros_for
 from .._checks import DEPTH, STEP, WIDTH, check_fields
-from .._layouts import AxesLike
-from .._rule import Change, Kept, Now, Rule, Tensors
-from .._shell import as_transformation
+from ..layouts._layouts import AxesLike
 from ..parts._elements import TIME_SCALES, dense, times_since_start, update_average
 from ..parts._lstm import init_layers
+from ..shell._rule import Change, Kept, Now, Rule, Tensors
+from ..shell._transformation import as_transformation
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 NUM_ELEMENT, NORM_EPS = 2 + len(DECAYS), 1e-5

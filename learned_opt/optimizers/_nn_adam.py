@@ -16,13 +16,13 @@ import optax
 
 from .._base import Shape, Theta, check_free_num_steps, shaped
 from .._checks import WIDTH, check_fields
-from .._layouts import AxesLike
-from .._rule import Change, Kept, Now, Rule, Tensors
-from .._shell import as_transformation
-from .._stacks import facts, gather
+from ..layouts._layouts import AxesLike
 from ..parts._adam import Moments, init_moments
 from ..parts._lstm import init_linear, linear, lstm_cell
 from ..parts._per_param import mean_each
+from ..shell._rule import Change, Kept, Now, Rule, Tensors
+from ..shell._stacks import facts, gather
+from ..shell._transformation import as_transformation
 
 LOG_GAIN = 10.0
 """Hyper-parameters are stored, shown to the LSTM and moved as logarithms over this."""

@@ -15,11 +15,11 @@ import optax
 
 from .._base import Shape, Theta, added, check_free_num_steps, check_num_steps, shaped
 from .._checks import MOMENTA, STEP, WIDTH, check_fields, float_dtype
-from .._layouts import AxesLike
-from .._rule import Change, Kept, Now, Rule, Tensors
-from .._shell import as_transformation
+from ..layouts._layouts import AxesLike
 from ..parts._accumulators import Accumulators, init_accumulators, update_accumulators
 from ..parts._schedule import ramp_and_decay, ramp_and_fade
+from ..shell._rule import Change, Kept, Now, Rule, Tensors
+from ..shell._transformation import as_transformation
 from ._nominal_rule import NUM_DIRECTIONS, NUM_FEATURES, steps_of
 from ._nominal_scales import (
     LOG_GAIN,

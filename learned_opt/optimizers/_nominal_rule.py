@@ -10,9 +10,6 @@ import jax
 import jax.numpy as jnp
 
 from .._base import Theta
-from .._guard import sum_squares
-from .._rule import Tensors
-from .._stacks import facts, gather
 from ..parts._accumulators import (
     Accumulators,
     Estimates,
@@ -21,6 +18,9 @@ from ..parts._accumulators import (
     estimates,
 )
 from ..parts._orthogonal import equalised
+from ..shell._guard import sum_squares
+from ..shell._rule import Tensors
+from ..shell._stacks import facts, gather
 from ._nominal_scales import Clock, Memory, Scales, Sides, tensor_scales
 
 NUM_FEATURES, NUM_DIRECTIONS = 8, 6

@@ -17,10 +17,8 @@ from jax.lax import rsqrt
 
 from .._base import Shape, Theta, check_num_steps, shaped, zeros_for
 from .._checks import STEP, WIDTH, check_fields
-from .._layout import Layout
-from .._layouts import AxesLike
-from .._rule import Change, Kept, Now, Rule, Tensors
-from .._shell import as_transformation
+from ..layouts._layout import Layout
+from ..layouts._layouts import AxesLike
 from ..parts._elements import dense, update_average
 from ..parts._leaves import for_leaves, layer_fractions
 from ..parts._recurrent import (
@@ -31,6 +29,8 @@ from ..parts._recurrent import (
     network_outputs,
     network_shapes,
 )
+from ..shell._rule import Change, Kept, Now, Rule, Tensors
+from ..shell._transformation import as_transformation
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 NUM_NORMALISED, NUM_INPUTS, NUM_OUTPUTS = 15, 19, 3

@@ -15,12 +15,12 @@ import optax
 
 from .._base import Shape, Theta, check_free_num_steps, shaped
 from .._checks import DEPTH, MOMENTA, STEP, WIDTH, check_fields, float_dtype
-from .._layouts import AxesLike
-from .._rule import Change, Kept, Now, Rule, Tensors
-from .._shell import as_transformation
+from ..layouts._layouts import AxesLike
 from ..parts._elements import TIME_SCALES, times_since_start
 from ..parts._lstm import init_layers
 from ..parts._per_param import Decays, PerParamFeatures, TensorState, accumulate
+from ..shell._rule import Change, Kept, Now, Rule, Tensors
+from ..shell._transformation import as_transformation
 
 MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
 SECOND_DECAY = 0.999

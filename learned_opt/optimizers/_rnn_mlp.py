@@ -18,10 +18,7 @@ from jax.lax import rsqrt
 
 from .._base import Shape, Theta, check_free_num_steps, shaped
 from .._checks import DEPTH, STEP, WIDTH, check_fields
-from .._layouts import AxesLike
-from .._rule import Change, Kept, Now, Rule, Tensors
-from .._shell import as_transformation
-from .._stacks import facts, gather
+from ..layouts._layouts import AxesLike
 from ..parts._adam import gathered
 from ..parts._elements import TIME_SCALES, dense
 from ..parts._lstm import init_layers, init_linear, linear, lstm_cell
@@ -33,6 +30,9 @@ from ..parts._statistics import (
     tensor_statistics,
 )
 from ..parts._two_losses import LossAverages, init_losses, see_losses
+from ..shell._rule import Change, Kept, Now, Rule, Tensors
+from ..shell._stacks import facts, gather
+from ..shell._transformation import as_transformation
 
 CLIP_DECAY, CLIP_RATIO = 0.99, 10.0
 LARGEST = 5.0

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._base import zeros_for
-from .._layout_names import unboxed
-from .._trees import leaf_shape
+from ..layouts._names import unboxed
+from ..shell._trees import leaf_shape
 
 
 def layer_fractions(params: Any, counts: Sequence[int]) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from .._axes import untyped
+from ..devices._axes import untyped
 
 MUON = 5 * ((3.4445, -4.7750, 2.0315),)
 """Five times the same polynomial, as published."""

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 import jax
 import optax
 
+from learned_opt._fields import check_fields
+
 from .._base import Batch, Numbers, Params, Split, Task
-from .._fields import check_fields
 
 Loss = Callable[[Params, Batch, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
 Draw = Callable[[jax.Array], Batch]

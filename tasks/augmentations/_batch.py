@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar
 import jax
 import jax.numpy as jnp
 
+from learned_opt._fields import Sizes, Within
+
 from .._base import Batch, Numbers
-from .._fields import Sizes, Within
 from .._problem import log_uniform, log_uniform_int, uniform_int
 from ._base import Augmentation, Draw
 

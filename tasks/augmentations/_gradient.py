@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
+from learned_opt._fields import Counts, Range, Within
+
 from .._base import Numbers
-from .._fields import Counts, Range, Within
 from .._problem import log_uniform, log_uniform_int, uniform_int
 from ._base import Augmentation
 

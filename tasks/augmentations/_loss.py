@@ -6,8 +6,9 @@ from typing import Any, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
+from learned_opt._fields import Range
+
 from .._base import Batch, Numbers, Params
-from .._fields import Range
 from .._problem import log_uniform
 from ._base import Augmentation, Loss
 

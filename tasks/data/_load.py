@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from learned_opt._extras import needs_extra
+from learned_opt._fields import shown
 
-from .._fields import shown
 from . import _embedded, _text, _tfds
 from ._dataset import mixture
 from ._points import points

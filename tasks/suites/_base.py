@@ -4,7 +4,8 @@ import dataclasses
 import functools
 from typing import Any, Literal
 
-from .._fields import Positive, Steps, check_fields
+from learned_opt._fields import Positive, Steps, check_fields
+
 from .._spec import FamilySpec, content_hash, describe
 
 Tier = Literal["cpu", "gpu"]

@@ -5,7 +5,7 @@ Those are 1,500 steps and 64 units. One hidden layer each, so that two cores tun
 """
 
 from .._spec import FamilySpec
-from ..families import MLP
+from ..problems import MLP
 from ._base import EvalTask, Suite
 from ._numbers import RELU, mlp
 

@@ -1,7 +1,7 @@
 """Five tasks that a laptop evaluates in two minutes."""
 
 from .._spec import FamilySpec
-from ..families import MLP, Conv
+from ..problems import MLP, Conv
 from ._base import EvalTask, Suite
 
 _DIGITS = FamilySpec(MLP(), "digits")

@@ -7,7 +7,7 @@ META_TEST_V1, the convolution, the MLPs and the transformer like those that are 
 """
 
 from .._spec import FamilySpec
-from ..families import (
+from ..problems import (
     LRU,
     MLP,
     VAE,

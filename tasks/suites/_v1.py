@@ -22,7 +22,7 @@ from ..augmentations import (
     Reparametrise,
     SmallBatch,
 )
-from ..families import (
+from ..problems import (
     GRU,
     LSTM,
     MLP,

@@ -4,7 +4,7 @@ Data and architectures of meta-training and META_VALID_V1 alone, so META_TEST_V1
 """
 
 from .._spec import FamilySpec
-from ..families import GRU, MLP, Conv, Factorisation, Linear, NormMLP
+from ..problems import GRU, MLP, Conv, Factorisation, Linear, NormMLP
 from ._base import EvalTask, Suite
 from ._numbers import RELU, SILU, TANH, mlp
 

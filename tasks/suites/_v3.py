@@ -5,7 +5,7 @@ Data of meta-training and META_VALID_V1 alone, so META_TEST_V1 stays unseen.
 
 from .._spec import FamilySpec
 from ..augmentations import FewExamples, LabelNoise
-from ..families import MLP, Factorisation, Quadratic, Waves
+from ..problems import MLP, Factorisation, Quadratic, Waves
 from ._base import EvalTask, Suite
 from ._numbers import RELU, SILU, TANH, mlp
 

@@ -6,7 +6,7 @@ META_VALID_V1 alone, so META_TEST_V1 stays unseen.
 
 from .._spec import FamilySpec
 from ..augmentations import FewExamples, LabelNoise
-from ..families import MLP, Conv, Waves
+from ..problems import MLP, Conv, Waves
 from ._base import EvalTask, Suite
 from ._numbers import RELU, SILU, TANH, mlp
 

@@ -6,7 +6,7 @@ scale, tables of a function that nothing learns from, and small batches of photo
 
 from .._spec import FamilySpec
 from ..augmentations import FewExamples, Reparametrise
-from ..families import GRU, MLP, Autoencoder, Heat, Mixer
+from ..problems import GRU, MLP, Autoencoder, Heat, Mixer
 from ._base import EvalTask, Suite
 from ._numbers import RELU, SILU, TANH, blocks, mlp
 

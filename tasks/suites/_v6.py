@@ -6,7 +6,7 @@ scale, and an equation. Data of meta-training and META_VALID_V1 alone.
 
 from .._spec import FamilySpec
 from ..augmentations import FewExamples
-from ..families import MLP, Conv, Heat, Mixer, NormMLP
+from ..problems import MLP, Conv, Heat, Mixer, NormMLP
 from ._base import EvalTask, Suite
 from ._numbers import RELU, SILU, TANH, blocks, mlp
 

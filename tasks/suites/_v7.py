@@ -7,7 +7,7 @@ mostly noise. Data of meta-training and META_VALID_V1 alone.
 
 from .._spec import FamilySpec
 from ..augmentations import GradientNoise
-from ..families import GRU, MLP, NormConv, Transformer
+from ..problems import GRU, MLP, NormConv, Transformer
 from ._base import EvalTask, Suite
 from ._numbers import RELU, SILU, TANH, blocks, mlp
 

@@ -7,7 +7,7 @@ meta-training and META_VALID_V1 alone.
 
 from .._spec import FamilySpec
 from ..augmentations import FewExamples, LabelNoise
-from ..families import MLP, Conv
+from ..problems import MLP, Conv
 from ._base import EvalTask, Suite
 from ._numbers import RELU, SILU, TANH, mlp
 

@@ -1,0 +1,1 @@
+"""Output folders: one command's own, locked, watched."""

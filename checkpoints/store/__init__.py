@@ -1,0 +1,1 @@
+"""Training states on disk: saved whole, checked when they are read."""

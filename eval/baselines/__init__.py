@@ -1,0 +1,1 @@
+"""Hand-designed optimizers that a learned one is compared with."""

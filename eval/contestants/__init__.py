@@ -1,0 +1,1 @@
+"""Who takes part in an evaluation, and the runs that each of them makes."""

@@ -1,0 +1,89 @@
+"""What an evaluation has found before anything is computed from it."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from learned_opt.tasks import EvalTask
+
+from ..running._rows import curve_of, loss_of
+from ..tuning._tune import Tuned
+
+Role = Literal["learned", "baseline", "frozen", "rival"]
+Row = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """One optimizer's runs on fresh seeds, and how its settings were chosen per task.
+
+    Attributes:
+      name: unique. `label`: for people.
+      role: of the optimizer that is judged, "learned"; baselines set targets, the frozen setting
+        and rivals do not.
+      horizon_free: it is not told how long the run is.
+      tuned: task name -> choice.
+      rows: of all runs at the right horizon, in any order.
+    """
+
+    name: str
+    label: str
+    role: Role
+    horizon_free: bool
+    tuned: Mapping[str, Tuned]
+    rows: Sequence[Row]
+
+    def of(self, task: str) -> list[Row]:
+        """Its runs on a task, by seed."""
+        return sorted((row for row in self.rows if row["task"] == task), key=lambda r: r["seed"])
+
+    def losses(self, tasks: Sequence[str], which: str = "valid_loss") -> np.ndarray:
+        """Losses at the horizon (tasks, seeds); infinite where not finite."""
+        return np.array([[loss_of(row, which) for row in self.of(name)] for name in tasks])
+
+    def best(self, task: EvalTask) -> np.ndarray:
+        """Lowest validation loss by the horizon, (seeds,)."""
+        return np.array(
+            [
+                curve_of(row)[np.array(row["steps"]) <= task.horizon].min()
+                for row in self.of(task.name)
+            ]
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """All of it.
+
+    Attributes:
+      subject: what is judged, see `report.json`.
+      suite: {"name", "hash", "tier", "smoke"}.
+      tasks: with a run of every contestant on every seed.
+      contestants: the learned optimizer first.
+      variants: of tasks, one thing changed; `variant_rows`: name -> runs with the settings of the
+        task itself, every contestant's.
+      misinformed: horizon told over the true one -> runs of the learned optimizer.
+      step_us: task -> optimizer -> microseconds of a training step, of those that were timed.
+      extra: parts that are JSON already: grid, traces, cost, meta_training, merged.
+      grid_rows: runs of fresh seeds in the cells of the generalisation grid, everyone's.
+      arguments: words of the command that makes the report, without its folder.
+    """
+
+    subject: dict[str, Any]
+    suite: dict[str, Any]
+    tasks: Sequence[EvalTask]
+    contestants: Sequence[Contestant]
+    variants: Sequence[EvalTask] = ()
+    variant_rows: Mapping[str, Sequence[Row]] = dataclasses.field(default_factory=dict)
+    misinformed: Mapping[float, Sequence[Row]] = dataclasses.field(default_factory=dict)
+    step_us: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    grid_rows: Sequence[Row] = ()
+    arguments: Sequence[str] = ()
+
+    @property
+    def baselines(self) -> list[Contestant]:
+        """Those that set targets."""
+        return [c for c in self.contestants if c.role == "baseline"]

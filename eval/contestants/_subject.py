@@ -1,0 +1,75 @@
+"""What is judged: an artifact, or a function of somebody's, see `factory_subject`."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import optax
+
+import learned_opt
+from learned_opt import Artifact
+
+from ..running._keys import Identity, artifact_identity
+from ..running._trials import Runner
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A complete optimizer that is told the number of steps and nothing else.
+
+    Attributes:
+      name: for people.
+      kind: what it comes from.
+      identity: what its runs depend on.
+      make: number of steps -> the optimizer, whose updates are added.
+      card: provenance; empty for a factory.
+      horizon_free: it never uses the number of steps.
+      traced: `make` takes the number of steps traced too.
+    """
+
+    name: str
+    kind: Literal["artifact", "factory"]
+    identity: Identity
+    make: Callable[[Any], optax.GradientTransformationExtraArgs]
+    card: dict[str, Any]
+    horizon_free: bool = False
+    traced: bool = True
+
+    def runner(self) -> Runner:
+        """What trains with it; hyper-parameters change nothing."""
+        return Runner(lambda hyper, num_steps: self.make(num_steps), traced=self.traced)
+
+    @property
+    def trials(self) -> int:
+        """Settings that were tried on a task before this one was chosen, as the card says."""
+        return int(self.card.get("trials", 0))
+
+    @property
+    def digest(self) -> str:
+        """The hash that sets it apart."""
+        facts = self.identity.facts
+        return facts["artifact"] if self.kind == "artifact" else facts["source"]
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `report.json`."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "identity": self.digest if self.kind == "artifact" else self.identity.facts["factory"],
+            "digest": self.digest,
+            "card": self.card,
+            "trials": self.trials,
+            "horizon_free": self.horizon_free,
+        }
+
+
+def artifact_subject(artifact: Artifact) -> Subject:
+    """A learned optimizer as it ships: no learning rate, no weight decay."""
+    return Subject(
+        artifact.card.get("name", "learned"),
+        "artifact",
+        artifact_identity(artifact),
+        lambda num_steps: learned_opt.learned(artifact, num_steps=num_steps),
+        artifact.card,
+        artifact.optimizer.horizon_free,
+    )

@@ -1,0 +1,156 @@
+"""What is measured beside the runs: single runs that are watched, and what a step costs."""
+
+import json
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+import rich.console
+
+from learned_opt._rooms import CORE, room_sources, source_hash
+from learned_opt.checkpoints import describe_device, write_atomic
+from learned_opt.tasks import EvalTask
+from learned_opt.tasks._spec import content_hash
+
+from ..baselines._table import ADAMW, Hyper
+from ..contestants._jobs import Plan
+from ..contestants._results import Contestant
+from ..contestants._subject import Subject
+from ..running._archive import Archive
+from . import _steps, _trace
+from ._steps import BATCH_SIZES, NETWORKS, measure_costs, measure_step
+from ._trace import trace
+
+HASH = "hash"
+"""Entry of the file: a hash of the others."""
+
+SECONDS = 0.5
+"""What a round of timed steps may take: 100 steps of up to 5 ms."""
+
+
+def measure(
+    archive: Archive,
+    subject: Subject,
+    plan: Plan,
+    contestants: Sequence[Contestant],
+    extent: str,
+    console: rich.console.Console,
+) -> dict[str, Any]:
+    """Traces and costs, kept in `measured.json` of the folder: they are no runs.
+
+    They are measured again where the subject, the code, the machine or AdamW's settings differ,
+    and where the file is damaged.
+
+    Args:
+      archive: of the folder.
+      extent: "smoke", one task and a small network; "quick", without steps of the tasks and on one
+        network; or "whole".
+    """
+    headline = next(c for c in contestants if c.name == ADAMW.name)
+    path, key = archive.path.with_name("measured.json"), _key(subject, headline, extent)
+    kept = _read(path, archive.say)
+    if kept.get("key") != key:
+        console.print("Watching single runs", style="dim")
+        watched = plan.tasks[:1] if extent == "smoke" else plan.tasks
+        kept = {"key": key, "traces": _traces(subject, plan.seeds[0], watched, headline)}
+        console.print("Timing steps", style="dim")
+        kept["cost"] = _costs(subject, extent)
+        kept["step_us"] = _step_times(subject, plan, headline) if extent == "whole" else {}
+        archive.mend()
+        kept = json.loads(json.dumps(kept))  # as it will be read
+        write_atomic(path, json.dumps(kept | {HASH: content_hash(kept)}))
+    return {name: kept[name] for name in ("traces", "cost", "step_us")}
+
+
+def _read(path: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """What is kept; nothing, and a note, of a file that is not as it was written."""
+    if not path.is_file():
+        return {}
+    try:
+        kept = json.loads(path.read_bytes())
+        if kept.pop(HASH) == content_hash(kept):
+            return kept
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        pass
+    say(f"{path} is damaged: what it held is measured again")
+    return {}
+
+
+def _key(subject: Subject, headline: Contestant, extent: str) -> list[Any]:
+    """What the measurements depend on, as JSON types."""
+    rooms = [*room_sources(CORE), *room_sources("tasks")]
+    source = source_hash(*rooms, Path(_steps.__file__), Path(_trace.__file__))
+    machine = [platform.node(), describe_device(), jax.__version__]
+    settings = {task: list(tuned.hyper) for task, tuned in sorted(headline.tuned.items())}
+    return [subject.digest, source, machine, settings, extent]
+
+
+def _traces(
+    subject: Subject, seed: int, watched: Sequence[EvalTask], headline: Contestant
+) -> dict[str, Any]:
+    return {
+        task.name: {
+            name: _flat(trace(task, tx, seed=seed).to_json())
+            for name, tx in _pair(subject, headline, task).items()
+        }
+        for task in watched
+    }
+
+
+def _step_times(subject: Subject, plan: Plan, headline: Contestant) -> dict[str, dict[str, float]]:
+    """Microseconds of a step, by task and optimizer."""
+    return {
+        task.name: measure_step(task, _pair(subject, headline, task), seconds=SECONDS)
+        for task in plan.tasks
+    }
+
+
+def _pair(
+    subject: Subject, headline: Contestant, task: EvalTask
+) -> dict[str, optax.GradientTransformation]:
+    """The optimizer and the baseline that it is first compared with, as they ran on a task."""
+    hyper: Hyper = headline.tuned[task.name].hyper
+    return {
+        "learned": subject.make(task.horizon),
+        headline.name: ADAMW.transform(hyper, task.horizon),
+    }
+
+
+def _flat(traced: dict[str, Any]) -> dict[str, Any]:
+    """Of the whole tree, under the names of the report."""
+    names = {
+        "update_rms": "update", "relative": "relative", "effective_lr": "rate", "cosine": "cosine",
+    }  # fmt: skip
+    whole = traced["all"]
+    return {"steps": traced["steps"]} | {name: whole[old] for name, old in names.items()}
+
+
+def _costs(subject: Subject, extent: str) -> dict[str, Any]:
+    networks, batch_sizes, seconds = {
+        "smoke": ({"10k": NETWORKS["10k"]}, (32,), 0.05),
+        "quick": ({"1M": NETWORKS["1M"]}, (128,), SECONDS),
+        "whole": (NETWORKS, BATCH_SIZES, SECONDS),
+    }[extent]
+    optimizers = {
+        "learned": subject.make(10_000), "adamw": optax.adamw(1e-3), "adam": optax.adam(1e-3),
+    }  # fmt: skip
+    if extent == "smoke":
+        del optimizers["adamw"]
+    rows = measure_costs(
+        optimizers,
+        networks,
+        batch_sizes=batch_sizes,
+        seconds=seconds,
+    )
+    by_device: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        facts = {"network": row.network, "parameters": row.parameters, "batch": row.batch_size}
+        by_device.setdefault(row.device, []).extend(
+            {**facts, "optimizer": name, **cost._asdict()} for name, cost in row.costs.items()
+        )
+    (device, found), *others = by_device.items()
+    elsewhere = [{"device": name, "rows": more} for name, more in others]
+    return {"device": device, "rows": found, "elsewhere": elsewhere}

@@ -1,0 +1,151 @@
+"""What an optimizer does along a run: how long its steps are, and how far from Adam's.
+
+Adam: Kingma & Ba 2015, "Adam: a method for stochastic optimization".
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from learned_opt import skip_nonfinite
+from learned_opt.tasks import EvalTask, compiler_options, inner_init, inner_step
+
+from ..running._trials import eval_steps
+
+CLASSES = ("all", "matrices", "vectors")
+"""What is measured together: the whole tree, tensors of rank two and more, the others."""
+
+
+class Trace(NamedTuple):
+    """Steps of one run; u is what was added to the parameters p, d Adam's step at learning rate 1.
+
+    Rms is over all elements of a class, so large tensors weigh most. The last axis is CLASSES.
+    NaN where a quantity is undefined: a class without tensors, a division by zero, a diverged run.
+
+    Attributes:
+      steps: (points,) int, from 1 to the horizon.
+      update: rms(u), (points, 3).
+      relative: rms(u) / rms(p), p before the step.
+      rate: rms(u) / rms(d), the effective learning rate.
+      cosine: <u, d> / (|u| |d|).
+    """
+
+    steps: np.ndarray
+    update: np.ndarray
+    relative: np.ndarray
+    rate: np.ndarray
+    cosine: np.ndarray
+
+    def to_json(self) -> dict[str, Any]:
+        """{"steps": [...], class: {"update": [...], ...}}; None where undefined."""
+        columns = {name: getattr(self, name) for name in self._fields[1:]}
+        return {"steps": self.steps.tolist()} | {
+            kind: {name: _floats(column[:, i]) for name, column in columns.items()}
+            for i, kind in enumerate(CLASSES)
+        }
+
+
+def trace(task: EvalTask, tx: optax.GradientTransformation, *, seed: int) -> Trace:
+    """Train once on a task, as `Runner` does under this seed, and watch the optimizer.
+
+    d is the update of `optax.adam` at learning rate 1, in float32, its moments fed with the
+    gradients that `tx` was given along its run. One that is not finite leaves them as they are.
+
+    Args:
+      task: trained for its horizon; measured at the steps of `eval_steps`.
+      tx: a complete optimizer, told its horizon.
+      seed: of initial weights and data order.
+    """
+    watched = watch(tx)
+    steps = np.unique(eval_steps(task.horizon))
+
+    @functools.partial(jax.jit, compiler_options=compiler_options())
+    def run(family: Any, member: Any) -> tuple[jax.Array, ...]:
+        init_key, step_key = jax.random.split(jax.random.key(seed))
+
+        def body(state: Any, t: jax.Array) -> tuple[Any, tuple[jax.Array, ...]]:
+            state, _ = inner_step(family, watched, state, jax.random.fold_in(step_key, t))
+            return state, state.opt_state.seen
+
+        start = inner_init(member, watched, init_key)
+        _, seen = jax.lax.scan(body, start, jnp.arange(task.horizon))
+        return jax.tree.map(lambda column: column[steps - 1], seen)
+
+    seen = jax.device_get(run(task.family.without_test(), task.member))
+    return Trace(steps, *seen)
+
+
+class WatchedState(NamedTuple):
+    """State of the optimizer, of the Adam beside it, and what its last step was.
+
+    `seen`: update, relative, rate, cosine as in `Trace`, each (3,).
+    """
+
+    inner: optax.OptState
+    adam: optax.OptState
+    seen: tuple[jax.Array, ...]
+
+
+def watch(tx: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """The same updates as `tx`, each compared with Adam's; see `WatchedState`."""
+    inner = optax.with_extra_args_support(tx)
+    adam = skip_nonfinite(optax.with_extra_args_support(optax.scale_by_adam()))
+
+    def init(params: Any) -> WatchedState:
+        seen = (jnp.full(len(CLASSES), jnp.nan),) * 4
+        return WatchedState(inner.init(params), adam.init(_float32(params)), seen)
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        ascent, adam_state = adam.update(_float32(updates), state.adam, _float32(params))
+        updates, inner_state = inner.update(updates, state.inner, params, **extra)
+        adams = jax.tree.map(jnp.negative, ascent)
+        return updates, WatchedState(inner_state, adam_state, _compare(updates, params, adams))
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _compare(updates: Any, params: Any, adams: Any) -> tuple[jax.Array, ...]:
+    """The columns of a `Trace` for one step: 4 x (3,)."""
+    rows = []
+    for ranks in (lambda n: True, lambda n: n >= 2, lambda n: n < 2):
+        u, p, d = (
+            [x for x in jax.tree.leaves(_float32(tree)) if ranks(x.ndim)]
+            for tree in (updates, params, adams)
+        )
+        size = _rms(u)
+        rows.append((size, _ratio(size, _rms(p)), _ratio(size, _rms(d)), _cosine(u, d)))
+    return tuple(jnp.stack(column) for column in zip(*rows, strict=True))
+
+
+def _float32(tree: Any) -> Any:
+    return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
+
+
+def _rms(leaves: list[jax.Array]) -> jax.Array:
+    # Of multiples of the largest: the square of a float32 overflows from 1e19, vanishes from 1e-23.
+    largest = functools.reduce(jnp.maximum, [jnp.abs(x).max() for x in leaves], jnp.zeros(()))
+    unit = jnp.where(largest > 0, largest, 1.0)
+    return unit * jnp.sqrt(_mean([(x / unit) ** 2 for x in leaves]))
+
+
+def _cosine(a: list[jax.Array], b: list[jax.Array]) -> jax.Array:
+    scale_a, scale_b = _rms(a), _rms(b)
+    return _mean([_ratio(x, scale_a) * _ratio(y, scale_b) for x, y in zip(a, b, strict=True)])
+
+
+def _mean(leaves: list[jax.Array]) -> jax.Array:
+    """Over all elements of all leaves; NaN if there is none."""
+    size = sum(x.size for x in leaves)
+    return sum((x.sum() for x in leaves), jnp.zeros(())) / size if size else jnp.asarray(jnp.nan)
+
+
+def _ratio(x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.where(y > 0, x / y, jnp.nan)
+
+
+def _floats(column: np.ndarray) -> list[float | None]:
+    return [float(x) if np.isfinite(x) else None for x in column]

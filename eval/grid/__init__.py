@@ -1,0 +1,1 @@
+"""The generalisation grid: one task, each time with one thing changed."""

@@ -1,0 +1,164 @@
+"""What a run depends on, as one hash: equal keys, equal runs."""
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from learned_opt import Artifact
+from learned_opt._rooms import CORE, room_folder, room_sources, source_hash
+from learned_opt.tasks import EvalTask, describe, load_dataset
+from learned_opt.tasks._spec import content_hash
+
+from ..baselines._table import Baseline
+from ._trials import Trial
+
+RUN_VERSION = 2
+"""Part of every key. A change of what a run is, such as its evaluation steps or its random keys,
+makes a new number and new runs."""
+
+COLUMNS = {"wd": "weight_decay"}
+"""Hyper-parameters that rows call by another name."""
+
+
+class Identity(NamedTuple):
+    """An update rule. `name`: for people, not in keys; `facts`: what says which rule, JSON types.
+
+    With the hyper-parameters the facts must say all about the rule.
+    """
+
+    name: str
+    facts: dict[str, Any]
+
+
+def baseline_identity(baseline: Baseline) -> Identity:
+    """A baseline is its name and version."""
+    version = getattr(baseline, "version", 1)
+    return Identity(baseline.name, {"baseline": baseline.name, "version": version})
+
+
+def artifact_identity(artifact: Artifact) -> Identity:
+    """A learned optimizer is the content of its file, and the sources that make it a rule."""
+    sources = rule_sources(Path(inspect.getfile(type(artifact.optimizer))))
+    facts = {"artifact": artifact.sha256, "source": source_hash(*sources)}
+    return Identity(artifact.card.get("name", "learned"), facts)
+
+
+def rule_sources(module: Path) -> list[Path]:
+    """`module`, what it imports from its own folder, and all of learned_opt but other rules.
+
+    So a change of one rule leaves the runs of the others what they are.
+    """
+    reached, left = set(), [module.resolve()]
+    while left:
+        path = left.pop()
+        if path not in reached and path.is_file():
+            reached.add(path)
+            for node in ast.walk(ast.parse(path.read_bytes())):
+                if isinstance(node, ast.ImportFrom) and node.level == 1:
+                    names = [node.module] if node.module else [name.name for name in node.names]
+                    left += [path.with_name(f"{name}.py") for name in names]
+    rules = room_folder(CORE) / "optimizers"
+    shared = [path for path in room_sources(CORE) if path.parent != rules]
+    return sorted(reached | set(shared))
+
+
+def factory_identity(factory: Callable[..., Any]) -> Identity:
+    """A hand-made optimizer is the function that builds it and the file that the function is in.
+
+    What that file imports is not looked at.
+
+    Raises:
+      ValueError: it is not a function with a name at the top of a file.
+    """
+    function = inspect.unwrap(factory)
+    name = getattr(function, "__qualname__", "<none>")
+    try:
+        source = Path(inspect.getsourcefile(function) or "").read_bytes()
+    except (TypeError, OSError):
+        source = b""
+    if "<" in name or not source:
+        raise ValueError(
+            f"an optimizer's factory must be a function at the top of a file, got {factory!r}; "
+            "define it there with def"
+        )
+    where = f"{function.__module__}:{name}"
+    return Identity(where, {"factory": where, "source": hashlib.sha256(source).hexdigest()})
+
+
+def run_key(identity: Identity, trial: Trial, stage: str) -> str:
+    """16 hex digits over all that a run depends on: names of suites and of tasks do not count.
+
+    The machine does not count either; rows say which it was.
+    """
+    facts = {
+        "version": RUN_VERSION,
+        "stage": stage,
+        "optimizer": identity.facts,
+        "task": _task(trial.task),
+        "hyper": _but(_hyper(trial), trial.hyper._field_defaults),
+        **_but(_others(trial), {f.name: f.default for f in dataclasses.fields(trial)}),
+    }
+    return content_hash(facts)
+
+
+def row_fields(trial: Trial) -> dict[str, Any]:
+    """The trial as fields of a row."""
+    hyper = {COLUMNS.get(name, name): value for name, value in _hyper(trial).items()}
+    return {"task": trial.task.name, "horizon": trial.task.horizon, **hyper, **_others(trial)}
+
+
+def _task(task: EvalTask) -> dict[str, Any]:
+    return {
+        "spec": task.spec.fingerprint,
+        "data": data_fingerprint(task.spec.data),
+        "numbers": {name: float(value) for name, value in task.numbers},
+        "horizon": task.horizon,
+    }
+
+
+def _hyper(trial: Trial) -> dict[str, float]:
+    return {name: float(value) for name, value in trial.hyper._asdict().items()}
+
+
+def _others(trial: Trial) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(trial)} - {"task", "hyper"}
+    return {name: getattr(trial, name) for name in sorted(names)}
+
+
+def _but(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Without fields at their defaults, so that a new field leaves the keys of old runs alone."""
+    return {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}
+
+
+@functools.cache
+def data_fingerprint(name: str) -> str:
+    """`fingerprint` of a data set by name."""
+    return fingerprint(load_dataset(name))
+
+
+def fingerprint(data: Any) -> str:
+    """16 hex digits over the description and every array of a data set.
+
+    Each takes part whole, with its type and shape: 17 ms for the largest embedded set. A set that
+    differs by machine, such as texts of Python's own library, has a fingerprint for each.
+    """
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(data):
+        array = np.asarray(leaf)
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return content_hash([data.name, describe(data.spec), digest.hexdigest()])
+
+
+@functools.cache
+def machine() -> dict[str, str]:
+    """What ran a run, for its row."""
+    return {"device": jax.devices()[0].device_kind, "jax": jax.__version__}

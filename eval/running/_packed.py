@@ -1,0 +1,128 @@
+"""Runs in one small file: what ships with the package, so that baselines are not run again."""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FOLDER = Path(__file__).parent.with_name("archive")
+LAYOUT = "tables.json"
+
+# Rows of the same fields are a table: one array a field, `<table>.<field>.npy`.
+NUMBERS, CODES, HEX = "numbers", "codes", "hex"
+
+
+class ArchiveError(RuntimeError):
+    """Packed runs cannot be used; the message says why and what to do."""
+
+
+def shipped_file(suite: str, tier: str) -> Path:
+    """Where the runs of baselines on a suite ship, whether they do or not."""
+    return FOLDER / f"{suite}-{tier}.npz"
+
+
+def pack(rows: Iterable[dict[str, Any]]) -> bytes:
+    """Rows as an `.npz`; `unpack` gives them back exactly, in order of their keys.
+
+    Numbers of six significant digits, which is what rows hold, are float32: it keeps them all.
+    Other values are kept once each, as JSON. Equal rows in any order give equal bytes.
+    """
+    ordered = sorted(rows, key=lambda row: row["key"])
+    tables: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in ordered:
+        shape = tuple(
+            (name, len(value) if isinstance(value, list) else -1)
+            for name, value in sorted(row.items())
+        )
+        tables.setdefault(shape, []).append(row)
+    layout, arrays = [], {}
+    for number, shape in enumerate(sorted(tables)):
+        columns = {}
+        for name, _ in shape:
+            kind, array, values = _encode([row[name] for row in tables[shape]])
+            columns[name] = {"kind": kind} | ({"values": values} if values else {})
+            arrays[f"{number}.{name}.npy"] = array
+        layout.append(columns)
+    head = json.dumps({"tables": layout}, separators=(",", ":"), sort_keys=True)
+    return _zip({LAYOUT: head.encode()} | {name: _npy(array) for name, array in arrays.items()})
+
+
+def unpack(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file written with `pack`, in order of their keys.
+
+    Raises:
+      ArchiveError: not such a file, or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            head = json.loads(file.read(LAYOUT))
+            rows = []
+            for number, columns in enumerate(head["tables"]):
+                fields = [
+                    _decode(np.load(io.BytesIO(file.read(f"{number}.{name}.npy"))), **column)
+                    for name, column in columns.items()
+                ]
+                found = zip(*fields, strict=True)
+                rows += [dict(zip(columns, values, strict=True)) for values in found]
+            return sorted(rows, key=lambda row: row["key"])
+    except Exception as error:  # zipfile and NumPy raise a dozen kinds
+        raise ArchiveError(
+            f"{path} holds no packed runs, or is damaged ({error}); delete it, or fetch it again"
+        ) from error
+
+
+def _encode(values: list[Any]) -> tuple[str, np.ndarray, list[Any] | None]:
+    """(kind, array, what the codes stand for) of one field; losing nothing."""
+    if all(_is_hex(value) for value in values):
+        return HEX, np.array([list(bytes.fromhex(value)) for value in values], np.uint8), None
+    flat = [x for value in values for x in (value if isinstance(value, list) else [value])]
+    if all(x is None or isinstance(x, float) for x in flat):
+        shape = (len(values), -1) if isinstance(values[0], list) else (len(values),)
+        with np.errstate(over="ignore"):
+            array = np.array([np.nan if x is None else x for x in flat], np.float32).reshape(shape)
+        if _decode(array, NUMBERS) == values:
+            return NUMBERS, array, None
+    texts = [json.dumps(value, sort_keys=True) for value in values]
+    distinct = sorted(set(texts))
+    index = {text: i for i, text in enumerate(distinct)}
+    codes = np.array([index[text] for text in texts], np.min_scalar_type(len(distinct)))
+    return CODES, codes, [json.loads(text) for text in distinct]
+
+
+def _decode(array: np.ndarray, kind: str, values: Sequence[Any] = ()) -> list[Any]:
+    if kind == HEX:
+        return [row.tobytes().hex() for row in array]
+    if kind == CODES:
+        return [values[code] for code in array]
+    if array.ndim == 1:
+        return [_six_digits(x) for x in array.tolist()]
+    return [[_six_digits(x) for x in row] for row in array.tolist()]
+
+
+def _six_digits(x: float) -> float | None:
+    return float(f"{x:.6g}") if x == x else None
+
+
+def _is_hex(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 16 and not set(value) - set("0123456789abcdef")
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def _zip(members: dict[str, bytes]) -> bytes:
+    """A zip file that does not know when or where it was made."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name)  # of 1980
+            info.create_system, info.external_attr = 3, 0o644 << 16
+            file.writestr(info, content, zipfile.ZIP_DEFLATED, 9)
+    return buffer.getvalue()

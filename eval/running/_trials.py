@@ -1,0 +1,238 @@
+"""Many training runs at once: tasks x hyper-parameters x seeds as lanes of one compiled call."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from learned_opt.tasks import (
+    EvalTask,
+    compiler_options,
+    device_mesh,
+    full_loss,
+    inner_init,
+    inner_step,
+    map_lanes,
+)
+
+from ..baselines._table import Hyper, at_params
+from ._lanes import Programs, lane_bytes, lanes, useful_lanes
+
+POINTS = 40
+"""Evaluations a run on the way to the horizon, log-spaced from a hundredth of it."""
+
+MakeTx = Callable[[Hyper, Any], optax.GradientTransformationExtraArgs]
+"""(hyper-parameters, number of steps) -> a complete optimizer; the former are traced."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One training run: a task, hyper-parameters, a seed for weights and data order.
+
+    `told`: the horizon that the optimizer is told, over the task's; `beyond`: how long the run
+    lasts, over the task's horizon (at least 1).
+    """
+
+    task: EvalTask
+    hyper: Hyper
+    seed: int
+    told: float = 1.0
+    beyond: float = 1.0
+
+    @property
+    def num_steps(self) -> int:
+        """What the optimizer is told."""
+        return max(1, round(self.told * self.task.horizon))
+
+
+class Curve(NamedTuple):
+    """What one run did.
+
+    `steps` (points,) int: where it was evaluated; `train` (points,): mean minibatch loss since the
+    point before; `valid`, `test` (points,): loss on the whole split; `final`: losses and metrics of
+    whole splits at the horizon, "valid_loss" and the like.
+
+    A run that tunes is evaluated once, at the horizon, and has no `test`; one that is reported at
+    `eval_steps`. Losses that are not finite stay as they are: nothing stops a run.
+    """
+
+    steps: np.ndarray
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray | None
+    final: dict[str, float]
+
+
+def eval_steps(horizon: int, beyond: float = 1.0) -> np.ndarray:
+    """Increasing steps: up to POINTS, log-spaced, that end with `horizon`, then some beyond it.
+
+    Those up to `horizon` do not depend on `beyond`; the others are as dense, and end with
+    `beyond` x horizon.
+    """
+    points = min(POINTS, horizon)
+    steps = np.round(np.geomspace(max(1, horizon / 100), horizon, points)).astype(int)
+    steps = np.maximum.accumulate(steps - np.arange(points)) + np.arange(points)
+    steps = np.minimum(steps, horizon - np.arange(points)[::-1])
+    end = round(beyond * horizon)
+    if end <= horizon:
+        return steps
+    count = int(np.ceil(np.log(beyond) / np.log(100) * (POINTS - 1)))
+    after = np.round(np.geomspace(horizon, end, count + 1)).astype(int)
+    return np.unique(np.concatenate([steps, after]))
+
+
+class Runner:
+    """Runs trials of one optimizer.
+
+    Args:
+      make: builds the optimizer.
+      eval_params: (its state, parameters) -> the parameters whose loss is reported.
+      most: runs a call at most; None: as many as memory allows and the machine is faster for.
+      traced: `make` takes the number of steps traced, so that one program serves all lengths; else
+        it gets plain integers, and there is a program for each.
+    """
+
+    def __init__(
+        self,
+        make: MakeTx,
+        eval_params: Callable[..., Any] = at_params,
+        *,
+        most: int | None = None,
+        traced: bool = True,
+    ) -> None:
+        self.make, self.eval_params, self.most, self.traced = make, eval_params, most, traced
+        self._bytes: dict[Any, list[int]] = {}
+        self._asked: dict[Any, list[tuple[int, int]]] = {}
+        self.programs = Programs(
+            jax.jit(self._run, static_argnums=(0, 1, 2, 3), compiler_options=compiler_options())
+        )
+
+    def __call__(
+        self, trials: Sequence[Trial], *, report: bool = False, needed: Iterable[int] | None = None
+    ) -> list[Curve]:
+        """One curve a trial that is needed, in order.
+
+        Trials of one family and one length run together, without `traced` those that are told the
+        same number of steps. Which lane of how many a trial is depends on all trials of this call
+        and of those before: so its curve is the same, bit for bit, whichever of them are needed.
+
+        Args:
+          trials: runs.
+          report: evaluate along the way, and on the test split too; else the program is traced on
+            a family that withholds that split.
+          needed: indices of trials; None: all.
+        """
+        wanted = set(range(len(trials)) if needed is None else needed)
+        groups: dict[Any, list[int]] = {}
+        for i, trial in enumerate(trials):
+            told = None if self.traced else trial.num_steps
+            key = (trial.task.spec, trial.task.horizon, trial.beyond if report else 1.0, told)
+            groups.setdefault(key, []).append(i)
+        curves: dict[int, Curve] = {}
+        for (spec, horizon, beyond, told), group in groups.items():
+            steps = eval_steps(horizon, beyond) if report else np.array([horizon])
+            upto = int(np.searchsorted(steps, horizon))
+            task = trials[group[0]].task
+            family = task.family if report else task.family.without_test()
+            kind = (spec, len(steps), upto, report, told)
+            asked = self._asked.setdefault(kind, [])
+            asked.append((len(group), horizon))
+            if wanted.isdisjoint(group):
+                continue
+            if spec not in self._bytes:
+                one_lane = functools.partial(self._one_lane, told=told)
+                self._bytes[spec] = lane_bytes(one_lane, family, task.member)
+            step, evaluation = self._bytes[spec]
+            width = lanes(asked, self.most or useful_lanes(step, evaluation), step)
+            for start in range(0, len(group), width):
+                part = group[start : start + width]
+                if not wanted.isdisjoint(part):
+                    stacked = _stack([trials[i] for i in part], width)
+                    static = (device_mesh(width), upto, report, told)
+                    run = self.programs.run((kind, width), static, stacked, steps, family)
+                    curves |= {i: _curve(steps, run, lane) for lane, i in enumerate(part)}
+        return [curves[i] for i in sorted(wanted)]
+
+    def _one_lane(
+        self, family: Any, task: Any, key: jax.Array, told: int | None = None
+    ) -> tuple[Any, Any]:
+        """What a run holds in a training step and in an evaluation, for an estimate of bytes."""
+        hyper = Hyper(*(jnp.zeros(()) for _ in Hyper._fields))
+        tx = self.make(hyper, jnp.ones((), jnp.int32) if told is None else told)
+        state = inner_init(task, tx, key)
+
+        def saved(batch: Any) -> Any:
+            return jax.vjp(lambda p: task.loss(p, batch, key)[0], state.params)[1]
+
+        batch = family.batch(task, key, "train")
+        # Old and new parameters and state, gradients, updates.
+        held = (state.params, state.opt_state) * 2, (state.params, state.params)
+        return (held, batch, saved(batch)), saved(family.full(task, "outer_valid"))
+
+    def _run(
+        self,
+        mesh: Any,
+        upto: int,
+        report: bool,
+        told: int | None,
+        stacked: Any,
+        steps: jax.Array,
+        family: Any,
+    ) -> Any:
+        lane = functools.partial(self._lane, upto, report, told)
+        return map_lanes(mesh, lane, stacked, steps, family)
+
+    def _lane(
+        self, upto: int, report: bool, told: int | None, lane: Any, steps: jax.Array, family: Any
+    ) -> Any:
+        task, hyper, seed, num_steps = lane
+        tx = self.make(hyper, num_steps if told is None else told)
+        init_key, step_key = jax.random.split(jax.random.key(seed))
+        state = inner_init(task, tx, init_key)
+
+        def body(t: jax.Array, carry: Any) -> Any:
+            state, total = carry
+            state, loss = inner_step(family, tx, state, jax.random.fold_in(step_key, t))
+            return state, total + loss
+
+        def segment(carry: Any, end: jax.Array) -> Any:
+            state, start = carry
+            state, total = jax.lax.fori_loop(start, end, body, (state, jnp.zeros(())))
+            params = self.eval_params(state.opt_state, state.params)
+            found = {"valid": full_loss(family, task, params, "outer_valid")}
+            if report:
+                found["test"] = full_loss(family, task, params, "test")
+                whole = functools.partial(full_loss, family, task, params, "train")
+                zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(whole))
+                # Once: `steps` is the same for all lanes, so this stays a branch under vmap.
+                found["train"] = jax.lax.cond(end == steps[upto], whole, lambda: zeros)
+            return (state, end), (total / (end - start).astype(total.dtype), found)
+
+        start = (state, jnp.zeros((), jnp.int32))
+        _, (train, found) = jax.lax.scan(segment, start, steps)
+        final = jax.tree.map(lambda x: x[upto], found)
+        losses = {split: loss for split, (loss, _) in found.items() if split != "train"}
+        return train, losses, final
+
+
+def _stack(trials: Sequence[Trial], width: int) -> Any:
+    """The trials as lanes, the first once more for those that are too many."""
+    padded = [*trials, *[trials[0]] * (width - len(trials))]
+    members = jax.tree.map(lambda *xs: np.stack(xs), *[trial.task.member for trial in padded])
+    hypers = np.array([trial.hyper for trial in padded], np.float32).T
+    seeds = np.array([trial.seed for trial in padded], np.uint32)
+    return members, Hyper(*hypers), seeds, np.array([t.num_steps for t in padded], np.int32)
+
+
+def _curve(steps: np.ndarray, run: Any, lane: int) -> Curve:
+    train, losses, final = jax.tree.map(lambda x: x[lane], run)
+    flat = {}
+    for split, (loss, metrics) in final.items():
+        flat[f"{split}_loss"] = float(loss)
+        flat |= {f"{split}_{name}": float(value) for name, value in metrics.items()}
+    return Curve(steps, train, losses["valid"], losses.get("test"), flat)

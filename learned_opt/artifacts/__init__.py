@@ -1,0 +1,1 @@
+"""Meta-trained optimizers as files."""

@@ -1,0 +1,1 @@
+"""Several processes as one run: they meet, agree, watch one another, and end together."""

@@ -1,0 +1,1 @@
+"""A meta-training run in a folder: plan, loop, log, save, resume, export."""

@@ -1,0 +1,168 @@
+"""How much memory a run needs at least, known from shapes before anything is allocated."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from learned_opt._checks import one_line
+from learned_opt.tasks import inner_init
+
+from .._parse import ConfigError
+from .._trainer import Judge, Trainer
+from .._unroll import MetaProblem
+
+CGROUP = Path("/sys/fs/cgroup/memory.max")
+"""Where Linux says what a container may use."""
+KEPT = 0.5
+"""Of what differentiation keeps of a loss, the share that a compiled program has been seen to hold
+at least: it keeps no copy twice, and computes cheap parts anew."""
+CURE = "choose smaller sizes in [optimizer] and [family], or fewer runs in [estimator] and [valid]"
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+
+
+class Need(NamedTuple):
+    """What a run needs at least at one time: `bytes` of what `holder` has `available`."""
+
+    what: str
+    bytes: int
+    available: int
+    holder: str
+
+
+def check_memory(
+    trainer: Trainer, problems: Sequence[MetaProblem], judges: Sequence[Judge]
+) -> Need:
+    """The largest need; ConfigError if theta, what is kept with it, or the runs cannot fit."""
+    largest = None
+    for need in memory_needs(trainer, problems, judges):
+        if need.bytes > need.available:
+            raise ConfigError(
+                f"{need.what} would take at least {size_text(need.bytes)} of memory, "
+                f"{need.holder} has {size_text(need.available)}: {CURE}"
+            )
+        if not largest or need.bytes > largest.bytes:
+            largest = need
+    assert largest
+    return largest
+
+
+def memory_needs(
+    trainer: Trainer, problems: Sequence[MetaProblem], judges: Sequence[Judge]
+) -> Iterator[Need]:
+    """Lower bounds by `jax.eval_shape`, bit by bit: later ones may make arrays of earlier sizes."""
+    mesh = problems[0].mesh
+    here = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]
+    memory, shared = device_memory(here[0]), here[0].platform == "cpu"
+    holder = "this machine" if shared else "a device"
+
+    def need(what: str, one: int, spread: int) -> Need:
+        """`one`: bytes that every device holds; `spread`: of what the devices share."""
+        total = (one + spread // mesh.size) * (len(here) if shared else 1)
+        return Need(what, total, memory, holder)
+
+    key = jax.random.key(0)
+    theta = _shapes("optimizer", trainer.optimizer.init, key)
+    yield need("[optimizer]: theta", 2 * tree_bytes(theta), 0)
+    state = _shapes("estimator", trainer.init, tuple(problems))
+    rows = sum(
+        tree_bytes(part)
+        for one, part in zip(trainer.estimators, state.estimator_states, strict=True)
+        if one.row_state
+    )
+    data = {id(x): x for x in jax.tree.leaves((tuple(problems), tuple(judges)))}
+    whole = tree_bytes(state) - rows + tree_bytes(list(data.values()))
+    yield need("the state of meta-training", whole, rows)
+    known: dict[Any, _Lane] = {}
+    for estimator, problem in zip(trainer.estimators, problems, strict=True):
+        lane = known[id(problem.family)] = _lane(problem, theta)
+        # The two runs of a pair, and the members of a population, see the same minibatches.
+        batches = getattr(estimator, "tasks", getattr(estimator, estimator.rows))
+        # Theta is perturbed, or has a gradient; a run in the state is counted there.
+        states = getattr(estimator, "kept", 0) + (not estimator.row_state)
+        each = lane.work + tree_bytes(theta) + states * lane.run
+        spread = rows + estimator.runs * each + batches * lane.batch
+        yield need("[estimator]: the runs of an outer step", whole, spread)
+    for judge in judges:
+        family = judge.problem.family
+        lane = known.get(id(family)) or _lane(judge.problem, theta)
+        spread = rows + judge.runs * sum(lane)
+        yield need("[valid]: its runs", whole, spread)
+
+
+@contextlib.contextmanager
+def fits() -> Iterator[None]:
+    """Within, memory that runs out is a ConfigError."""
+    try:
+        yield
+    except MemoryError as error:
+        raise ConfigError(_unfit(error)) from error
+    except jax.errors.JaxRuntimeError as error:
+        if not str(error).startswith("RESOURCE_EXHAUSTED"):
+            raise
+        raise ConfigError(_unfit(error)) from error
+
+
+def _unfit(error: Exception) -> str:
+    why = one_line(str(error).removeprefix("RESOURCE_EXHAUSTED:").rstrip(". ") or "no more", 120)
+    return f"the run does not fit into memory ({why}): {CURE}"
+
+
+def device_memory(device: Any) -> int:
+    """Bytes of a device; of the CPU, those of the machine or container."""
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(total, int(CGROUP.read_text()))
+    except (OSError, ValueError):  # no cgroup, or "max"
+        return total
+
+
+class _Lane(NamedTuple):
+    """Bytes of one training run.
+
+    `run`: task, parameters, states of the optimizer; `batch`: a minibatch; `work`: what the
+    gradient of its loss has to keep.
+    """
+
+    run: int
+    batch: int
+    work: int
+
+
+def _lane(problem: MetaProblem, theta: Any) -> _Lane:
+    def shapes(theta: Any, family: Any, key: jax.Array) -> Any:
+        task = family.sample(key)
+        tx = problem.transform(theta, jnp.int32(1), None)
+        state, batch = inner_init(task, tx, key), family.batch(task, key, "train")
+        saved = jax.vjp(lambda params: task.loss(params, batch, key)[0], state.params)[1]
+        return state, batch, saved
+
+    found = _shapes("family", shapes, theta, problem.family, jax.random.key(0))
+    run, batch, saved = map(tree_bytes, found)
+    return _Lane(run, batch, int(KEPT * max(0, saved - batch)))  # it keeps the batch as well
+
+
+def _shapes(where: str, fn: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return jax.eval_shape(fn, *args)
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
+        reason = str(error).split("\n")[0]
+        raise ConfigError(f"[{where}] cannot be built from these settings ({reason})") from error
+
+
+def tree_bytes(tree: Any) -> int:
+    """Of all its arrays."""
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def size_text(count: int) -> str:
+    """ "1.2 GB"."""
+    power = min((len(str(count)) - 1) // 3, len(UNITS) - 1)
+    return f"{count / 1000**power:.3g} {UNITS[power]}"
