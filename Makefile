@@ -26,7 +26,7 @@ lint: $(VENV)/ready
 	rm -rf $(TYPING)
 	mkdir -p $(TYPING)/learned_opt
 	ln -s $(CURDIR)/learned_opt/* $(addprefix $(CURDIR)/,$(ROOMS)) $(TYPING)/learned_opt
-	ln -s $(CURDIR)/benchmarks $(TYPING)
+	ln -s $(CURDIR)/benchmarks $(CURDIR)/research $(TYPING)
 	$(BIN)/pyright
 
 bench: $(VENV)/ready  ## figures measured side by side on this machine
@@ -36,6 +36,7 @@ bench: $(VENV)/ready  ## figures measured side by side on this machine
 	$(BIN)/python -m benchmarks.step_time
 	$(BIN)/python -m benchmarks.stream
 	$(BIN)/python -m benchmarks.sweep
+	$(BIN)/python -m benchmarks.compile_time
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v >= (3, 11) else "learned-opt needs Python 3.11 or newer, got %d.%d; name one with: make PYTHON=python3.11" % v)'

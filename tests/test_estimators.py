@@ -30,7 +30,6 @@ from problems import (
     influence_gradients,
 )
 
-from benchmarks.signal import split
 from learned_opt import Nominal, PerParamMLP
 from learned_opt.meta_train import (
     NRES,
@@ -45,6 +44,7 @@ from learned_opt.meta_train import (
     TruncatedES,
 )
 from learned_opt.tasks import PROBLEMS, FamilySpec
+from research.signal import split
 
 
 def parts(objective):

@@ -39,7 +39,7 @@ def test_one_name_is_installed_and_no_folder_is_forgotten():
 def test_every_folder_is_checked_by_pyright():
     """It follows no link to a folder that is not named."""
     inner = {p.parent for p in (ROOT / "learned_opt").glob("*/*.py")}
-    wanted = {"benchmarks", "learned_opt", *(f"learned_opt/{room}" for room in OTHERS)}
+    wanted = {"benchmarks", "research", "learned_opt", *(f"learned_opt/{room}" for room in OTHERS)}
     wanted |= {f"learned_opt/{folder.name}" for folder in inner}
     named = PROJECT["tool"]["pyright"]["include"]
     assert {name.removeprefix("build/typing/") for name in named} == wanted
@@ -48,7 +48,7 @@ def test_every_folder_is_checked_by_pyright():
 def test_nothing_imports_a_room_by_the_name_of_its_folder():
     old = re.compile(rf"^\s*(>>> |\.\.\. )?(from|import) ({'|'.join(OTHERS)})\b(?!.theirs)", re.M)
     assert old.search("x\n    >>> from tasks import x")
-    for folder in (*ROOMS, "benchmarks", "tests", "docs"):
+    for folder in (*ROOMS, "benchmarks", "research", "tests", "docs"):
         for path in (p for end in ("py", "md") for p in (ROOT / folder).rglob(f"*.{end}")):
             assert not old.search(path.read_text()), path
 

@@ -32,7 +32,7 @@ def compiler_options() -> dict[str, Any]:
     """Options of `jax.jit` for programs that hold whole training runs.
 
     On CPU, LLVM's default effort compiles for almost half as long again and the result is no
-    faster (`python -m benchmarks.compile`); vectors of 512 bits, where the processor has them,
+    faster (`python -m research.compile`); vectors of 512 bits, where the processor has them,
     help large learned updates.
     """
     if jax.default_backend() != "cpu":

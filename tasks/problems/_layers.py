@@ -122,7 +122,7 @@ class Conv3x3(hk.Module):
 
     With weights that differ from lane to lane, as under `vmap` over tasks, XLA's own convolution
     becomes a grouped one, several times slower on CPU. Nine shifted copies times one matrix are
-    not, and with the batch innermost the copies are of whole rows (`python -m benchmarks.conv`).
+    not, and with the batch innermost the copies are of whole rows (`python -m research.conv`).
     On an accelerator, XLA's own.
 
     Args:

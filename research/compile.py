@@ -1,4 +1,4 @@
-"""python -m benchmarks.compile: what LLVM's effort and vectors cost and buy for an outer step."""
+"""python -m research.compile: what LLVM's effort and vectors cost and buy for an outer step."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What weight decay costs a fit without noise: python -m benchmarks.heat [ARTIFACT ...]
+"""What weight decay costs a fit without noise: python -m research.heat [ARTIFACT ...]
 
 The heat equation u_t = u_xx / 10 of the family `heat`, two half waves, a tanh network of three
 layers of 16 units, 128 new points a step, 1,500 steps, six seeds: geometric mean of the validation
@@ -15,7 +15,6 @@ import numpy as np
 import optax
 
 import learned_opt
-from benchmarks.valid import make_learned
 from learned_opt import Nominal
 from learned_opt.checkpoints import describe_device
 from learned_opt.eval import Hyper, Runner, Trial
@@ -24,6 +23,7 @@ from learned_opt.optimizers._nominal_scales import LOG_GAIN
 from learned_opt.tasks import FamilySpec, use_all_cores
 from learned_opt.tasks.problems import Heat
 from learned_opt.tasks.suites import EvalTask
+from research.valid import make_learned
 
 STEPS, SEEDS = 1500, 6
 TASK = EvalTask(
@@ -68,7 +68,7 @@ def cosine(make: Any) -> MakeTx:
 
 def main() -> None:
     """Steps and decay of artifacts and of the untrained rule, beside Adam and Muon."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.heat", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m research.heat", description=__doc__)
     parser.add_argument("artifacts", nargs="*", default=["small"], metavar="ARTIFACT")
     args = parser.parse_args()
     use_all_cores()

@@ -1,4 +1,4 @@
-"""python -m benchmarks.conv: a convolution with weights that differ from lane to lane."""
+"""python -m research.conv: a convolution with weights that differ from lane to lane."""
 
 import haiku as hk
 import jax

@@ -1,4 +1,4 @@
-"""python -m benchmarks.archive: size of the packed runs of all baselines on one suite, and time.
+"""python -m research.archive: size of the packed runs of all baselines on one suite, and time.
 
 The runs are made up: losses that fall as a power of the step under 10 % of noise, of six digits.
 """

@@ -1,4 +1,4 @@
-"""python -m benchmarks.seconds ARTIFACT [ARTIFACT ...]: seconds to a target loss, over AdamW's.
+"""python -m research.seconds ARTIFACT [ARTIFACT ...]: seconds to a target loss, over AdamW's.
 
 The network of a million parameters that `eval` times, 64-960-960-10 on digits, at a batch of 128.
 AdamW with cosine takes the best of twelve settings, by three other seeds; tuning is not counted.
@@ -15,7 +15,6 @@ import jax
 import numpy as np
 
 import learned_opt
-from benchmarks.valid import SETTINGS, make_learned, mean_logs
 from learned_opt.checkpoints import describe_device
 from learned_opt.eval import Hyper, Runner, Trial
 from learned_opt.eval.baselines._table import ADAMW
@@ -23,12 +22,13 @@ from learned_opt.eval.cost._steps import NETWORKS, measure_step
 from learned_opt.eval.statistics._times import SHARES, ladder, steps_to_target, target
 from learned_opt.tasks import EvalTask, FamilySpec, use_all_cores
 from learned_opt.tasks.problems import MLP
+from research.valid import SETTINGS, make_learned, mean_logs
 
 SEEDS = range(100, 105)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.seconds", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m research.seconds", description=__doc__)
     parser.add_argument("artifacts", nargs="+", metavar="ARTIFACT", help="name or path")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--data", default="digits")

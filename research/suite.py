@@ -1,4 +1,4 @@
-"""python -m benchmarks.suite [NAME]: what training all tasks of a suite costs on this machine."""
+"""python -m research.suite [NAME]: what training all tasks of a suite costs on this machine."""
 
 import sys
 import time

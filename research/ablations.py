@@ -1,6 +1,6 @@
-"""python -m benchmarks.ablations --out DIR: meta-training with one thing changed at a time.
+"""python -m research.ablations --out DIR: meta-training with one thing changed at a time.
 
-Every row meta-trains docs/meta-training-log/ablations.toml, once per seed, with the settings that
+Every row meta-trains research/configs/ablations.toml, once per seed, with the settings that
 the row names, and is judged by the same runs of META_VALID_V2 and V3: means of the logarithm of
 relative losses, lower is better. "start": the untrained rule; "end": after the last outer step,
 the mean over seeds and behind +- half the distance of the two farthest; "best": of the checkpoint
@@ -21,7 +21,7 @@ import learned_opt
 from learned_opt.checkpoints import describe_device
 from learned_opt.tasks import use_all_cores
 
-CONFIG = Path(__file__).parent.parent / "docs" / "meta-training-log" / "ablations.toml"
+CONFIG = Path(__file__).parent / "configs" / "ablations.toml"
 UNAUGMENTED = "families without augmentations"
 """No setting of `learned-opt meta-train`: another file."""
 
@@ -55,7 +55,7 @@ ROWS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ablations", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m research.ablations", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--only", nargs="+", metavar="WHAT", help="rows that change one of these")

@@ -1,4 +1,4 @@
-"""python -m benchmarks.valid ARTIFACT [ARTIFACT ...]: rules side by side, task by task of a suite.
+"""python -m research.valid ARTIFACT [ARTIFACT ...]: rules side by side, task by task of a suite.
 
 Validation loss at the horizon, the geometric mean over the seeds, of the optimizer of the first
 artifact as it was at initialisation with its steps times constants, and of every artifact as it
@@ -30,7 +30,7 @@ SETTINGS = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.valid", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m research.valid", description=__doc__)
     parser.add_argument("artifacts", nargs="+", metavar="ARTIFACT", help="name or path")
     parser.add_argument("--suite", nargs="+", default=["META_VALID_V1"], help="one or several")
     parser.add_argument("--seeds", type=int, default=12, help="runs a task (12)")

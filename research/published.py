@@ -1,4 +1,4 @@
-"""python -m benchmarks.published: tuned Adam on our tasks against curves others have published."""
+"""python -m research.published: tuned Adam on our tasks against curves others have published."""
 
 import functools
 from typing import Any

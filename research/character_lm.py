@@ -1,4 +1,4 @@
-"""python -m benchmarks.character_lm ARTIFACT [ARTIFACT ...]: 1,000 steps of a small language model.
+"""python -m research.character_lm ARTIFACT [ARTIFACT ...]: 1,000 steps of a small language model.
 
 A transformer of two blocks of 64 features on bytes of Tiny Shakespeare, windows of 64, batch 32,
 one seed: artifacts untuned; AdamW and Muon by a cosine, at each of the learning rates --adamw and
@@ -10,18 +10,18 @@ import argparse
 import jax
 
 import learned_opt
-from benchmarks.valid import make_learned
 from learned_opt.checkpoints import describe_device
 from learned_opt.eval import BASELINES, Hyper, Runner, Trial
 from learned_opt.eval.running._trials import Curve
 from learned_opt.tasks import EvalTask, FamilySpec, use_all_cores
 from learned_opt.tasks.problems import Transformer
+from research.valid import make_learned
 
 NETWORK = Transformer(64, 2, 256, (2, 2), (256, 256), heads=4)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.character_lm", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m research.character_lm", description=__doc__)
     parser.add_argument("artifacts", nargs="+", metavar="ARTIFACT", help="name or path")
     parser.add_argument("--adamw", type=float, nargs="*", default=[3e-3, 1e-2, 3e-2])
     parser.add_argument("--muon", type=float, nargs="*", default=[1e-2, 3e-2, 1e-1])

@@ -1,4 +1,4 @@
-"""python -m benchmarks.signal CONFIG: how much of a meta-gradient is signal, family by family.
+"""python -m research.signal CONFIG: how much of a meta-gradient is signal, family by family.
 
 At the first theta of a configuration of meta-training, from independent estimates of the
 meta-gradient: "signal", the norm of what they agree on; "noise", of what they do not; and "pairs",
@@ -23,7 +23,7 @@ from learned_opt.tasks import compiler_options, use_all_cores
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.signal", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m research.signal", description=__doc__)
     parser.add_argument("config", help="a TOML file of meta-training")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets")
     parser.add_argument("--estimates", type=int, default=16)

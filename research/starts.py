@@ -1,4 +1,4 @@
-"""python -m benchmarks.starts CONFIG [--start "log_decay=0.06" ...]: untrained, task by task.
+"""python -m research.starts CONFIG [--start "log_decay=0.06" ...]: untrained, task by task.
 
 Scores of the rule of a configuration as it is before meta-training, on the suites of its
 meta-validation, with other constants: one row a --start, of words "leaf=factor", for a leaf of
@@ -26,7 +26,7 @@ from learned_opt.tasks import use_all_cores
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.starts", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m research.starts", description=__doc__)
     parser.add_argument("config", help="TOML file of a run")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="K=V")
     parser.add_argument("--start", action="append", default=[], metavar="LEAF=FACTOR ...")
