@@ -77,13 +77,22 @@ class Trainer:
         self.carry = jax.tree.map(jnp.copy, (params, tx.init(params)))
         self.step = jax.jit(step, donate_argnums=0).lower(self.carry, self.batch).compile()
 
-    def seconds(self, steps: int) -> float:
-        """A step's, the mean of so many."""
+    def advance(self, steps: int) -> float:
+        """Seconds of a step, the mean of so many."""
         tick = time.perf_counter()
         for _ in range(steps):
             self.carry = self.step(self.carry, self.batch)
         jax.block_until_ready(self.carry)
         return (time.perf_counter() - tick) / steps
+
+    def warm_up(self) -> None:
+        """A few steps, which set the length of a round."""
+        self.advance(1)
+        self.steps = max(1, int(SECONDS / self.advance(3)))
+
+    def round(self) -> float:
+        """Seconds of a step."""
+        return self.advance(self.steps)
 
 
 def main() -> None:
@@ -94,21 +103,16 @@ def main() -> None:
     for name, load in LOADS.items():
         print(f"\n{name}\n{'':16}{'step':>12}{'over AdamW':>12}{'quartiles':>16}")
         trainers = {key: Trainer(load, tx) for key, tx in optimizers(args.artifacts).items()}
-        once = {
-            key: (trainer.seconds(1), trainer.seconds(3))[1] for key, trainer in trainers.items()
-        }
-        rounds = [
-            [trainer.seconds(max(1, int(SECONDS / once[key]))) for key, trainer in trainers.items()]
-            for _ in range(ROUNDS)
-        ]
+        for trainer in trainers.values():
+            trainer.warm_up()
+        rounds = [[trainer.round() for trainer in trainers.values()] for _ in range(ROUNDS)]
         found = np.array(rounds)
         ratios = found / found[:, :1]  # AdamW is the first
         for column, key in enumerate(trainers):
             low, mid, high = np.percentile(ratios[:, column], [25, 50, 75])
             step = 1e3 * np.median(found[:, column])
-            print(
-                f"{key:16}{step:>9.2f} ms{mid:>12.2f}{f'{low:.2f} to {high:.2f}':>16}", flush=True
-            )
+            quartiles = f"{low:.2f} to {high:.2f}"
+            print(f"{key:16}{step:>9.2f} ms{mid:>12.2f}{quartiles:>16}", flush=True)
         jax.clear_caches()
 
 
