@@ -11,9 +11,11 @@ with needs_extra(__name__):
     from ._base import Task as Task
     from ._base import TaskFamily as TaskFamily
     from ._inner import InnerState as InnerState
+    from ._inner import begin_run as begin_run
     from ._inner import full_loss as full_loss
     from ._inner import inner_init as inner_init
     from ._inner import inner_step as inner_step
+    from ._inner import run_step as run_step
     from ._meta_loss import comparable_loss as comparable_loss
     from ._meta_loss import reference_loss as reference_loss
     from ._meta_loss import relative_loss as relative_loss

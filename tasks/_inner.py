@@ -1,4 +1,4 @@
-"""The one training step that meta-training, tuning, evaluation and every baseline share."""
+"""The one training run that meta-training, tuning, evaluation and every baseline share."""
 
 from typing import Any, NamedTuple
 
@@ -48,6 +48,24 @@ def inner_step(
     updates, opt_state = tx.update(grads, state.opt_state, state.params, value=loss)
     params = optax.apply_updates(state.params, updates)
     return InnerState(state.task, params, opt_state, gradient_state), loss
+
+
+def begin_run(task: Any, tx: optax.GradientTransformationExtraArgs, key: jax.Array) -> InnerState:
+    """A run at step 0; `key` decides its initial parameters and, in `run_step`, all it draws."""
+    init_key, _ = jax.random.split(key)
+    return inner_init(task, tx, init_key)
+
+
+def run_step(
+    family: TaskFamily,
+    tx: optax.GradientTransformationExtraArgs,
+    state: InnerState,
+    key: jax.Array,
+    t: jax.Array | int,
+) -> tuple[InnerState, jax.Array]:
+    """Step number `t`, from 0, of the run that `begin_run` began with `key`; see `inner_step`."""
+    _, step_key = jax.random.split(key)
+    return inner_step(family, tx, state, jax.random.fold_in(step_key, t))
 
 
 def full_loss(

@@ -85,9 +85,9 @@ def test_meta_test_v2_is_as_new_as_it_says():
 
 
 def test_meta_training_uses_every_augmentation():
-    used = {type(a) for entry in entries("META_TRAIN_V1") for a in entry.spec.augmentations}
+    used = {type(a) for entry in entries("META_TRAIN_V2") for a in entry.spec.augmentations}
     assert used == set(AUGMENTATIONS)
-    assert all(isinstance(entry, TrainFamily) for entry in entries("META_TRAIN_V1"))
+    assert all(isinstance(entry, TrainFamily) for entry in entries("META_TRAIN_V2"))
 
 
 def test_every_test_task_has_a_variant_that_differs_in_one_thing():
@@ -113,7 +113,7 @@ GOLDEN = json.loads((ROOT / "tests" / "golden_suites.json").read_text())
     [
         pytest.param(task, id=task.name)
         for suite in SUITES
-        if suite != "META_TRAIN_V1"
+        if suite != "META_TRAIN_V2"
         for task in offline(suite)
     ],
 )
@@ -158,7 +158,7 @@ def test_gpu_tasks_have_a_million_to_a_hundred_million_parameters_and_trace():
     ("name", "tier", "message"),
     [
         ("nope", "cpu", "suite must be one of quickstart, META_VALID_V1, META_VALID_V2, META_V"),
-        ("META_TRAIN_V1", "cpu", "suite must be one of quickstart"),
+        ("META_TRAIN_V2", "cpu", "suite must be one of quickstart"),
         ("quickstart", "gpu", "the suite quickstart has no tasks of the tier 'gpu'"),
     ],
 )
