@@ -15,6 +15,7 @@ with needs_extra(__name__):
     from ._inner import full_loss as full_loss
     from ._inner import inner_init as inner_init
     from ._inner import inner_step as inner_step
+    from ._inner import parameter_count as parameter_count
     from ._inner import run_step as run_step
     from ._meta_loss import comparable_loss as comparable_loss
     from ._meta_loss import reference_loss as reference_loss
@@ -23,6 +24,7 @@ with needs_extra(__name__):
     from ._problem import Member as Member
     from ._problem import Problem as Problem
     from ._spec import FamilySpec as FamilySpec
+    from ._spec import content_hash as content_hash
     from ._spec import describe as describe
     from .augmentations import AUGMENTATIONS as AUGMENTATIONS
     from .augmentations import augment as augment

@@ -68,6 +68,11 @@ def run_step(
     return inner_step(family, tx, state, jax.random.fold_in(step_key, t))
 
 
+def parameter_count(task: Any) -> int:
+    """Number of parameters of a task."""
+    return sum(x.size for x in jax.tree.leaves(jax.eval_shape(task.init, jax.random.key(0))))
+
+
 def full_loss(
     family: TaskFamily, task: Any, params: Params, split: Split
 ) -> tuple[jax.Array, dict[str, jax.Array]]:

@@ -1,4 +1,4 @@
-"""Every problem there is, with a small example: one file and one row each."""
+"""Every problem there is, with a small example or two: one file and one row each."""
 
 from typing import NamedTuple
 
@@ -46,6 +46,11 @@ class Example(NamedTuple):
     learning_rate: float
     bound: float
 
+    @property
+    def name(self) -> str:
+        """Of its problem."""
+        return self.spec.problem.name
+
 
 EXAMPLES: tuple[Example, ...] = (
     Example(FamilySpec(Quadratic(), "points/20"), 0.1, 0.5),
@@ -78,9 +83,7 @@ EXAMPLES: tuple[Example, ...] = (
     Example(FamilySpec(Control(), "points/2", 8), 0.1, 0.95),
     Example(FamilySpec(OptimizerTraining(), "points/8", 32), 0.03, 0.8),
 )
-"""Every problem, one row each; contract tests run over it."""
+"""Every problem, a row or two each; contract tests run over it."""
 
-PROBLEMS: dict[str, type[Problem]] = {
-    type(row.spec.problem).name: type(row.spec.problem) for row in EXAMPLES
-}
+PROBLEMS: dict[str, type[Problem]] = {row.name: type(row.spec.problem) for row in EXAMPLES}
 """Problems by name."""

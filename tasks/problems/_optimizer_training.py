@@ -20,12 +20,12 @@ from ._layers import Dense
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerTraining(Problem):
-    """Parameters: a per-element MLP from gradient and momentum to a step; gradient by backprop.
+    """A learned optimizer is what is trained: one small MLP from gradient and momentum to a step.
 
     Each example is a quadratic, f(q) = mean_i curvature_i q_i^2 / 2: its point is the start.
     Features of g_i = curvature_i q_i: g and m (momentum .9) over rms(g), and log(rms(g)) / 10; the
-    step is `rate` times the output. Loss: the mean over
-    the steps of 10 tanh(f(q_t) / (10 f(q_0))).
+    step is `rate` times the output. Loss: the mean over `steps` of 10 tanh(f(q_t) / (10 f(q_0))),
+    its gradient by backpropagation through them.
 
     Numbers: `condition` of the quadratics, `rate`, `width` and `gain` of the MLP.
     """
