@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ._base import Batch, Params, Split, TaskFamily
+from ._base import Batch, Loss, Params, Split, TaskFamily
 
 CHUNK = 512
 """Examples evaluated at once by `full_loss`; memory does not grow with the split."""
@@ -73,9 +73,7 @@ def parameter_count(task: Any) -> int:
     return sum(x.size for x in jax.tree.leaves(jax.eval_shape(task.init, jax.random.key(0))))
 
 
-def full_loss(
-    family: TaskFamily, task: Any, params: Params, split: Split
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+def full_loss(family: TaskFamily, task: Any, params: Params, split: Split) -> Loss:
     """Loss and metrics over a whole split, under a fixed key."""
     batch = family.full(task, split)
     size = jax.tree.leaves(batch)[0].shape[0]
@@ -84,7 +82,7 @@ def full_loss(
     if chunks + bool(rest) == 1:
         return task.loss(params, batch, key)
 
-    def part(chunk: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def part(chunk: Batch) -> Loss:
         return task.loss(params, chunk, key)
 
     head = jax.tree.map(lambda x: x[: chunks * CHUNK].reshape(chunks, CHUNK, *x.shape[1:]), batch)

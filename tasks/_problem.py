@@ -12,7 +12,7 @@ import optax
 
 from learned_opt._fields import Range, check_fields
 
-from ._base import Batch, Numbers, Params, Spec, Split, Task
+from ._base import STATIC, Batch, Loss, Numbers, Params, Spec, Split, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +45,7 @@ class Problem(abc.ABC):
         ...
 
     @abc.abstractmethod
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """Mean loss over the batch, >= 0, and metrics."""
         ...
 
@@ -67,9 +65,7 @@ class Supervised(Problem):
         dtype = jnp.int32 if spec.kind == "text" else jnp.float32
         return self._network(n, spec).init(key, jnp.zeros((1, *spec.shape), dtype))
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """Mean -log softmax(f(x))[y] in nats and accuracy, or mean (f(x) - y)^2 / 2."""
         outputs = self._network(n, spec).apply(params, key, batch.x).astype(jnp.float32)
         if spec.kind == "value":
@@ -82,11 +78,7 @@ class Supervised(Problem):
         return hk.transform(functools.partial(self.forward, n, spec))
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["numbers", "source"],
-    meta_fields=["problem", "spec"],
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Member(Task):
     """One task of a `Family`.
@@ -96,23 +88,19 @@ class Member(Task):
 
     numbers: Numbers
     source: jax.Array
-    problem: Problem
-    spec: Spec
+    problem: Problem = dataclasses.field(metadata=STATIC)
+    spec: Spec = dataclasses.field(metadata=STATIC)
 
     def init(self, key: jax.Array) -> Params:
         """Initial parameters."""
         return self.problem.init(self.numbers, self.spec, key)
 
-    def loss(
-        self, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The problem's loss."""
         return self.problem.loss(self.numbers, self.spec, params, batch, key)
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["data"], meta_fields=["problem", "batch_size"]
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Family:
     """The tasks of one problem on one data source.
@@ -123,9 +111,9 @@ class Family:
       batch_size: examples a minibatch.
     """
 
-    problem: Problem
+    problem: Problem = dataclasses.field(metadata=STATIC)
     data: Any
-    batch_size: int = 64
+    batch_size: int = dataclasses.field(default=64, metadata=STATIC)
 
     def check(self) -> None:
         """ValueError if the problem cannot be trained on this kind or shape of data."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Range, Size, Sizes
 
-from .._base import Batch, Numbers, Params, Spec
+from .._base import Batch, Loss, Numbers, Params, Spec
 from .._problem import Problem, log_uniform, log_uniform_int, uniform_int
 from ._layers import ACTIVATIONS, Dense, activate, on
 
@@ -47,9 +47,7 @@ class Autoencoder(Problem):
         """Haiku parameters."""
         return self._network(n).init(key, jnp.zeros((1, math.prod(spec.shape))))
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The mean over features of half the squared error, plus the code's cost over features."""
         x = batch.x.reshape(len(batch.x), -1)
         output, cost = self._network(n).apply(params, key, x)

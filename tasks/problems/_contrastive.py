@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Counts, Layers, NonNegative, Positive, Range, Size, Sizes, Within
 
-from .._base import Batch, Numbers, Params, Spec
+from .._base import Batch, Loss, Numbers, Params, Spec
 from .._problem import Problem
 from ._mlp import mlp, mlp_numbers
 
@@ -56,9 +56,7 @@ class Contrastive(Problem):
         """Haiku parameters."""
         return self._network(n).init(key, jnp.zeros((1, math.prod(spec.shape))))
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """In nats, the mean of both directions; and how often the first view finds the second."""
         size = len(batch.x)
         views = self.views(batch.x.reshape(size, -1), key)

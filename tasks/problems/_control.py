@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 
 from learned_opt._fields import Positive, Range, Size, Sizes
 
-from .._base import Batch, Numbers, Params, Spec
+from .._base import Batch, Loss, Numbers, Params, Spec
 from .._problem import Problem, log_uniform, log_uniform_int, with_gradient
 from ._layers import Dense, on
 
@@ -61,9 +61,7 @@ class Control(Problem):
         """Haiku parameters."""
         return self._policy(n).init(key, jnp.zeros((1, 3)))
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The cost at the parameters; its gradient is the estimate under `key`."""
         flat, unravel = ravel_pytree(jax.lax.stop_gradient(params))
         noise = jax.random.normal(key, (self.pairs, *flat.shape)).astype(flat.dtype)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Counts, Layers, Range, Size, Sizes
 
-from .._base import Batch, Numbers, Params, Spec
+from .._base import Batch, Loss, Numbers, Params, Spec
 from .._problem import Problem
 from ._mlp import mlp, mlp_numbers
 
@@ -52,9 +52,7 @@ class Denoiser(Problem):
         inputs = jnp.zeros((1, features + 2 * len(OCTAVES)))
         return self._network(n, features).init(key, inputs)
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The mean over features and examples, each at its own time."""
         keys = jax.random.split(key)
         x = batch.x.reshape(len(batch.x), -1)

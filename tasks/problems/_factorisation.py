@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Counts, Range, Size
 
-from .._base import Batch, Numbers, Params, Spec
+from .._base import Batch, Loss, Numbers, Params, Spec
 from .._problem import Problem, log_uniform, uniform_int
 from ._layers import on
 
@@ -57,9 +57,7 @@ class Factorisation(Problem):
             "v": n["gain"] * jax.random.normal(keys[1], (self.columns, self.max_rank)),
         }
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The mean over the batch's entries."""
         sizes = jnp.array([self.rows, self.columns], jnp.float32)
         entry = jnp.floor(batch.x.astype(jnp.float32) * sizes[None]).astype(jnp.int32)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Range, Size, Sizes
 
-from .._base import Batch, Numbers, Params, Spec
+from .._base import Batch, Loss, Numbers, Params, Spec
 from .._problem import Problem, log_uniform, log_uniform_int
 from ._layers import Dense
 
@@ -54,9 +54,7 @@ class OptimizerTraining(Problem):
         """Haiku parameters."""
         return self._network(n).init(key, jnp.zeros((1, 3)))
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The mean over the batch's quadratics."""
         start = 2.0 * batch.x - 1.0
         powers = jnp.linspace(0.0, 1.0, spec.shape[0], dtype=start.dtype)

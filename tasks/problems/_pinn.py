@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Counts, Layers, Range, Size, Sizes
 
-from .._base import Batch, Numbers, Params, Spec
+from .._base import Batch, Loss, Numbers, Params, Spec
 from .._problem import Problem, log_uniform, log_uniform_int, uniform_int
 from ._layers import Dense
 
@@ -55,9 +55,7 @@ class Equation(Problem):
         """Haiku parameters."""
         return self.network(n).init(key, jnp.zeros((1, 2)))
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """Residual plus initial and boundary errors; the residual alone among the metrics."""
         time, place = batch.x[:, :1], (1.0 - self.left) * batch.x[:, 1:] + self.left
 

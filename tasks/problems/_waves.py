@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Counts, Layers, Range, Size, Sizes
 
-from .._base import Batch, Numbers, Params, Spec
+from .._base import Batch, Loss, Numbers, Params, Spec
 from .._problem import Problem, log_uniform, log_uniform_int, uniform_int
 from ._layers import ACTIVATIONS
 from ._mlp import mlp
@@ -59,9 +59,7 @@ class Waves(Problem):
         """Haiku parameters."""
         return self._network(n).init(key, jnp.zeros((1, *spec.shape)))
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The mean over the batch's points."""
         guess = self._network(n).apply(params, None, 2.0 * batch.x - 1.0).astype(jnp.float32)
         wanted = self.function(n, batch.x.astype(jnp.float32))
