@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import haiku as hk
@@ -10,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from learned_opt._fields import Range, check_fields
+from learned_opt._fields import Counts, Range, Sizes, check_fields, field_types
 
 from ._base import STATIC, Batch, Loss, Numbers, Params, Spec, Split, Task
+
+Drawn = dict[str, str | Callable[[jax.Array], jax.Array]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +33,24 @@ class Problem(abc.ABC):
     """Kinds of data (`Spec.kind`) it can be trained on."""
     images: ClassVar[bool] = False
     """Whether examples must be (height, width, channels)."""
+    drawn: ClassVar[Drawn] = {}
+    """For each number of a task the field that is its range, whose type says how it is drawn; or a
+    function of a random key."""
 
     def __post_init__(self) -> None:
         check_fields(self)
 
-    @abc.abstractmethod
     def sample(self, key: jax.Array) -> Numbers:
-        """The numbers of one task."""
-        ...
+        """The numbers of one task, as `drawn` says; override it for others."""
+        types, found = field_types(type(self)), {}
+        # A number that is alone is drawn under the key itself.
+        keys = jax.random.split(key, len(self.drawn)) if len(self.drawn) > 1 else [key]
+        for key, (name, how) in zip(keys, self.drawn.items(), strict=False):
+            if callable(how):
+                found[name] = how(key)
+            else:
+                found[name] = _DRAWS[types[how]](key, getattr(self, how))
+        return found
 
     @abc.abstractmethod
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
@@ -204,3 +217,11 @@ def log_uniform_int(key: jax.Array, bounds: Range) -> jax.Array:
 def uniform_int(key: jax.Array, bounds: tuple[int, int]) -> jax.Array:
     """Uniform over low, ..., high, both included: an int32 scalar."""
     return jax.random.randint(key, (), bounds[0], bounds[1] + 1)
+
+
+_DRAWS: dict[Any, Callable[[jax.Array, Any], jax.Array]] = {
+    Range: log_uniform,
+    Sizes: log_uniform_int,
+    Counts: uniform_int,
+}
+"""How a range is drawn from, by its type."""

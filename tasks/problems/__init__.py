@@ -15,23 +15,23 @@ from ._contrastive import Contrastive as Contrastive
 from ._control import Control as Control
 from ._conv import Conv as Conv
 from ._conv import NormConv as NormConv
+from ._conv import ResNet as ResNet
 from ._denoiser import Denoiser as Denoiser
 from ._factorisation import Factorisation as Factorisation
 from ._layers import ACTIVATIONS as ACTIVATIONS
-from ._linear import Linear as Linear
-from ._linear_recurrent import LRU as LRU
-from ._mixer import Mixer as Mixer
 from ._mlp import MLP as MLP
-from ._norm_mlp import NormMLP as NormMLP
+from ._mlp import Linear as Linear
+from ._mlp import NormMLP as NormMLP
 from ._optimizer_training import OptimizerTraining as OptimizerTraining
+from ._patches import Mixer as Mixer
+from ._patches import ViT as ViT
 from ._pinn import PINN as PINN
 from ._pinn import AllenCahn as AllenCahn
 from ._pinn import Heat as Heat
 from ._recurrent import GRU as GRU
+from ._recurrent import LRU as LRU
 from ._recurrent import LSTM as LSTM
-from ._resnet import ResNet as ResNet
 from ._transformer import Transformer as Transformer
-from ._vit import ViT as ViT
 from ._waves import Waves as Waves
 
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from learned_opt._fields import Range, Size, Sizes
 
 from .._base import Batch, Loss, Numbers, Params, Spec
-from .._problem import Problem, log_uniform, log_uniform_int, uniform_int
-from ._layers import ACTIVATIONS, Dense, activate, on
+from .._problem import Drawn, Problem
+from ._layers import Dense, activate, any_activation, on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,21 +27,17 @@ class Autoencoder(Problem):
     source: ClassVar[str] = "Hinton & Salakhutdinov 2006"
     kinds: ClassVar[tuple[str, ...]] = ("label", "value")
     variational: ClassVar[bool] = False
+    drawn: ClassVar[Drawn] = {
+        "hidden": "hidden",
+        "code": "codes",
+        "activation": any_activation,
+        "gain": "gains",
+    }
     max_hidden: Size = 32
     max_code: Size = 8
     hidden: Sizes = (16, 32)
     codes: Sizes = (2, 8)
     gains: Range = (0.5, 2.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw hidden units, code units, activation and initial scale."""
-        keys = jax.random.split(key, 4)
-        return {
-            "hidden": log_uniform_int(keys[0], self.hidden),
-            "code": log_uniform_int(keys[1], self.codes),
-            "activation": uniform_int(keys[2], (0, len(ACTIVATIONS) - 1)),
-            "gain": log_uniform(keys[3], self.gains),
-        }
 
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Haiku parameters."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from learned_opt._fields import Range, Size
 
 from .._base import Batch, Loss, Numbers, Params, Spec
-from .._problem import Problem, log_uniform, with_gradient
+from .._problem import Drawn, Problem, log_uniform, with_gradient
 
 
 class _OneVector(Problem):
@@ -76,11 +76,8 @@ class Rosenbrock(_OneVector):
     name: ClassVar[str] = "rosenbrock"
     source: ClassVar[str] = "Rosenbrock 1960"
     start: ClassVar[float] = 0.5
+    drawn: ClassVar[Drawn] = {"steepness": "steepness"}
     steepness: Range = (1.0, 100.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw the steepness."""
-        return {"steepness": log_uniform(key, self.steepness)}
 
     def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The same for every batch."""
@@ -132,10 +129,6 @@ class InfluenceBalancing(_OneVector):
 
     name: ClassVar[str] = "influence_balancing"
     source: ClassVar[str] = "Tallec & Ollivier 2018"
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Nothing to draw."""
-        return {}
 
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Zeros, where the system is settled at u = 0."""

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from learned_opt._fields import Counts, Layers, NonNegative, Positive, Range, Size, Sizes, Within
 
 from .._base import Batch, Loss, Numbers, Params, Spec
-from .._problem import Problem
-from ._mlp import mlp, mlp_numbers
+from .._problem import Drawn, Problem
+from ._mlp import MLP_NUMBERS, mlp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Contrastive(Problem):
     name: ClassVar[str] = "contrastive"
     source: ClassVar[str] = "Chen et al. 2020; van den Oord et al. 2018"
     kinds: ClassVar[tuple[str, ...]] = ("label", "value")
+    drawn: ClassVar[Drawn] = MLP_NUMBERS
     max_width: Size = 32
     max_depth: Layers = 2
     embedding: Size = 16
@@ -47,10 +48,6 @@ class Contrastive(Problem):
     widths: Sizes = (8, 32)
     depths: Counts = (1, 2)
     gains: Range = (0.5, 2.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw width, depth, activation and initial scale."""
-        return mlp_numbers(key, self.widths, self.depths, self.gains)
 
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Haiku parameters."""

@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from learned_opt._fields import Positive, Range, Size, Sizes
 
 from .._base import Batch, Loss, Numbers, Params, Spec
-from .._problem import Problem, log_uniform, log_uniform_int, with_gradient
+from .._problem import Drawn, Problem, with_gradient
 from ._layers import Dense, on
 
 WORST = math.pi**2 + 0.1 * 8.0**2 + 0.001 * 2.0**2
@@ -38,6 +38,12 @@ class Control(Problem):
     source: ClassVar[str] = "Salimans et al. 2017; Brockman et al. 2016"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
     dimension: ClassVar[int] = 2
+    drawn: ClassVar[Drawn] = {
+        "length": "lengths",
+        "mass": "masses",
+        "width": "widths",
+        "gain": "gains",
+    }
     max_width: Size = 8
     steps: Size = 40
     pairs: Size = 8
@@ -46,16 +52,6 @@ class Control(Problem):
     lengths: Range = (0.7, 1.4)
     masses: Range = (0.7, 1.4)
     gains: Range = (0.5, 2.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw the pendulum and the policy's shape."""
-        keys = jax.random.split(key, 4)
-        return {
-            "length": log_uniform(keys[0], self.lengths),
-            "mass": log_uniform(keys[1], self.masses),
-            "width": log_uniform_int(keys[2], self.widths),
-            "gain": log_uniform(keys[3], self.gains),
-        }
 
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Haiku parameters."""

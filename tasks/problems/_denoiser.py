@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from learned_opt._fields import Counts, Layers, Range, Size, Sizes
 
 from .._base import Batch, Loss, Numbers, Params, Spec
-from .._problem import Problem
-from ._mlp import mlp, mlp_numbers
+from .._problem import Drawn, Problem
+from ._mlp import MLP_NUMBERS, mlp
 
 OCTAVES = (1.0, 2.0, 4.0)
 
@@ -36,15 +36,12 @@ class Denoiser(Problem):
     name: ClassVar[str] = "denoiser"
     source: ClassVar[str] = "Ho et al. 2020; Nichol & Dhariwal 2021"
     kinds: ClassVar[tuple[str, ...]] = ("label", "value")
+    drawn: ClassVar[Drawn] = MLP_NUMBERS
     max_width: Size = 64
     max_depth: Layers = 2
     widths: Sizes = (16, 64)
     depths: Counts = (1, 2)
     gains: Range = (0.5, 2.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw width, depth, activation and initial scale."""
-        return mlp_numbers(key, self.widths, self.depths, self.gains)
 
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Haiku parameters."""

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from learned_opt._fields import Counts, Range, Size
 
 from .._base import Batch, Loss, Numbers, Params, Spec
-from .._problem import Problem, log_uniform, uniform_int
+from .._problem import Drawn, Problem
 from ._layers import on
 
 
@@ -32,22 +32,18 @@ class Factorisation(Problem):
     source: ClassVar[str] = "Koren et al. 2009"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
     dimension: ClassVar[int] = 2
+    drawn: ClassVar[Drawn] = {
+        "rank": "ranks",
+        "noise": "noises",
+        "gain": "gains",
+        "seed": jax.random.bits,
+    }
     rows: Size = 32
     columns: Size = 24
     max_rank: Size = 8
     ranks: Counts = (1, 8)
     noises: Range = (1e-3, 0.3)
     gains: Range = (0.03, 1.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw rank, noise, initial scale and the matrix."""
-        keys = jax.random.split(key, 4)
-        return {
-            "rank": uniform_int(keys[0], self.ranks),
-            "noise": log_uniform(keys[1], self.noises),
-            "gain": log_uniform(keys[2], self.gains),
-            "seed": jax.random.bits(keys[3]),
-        }
 
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """U and V normal, of deviation `gain`."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from learned_opt._fields import Range, Size, Sizes
 
 from .._base import Batch, Loss, Numbers, Params, Spec
-from .._problem import Problem, log_uniform, log_uniform_int
+from .._problem import Drawn, Problem
 from ._layers import Dense
 
 
@@ -33,22 +33,18 @@ class OptimizerTraining(Problem):
     name: ClassVar[str] = "learned_optimizer"
     source: ClassVar[str] = "Andrychowicz et al. 2016"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
+    drawn: ClassVar[Drawn] = {
+        "condition": "conditions",
+        "rate": "rates",
+        "width": "widths",
+        "gain": "gains",
+    }
     steps: Size = 12
     max_width: Size = 8
     widths: Sizes = (4, 8)
     conditions: Range = (1.0, 30.0)
     rates: Range = (0.1, 0.5)
     gains: Range = (0.3, 1.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw the quadratics' condition and the MLP's scales."""
-        keys = jax.random.split(key, 4)
-        return {
-            "condition": log_uniform(keys[0], self.conditions),
-            "rate": log_uniform(keys[1], self.rates),
-            "width": log_uniform_int(keys[2], self.widths),
-            "gain": log_uniform(keys[3], self.gains),
-        }
 
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Haiku parameters."""

@@ -15,9 +15,8 @@ import jax.numpy as jnp
 from learned_opt._fields import Counts, Layers, Range, Size, Sizes
 
 from .._base import Batch, Loss, Numbers, Params, Spec
-from .._problem import Problem, log_uniform, log_uniform_int, uniform_int
-from ._layers import ACTIVATIONS
-from ._mlp import mlp
+from .._problem import Drawn, Problem
+from ._mlp import MLP_NUMBERS, mlp
 
 WAVES = 8
 
@@ -36,24 +35,13 @@ class Waves(Problem):
     source: ClassVar[str] = "Rahaman et al. 2019; Tancik et al. 2020"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
     dimension: ClassVar[int] = 2
+    drawn: ClassVar[Drawn] = {"frequency": "frequencies", "seed": jax.random.bits, **MLP_NUMBERS}
     max_width: Size = 32
     max_depth: Layers = 3
     frequencies: Range = (0.2, 2.0)
     widths: Sizes = (4, 32)
     depths: Counts = (1, 3)
     gains: Range = (0.5, 2.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw the function, and width, depth, activation and initial scale of the network."""
-        keys = jax.random.split(key, 6)
-        return {
-            "frequency": log_uniform(keys[0], self.frequencies),
-            "seed": jax.random.bits(keys[1]),
-            "width": log_uniform_int(keys[2], self.widths),
-            "depth": uniform_int(keys[3], self.depths),
-            "activation": uniform_int(keys[4], (0, len(ACTIVATIONS) - 1)),
-            "gain": log_uniform(keys[5], self.gains),
-        }
 
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Haiku parameters."""
