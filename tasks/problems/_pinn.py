@@ -8,7 +8,7 @@ Burgers' equation was to be trained, and judged, on its kin.
 import abc
 import dataclasses
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import haiku as hk
 import jax
@@ -34,7 +34,7 @@ class Equation(Problem):
     left: ClassVar[float] = -1.0
     side: ClassVar[float] = 0.0
     max_width: int
-    layers: int
+    layers: Any
 
     @abc.abstractmethod
     def start(self, n: Numbers, x: jax.Array) -> jax.Array:
