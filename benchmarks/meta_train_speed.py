@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 import jax
 
-from learned_opt.tasks import core_count
+from learned_opt.devices import core_count
 
 QUOTED = {"8x8": 3750.0, "28x28": 275.0}
 """Inner steps a second of google/learned_optimization (the middle of what it did at 8x8)."""
@@ -45,8 +45,9 @@ def reference_work(size: str, optimizer: str, width: int = WIDTH) -> tuple[Any, 
 
     from benchmarks.plain import PlainMLP
     from learned_opt import PerParamMLP
+    from learned_opt.devices import device_mesh
     from learned_opt.meta_train import PES, MetaProblem, Objective, Trainer
-    from learned_opt.tasks import Family, device_mesh, load_dataset
+    from learned_opt.tasks import Family, load_dataset
     from learned_opt.tasks.problems import MLP
 
     @dataclasses.dataclass(frozen=True)
@@ -124,7 +125,7 @@ def matrix_speed(devices: int) -> float:
     jax.config.update("jax_num_cpu_devices", devices)
     import jax.numpy as jnp
 
-    from learned_opt.tasks import device_mesh, map_lanes
+    from learned_opt.devices import device_mesh, map_lanes
 
     n, products = 1024, 10
     mesh = device_mesh(devices)

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from benchmarks.meta_train_speed import reference_work
-from learned_opt.tasks import core_count, device_mesh, use_all_cores
+from learned_opt.devices import core_count, device_mesh, use_all_cores
 
 PAIRS = (1, 4, 16, 64, 128)
 WIDTHS = (13, 134, 1_340, 13_400)

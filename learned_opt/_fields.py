@@ -56,7 +56,7 @@ def check_fields(thing: Any) -> None:
 
     Example:
       >>> import dataclasses
-      >>> from learned_opt.tasks import Size, check_fields
+      >>> from learned_opt._fields import Size, check_fields
       >>> @dataclasses.dataclass(frozen=True)
       ... class Net:
       ...     hidden: Size = 32
@@ -67,7 +67,7 @@ def check_fields(thing: Any) -> None:
       Traceback (most recent call last):
       ValueError: hidden must be from 1 to 1,000,000, got 0
     """
-    for name, hint in _hints(type(thing)).items():
+    for name, hint in field_types(type(thing)).items():
         marks = getattr(hint, "__metadata__", ())
         plain = hint.__origin__ if marks else hint
         value = getattr(thing, name)
@@ -80,7 +80,8 @@ def check_fields(thing: Any) -> None:
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def field_types(cls: type) -> dict[str, Any]:
+    """The types of a dataclass's fields by name, such as `Size`."""
     hints = typing.get_type_hints(cls, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 

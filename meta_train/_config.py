@@ -13,24 +13,19 @@ import jax.numpy as jnp
 import optax
 
 from learned_opt import OPTIMIZERS, Artifact, ArtifactError, LearnedOptimizer, Nominal, load
-from learned_opt.tasks import (
-    AUGMENTATIONS,
-    PROBLEMS,
-    SUITES,
+from learned_opt._fields import (
     Count,
-    FamilySpec,
     Line,
     NonNegative,
     Positive,
     Size,
     Steps,
-    TrainFamily,
     Within,
     check_fields,
-    device_mesh,
-    load_suite,
     shown,
 )
+from learned_opt.devices import device_mesh
+from learned_opt.tasks import AUGMENTATIONS, PROBLEMS, SUITES, FamilySpec, TrainFamily, load_suite
 
 from ._objective import Objective
 from ._outer import Outer

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from learned_opt.tasks import shown
+from learned_opt._fields import shown
 
 
 class ConfigError(ValueError):

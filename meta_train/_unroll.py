@@ -17,11 +17,11 @@ from learned_opt import LearnedOptimizer, Theta
 from learned_opt.tasks import (
     InnerState,
     TaskFamily,
+    begin_run,
     full_loss,
-    inner_init,
-    inner_step,
     reference_loss,
     relative_loss,
+    run_step,
 )
 
 from ._objective import Objective
@@ -43,7 +43,7 @@ class MetaProblem:
       family: where tasks come from.
       optimizer: what is meta-trained.
       objective: meta-loss of one run.
-      mesh: devices that share the lanes of an estimate, see `tasks.device_mesh`.
+      mesh: devices that share the lanes of an estimate, see `devices.device_mesh`.
       teacher: a hand-made optimizer that takes part in the inner update for a while.
     """
 
@@ -102,8 +102,7 @@ def start(
 ) -> Run:
     """A run at step 0, with the episode's initial parameters."""
     tx = problem.transform(theta, episode.horizon, outer_step)
-    init_key, _ = jax.random.split(episode.key)
-    _, params, opt_state, gradient_state = inner_init(episode.task, tx, init_key)
+    _, params, opt_state, gradient_state = begin_run(episode.task, tx, episode.key)
     zero = jnp.zeros(())
     return Run(params, opt_state, gradient_state, zero, zero, jnp.array(True))
 
@@ -150,11 +149,10 @@ def _step(
     """Step number `i` of an `advance`."""
     (run, earned), t = carry, episode.t + i
     tx = problem.transform(theta, episode.horizon, outer_step)
-    _, step_key = jax.random.split(episode.key)
     horizon, reference = episode.horizon, episode.reference
     tail_start = horizon - jnp.maximum(1, horizon // 10)
     state = InnerState(episode.task, run.params, run.opt_state, run.gradient_state)
-    new, loss = inner_step(problem.family, tx, state, jax.random.fold_in(step_key, t))
+    new, loss = run_step(problem.family, tx, state, episode.key, t)
     params, credit = new.params, problem.objective.of_step(loss, reference, horizon)
     finite, loss = jnp.isfinite(loss), relative_loss(loss, reference)
     if masked:

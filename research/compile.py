@@ -5,8 +5,8 @@ import time
 import jax
 
 from benchmarks import seconds_per_call
+from learned_opt.devices import compiler_options, use_all_cores
 from learned_opt.meta_train import load_config
-from learned_opt.tasks import compiler_options, use_all_cores
 
 CASES = ((3, 512), (2, 512), (1, 512), (1, 256), (0, 512))
 """LLVM's level and the bits of its vectors; `compiler_options` are the third."""

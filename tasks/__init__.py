@@ -3,26 +3,6 @@
 from learned_opt._extras import needs_extra
 
 with needs_extra(__name__):
-    from learned_opt._fields import Count as Count
-    from learned_opt._fields import Line as Line
-    from learned_opt._fields import Natural as Natural
-    from learned_opt._fields import NonNegative as NonNegative
-    from learned_opt._fields import Positive as Positive
-    from learned_opt._fields import Rate as Rate
-    from learned_opt._fields import Share as Share
-    from learned_opt._fields import Size as Size
-    from learned_opt._fields import Steps as Steps
-    from learned_opt._fields import Within as Within
-    from learned_opt._fields import check_fields as check_fields
-    from learned_opt._fields import shown as shown
-    from learned_opt.devices._mesh import compiler_options as compiler_options
-    from learned_opt.devices._mesh import core_count as core_count
-    from learned_opt.devices._mesh import device_mesh as device_mesh
-    from learned_opt.devices._mesh import map_blocks as map_blocks
-    from learned_opt.devices._mesh import map_lanes as map_lanes
-    from learned_opt.devices._mesh import row_spec as row_spec
-    from learned_opt.devices._mesh import use_all_cores as use_all_cores
-
     from ._base import SPLITS as SPLITS
     from ._base import Batch as Batch
     from ._base import Params as Params
@@ -31,9 +11,12 @@ with needs_extra(__name__):
     from ._base import Task as Task
     from ._base import TaskFamily as TaskFamily
     from ._inner import InnerState as InnerState
+    from ._inner import begin_run as begin_run
     from ._inner import full_loss as full_loss
     from ._inner import inner_init as inner_init
     from ._inner import inner_step as inner_step
+    from ._inner import parameter_count as parameter_count
+    from ._inner import run_step as run_step
     from ._meta_loss import comparable_loss as comparable_loss
     from ._meta_loss import reference_loss as reference_loss
     from ._meta_loss import relative_loss as relative_loss
@@ -41,11 +24,12 @@ with needs_extra(__name__):
     from ._problem import Member as Member
     from ._problem import Problem as Problem
     from ._spec import FamilySpec as FamilySpec
+    from ._spec import content_hash as content_hash
     from ._spec import describe as describe
     from .augmentations import AUGMENTATIONS as AUGMENTATIONS
     from .augmentations import augment as augment
     from .data import load_dataset as load_dataset
-    from .problems import FAMILIES as FAMILIES
+    from .problems import EXAMPLES as EXAMPLES
     from .problems import PROBLEMS as PROBLEMS
     from .suites import SUITES as SUITES
     from .suites import EvalTask as EvalTask

@@ -1,4 +1,4 @@
-"""learned-opt tasks list | show NAME | prepare NAME | measure: what there is to train on."""
+"""learned-opt tasks list | show NAME | prepare NAME | measure [SUITE]: what to train on."""
 
 import argparse
 import datetime
@@ -6,26 +6,32 @@ import platform
 import sys
 from collections.abc import Sequence
 
-from ._describe import STEPS, example_lines, find, measure, spec_lines, suite_lines
+from ._describe import STEPS, find, measure, spec_lines, suite_lines, task_lines
 from .data import EMBEDDED, load_dataset, prepare_tfds
-from .problems import FAMILIES
+from .problems import EXAMPLES, PROBLEMS
 from .suites import SUITES, Suite
+
+WORDS = """A problem is a network or a function and its loss, such as mlp. A family is a problem on
+a data set; tasks are drawn from it. A suite is a frozen list: of families to learn from, or of
+tasks to be judged by."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="learned-opt tasks", description="What there is to train on, and to be judged by."
+        prog="learned-opt tasks",
+        description=f"What there is to train on, and to be judged by. {WORDS}",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("list", help="all suites with their hashes, families and data sets")
-    show = commands.add_parser("show", help="one suite, task or family, with an example")
+    commands.add_parser("list", help="all suites with their hashes, problems and data sets")
+    show = commands.add_parser("show", help="one suite, task, family or problem")
     show.add_argument("name", metavar="NAME", help="see: learned-opt tasks list")
     prepare = commands.add_parser("prepare", help="fetch the data of a suite, task or family")
     prepare.add_argument("name", metavar="NAME", help="a name, or a data set such as tfds:mnist")
-    commands.add_parser(
-        "measure", help="a table of all families in Markdown: size, step cost, losses"
+    table = commands.add_parser(
+        "measure", help="a table of all problems, or of a suite, in Markdown: size, cost, losses"
     )
+    table.add_argument("name", metavar="SUITE", nargs="?", help="default: examples of all problems")
     return parser
 
 
@@ -35,12 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.command == "list":
             _list()
-        elif args.command == "show":
-            _show(args.name)
-        elif args.command == "prepare":
-            _prepare(args.name)
         else:
-            _measure()
+            {"show": _show, "prepare": _prepare, "measure": _measure}[args.command](args.name)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -51,9 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _list() -> None:
     for suite in SUITES.values():
-        print(f"{suite.name}  {suite.hash}  {suite.purpose}")
-        print("\n".join(f"  {line}" for line in suite_lines(suite)), end="\n\n")
-    print("families:", ", ".join(dict.fromkeys(row.spec.problem.name for row in FAMILIES)))
+        print("\n".join(suite_lines(suite)), end="\n\n")
+    print("problems:", ", ".join(PROBLEMS))
     print("data that needs no download:", ", ".join(EMBEDDED))
     print("data of tensorflow-datasets: tfds:NAME or tfds:NAME/SIZE, e.g. tfds:mnist/14")
 
@@ -61,14 +62,10 @@ def _list() -> None:
 def _show(name: str) -> None:
     kind, thing = find(name)
     if isinstance(thing, Suite):
-        print(f"{thing.name}  {thing.hash}  {thing.purpose}")
         print("\n".join(suite_lines(thing)))
         return
     print(f"{name}  ({kind})")
-    print("\n".join(spec_lines(thing.spec)))
-    family = thing.spec.build()
-    task = getattr(thing, "member", None) or family.member()
-    print("\n".join(example_lines(family, task)))
+    print("\n".join([*spec_lines(thing.spec), *task_lines(thing)]))
 
 
 def _prepare(name: str) -> None:
@@ -86,19 +83,24 @@ def _prepare(name: str) -> None:
         print(f"[{number}/{len(names)}] {data} is ready: {loaded.spec}")
 
 
-def _measure() -> None:
+def _measure(name: str | None) -> None:
+    what, entries = "problem", EXAMPLES
+    if name is not None:
+        if name not in SUITES:
+            raise ValueError(f"suite must be one of {', '.join(SUITES)}, got {name!r}")
+        what, entries = "name", SUITES[name].entries
     where = f"{platform.machine()}, {datetime.datetime.now(datetime.UTC).date()}"
-    print(f"Measured by `learned-opt tasks measure` ({where}).\n")
+    print(f"Measured by `learned-opt tasks measure{f' {name}' if name else ''}` ({where}).\n")
     print(
-        "| family | data | batch | parameters | step, us | loss of zeros | at start "
+        f"| {what} | data | batch | parameters | step, us | loss of zeros | at start "
         f"| Adam, {STEPS} steps | what it is | source |\n|---|---|---|---|---|---|---|---|---|---|"
     )
-    for row in FAMILIES:
-        m = measure(row)
+    for entry in entries:
+        m = measure(entry)
         print(
             f"| {m['name']} | {m['data']} | {m['batch']} | {m['parameters']:,} "
             f"| {m['microseconds']:,.0f} | {m['reference']:.3g} | {m['start']:.3g} "
-            f"| {m['adam']:.3g} (lr {row.learning_rate:g}) | {m['what']} | {m['source']} |",
+            f"| {m['adam']:.3g} (lr {m['rate']:g}) | {m['what']} | {m['source']} |",
             flush=True,
         )
 

@@ -6,8 +6,13 @@ from typing import Any, Literal, NamedTuple, Protocol
 import jax
 import optax
 
+STATIC = {"static": True}
+"""Metadata of fields that belong to the structure of a pytree, not to its leaves."""
+
 Params = Any
 Numbers = dict[str, jax.Array]
+Loss = tuple[jax.Array, dict[str, jax.Array]]
+"""A loss, and metrics: scalars."""
 
 Split = Literal["train", "inner_valid", "outer_valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "inner_valid", "outer_valid", "test")
@@ -45,9 +50,7 @@ class Task(Protocol):
         """Initial parameters."""
         ...
 
-    def loss(
-        self, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """Mean loss over the batch (scalar, >= 0), and scalar metrics. The one loss there is."""
         ...
 

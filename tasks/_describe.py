@@ -1,5 +1,7 @@
-"""What families and suites look like to a person: tables and examples in the terminal."""
+"""What suites, tasks, families and problems look like to a person: tables in the terminal."""
 
+import difflib
+import textwrap
 import time
 from typing import Any
 
@@ -8,61 +10,66 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ._inner import full_loss, inner_init, inner_step
+from ._inner import full_loss, inner_init, inner_step, parameter_count
 from ._meta_loss import reference_loss
 from ._spec import FamilySpec, describe
-from .problems import FAMILIES, Example
+from .problems import EXAMPLES, Example
 from .suites import SUITES, EvalTask, Suite, TrainFamily
 
+WIDTH = 98
 STEPS = 200
 """Steps of Adam in `measure`."""
 
-
-def parameter_count(task: Any) -> int:
-    """Number of parameters of a task."""
-    return sum(x.size for x in jax.tree.leaves(jax.eval_shape(task.init, jax.random.key(0))))
+Entry = TrainFamily | EvalTask | Example
+"""What has a name and a family's `spec`."""
 
 
 def suite_lines(suite: Suite) -> list[str]:
-    """One line an entry: name, network, data, batch, size and horizon, or weight."""
-    rows = [("name", "network", "data", "batch", "augmented by", "weight / horizon")]
+    """Name and hash, purpose, and one line an entry: a family with its weight, or a task."""
+    families = isinstance(suite.entries[0], TrainFamily)
+    first, last = ("family", "weight") if families else ("task", "steps")
+    rows = [(first, "problem", "data", "batch", "augmented by", last)]
     for entry in suite.entries:
         spec = entry.spec
         augmented = ", ".join(a.name for a in spec.augmentations) or "-"
         if isinstance(entry, TrainFamily):
             last = f"{entry.weight:g}"
         else:
-            last = f"{entry.horizon:,} steps" + (", gpu" if entry.tier == "gpu" else "")
+            last = f"{entry.horizon:,}" + (", gpu" if entry.tier == "gpu" else "")
         rows.append(
             (entry.name, spec.problem.name, spec.data, str(spec.batch_size), augmented, last)
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+        f"{suite.name}  {suite.hash}",
+        *(f"  {line}" for line in textwrap.wrap(suite.purpose, WIDTH)),
+        *(
+            "  " + "  ".join(map(str.ljust, row, widths)).rstrip()
+            for row in rows
+        ),
+    ]  # fmt: skip
 
 
-def find(name: str) -> tuple[str, Suite | TrainFamily | EvalTask | Example]:
-    """(kind, thing): a suite, an entry of one, or an example family by its problem's name.
+def find(name: str) -> tuple[str, Suite | Entry]:
+    """(kind, thing): a suite, a task or family of one, or a problem's first example.
 
     Raises:
       ValueError: nothing has this name; lists the names closest to it.
     """
-    import difflib
-
     things: dict[str, Any] = {}
-    for row in FAMILIES:
-        things.setdefault(row.spec.problem.name, ("family", row))
+    for row in EXAMPLES:
+        things.setdefault(row.name, ("problem, by its first example", row))
     for suite in SUITES.values():
         for entry in suite.entries:
-            things.setdefault(entry.name, (f"of {suite.name}", entry))
+            kind = "family" if isinstance(entry, TrainFamily) else "task"
+            things.setdefault(entry.name, (f"{kind} of {suite.name}", entry))
         things[suite.name] = ("suite", suite)
     if name not in things:
         close = difflib.get_close_matches(name, things, n=3, cutoff=0.3)
         hint = f"; did you mean {' or '.join(close)}?" if close else "."
         raise ValueError(
-            f"there is no suite, task or family named {name!r}{hint} See: learned-opt tasks list"
+            f"there is no suite, task, family or problem named {name!r}{hint} "
+            "See: learned-opt tasks list"
         )
     return things[name]
 
@@ -80,15 +87,14 @@ def spec_lines(spec: FamilySpec) -> list[str]:
     ]
     for augmentation in spec.augmentations:
         fields = describe(augmentation)
-        fields.pop("name")
-        values = ", ".join(f"{key} = {_short(value)}" for key, value in fields.items())
+        values = ", ".join(f"{k} = {_short(v)}" for k, v in fields.items() if k != "name")
         lines.append(f"augmented by {augmentation.name}" + (f": {values}" if values else ""))
     return lines
 
 
-def example_lines(family: Any, task: Any) -> list[str]:
-    """What one task looks like: numbers, tensors, a batch, loss and reference."""
-    key = jax.random.key(0)
+def task_lines(thing: Entry) -> list[str]:
+    """What a task looks like: its numbers, tensors, a batch, loss and reference."""
+    family, task, key = thing.spec.build(), task_of(thing), jax.random.key(0)
     params, batch = task.init(key), family.batch(task, key, "train")
     loss, _ = jax.jit(task.loss)(params, batch, key)
     reference = jax.jit(reference_loss)(family, task)
@@ -100,22 +106,32 @@ def example_lines(family: Any, task: Any) -> list[str]:
     for which in ("train", "inner_valid", "outer_valid"):
         size = jax.eval_shape(lambda which=which: family.full(task, which)).x.shape[0]
         lines.append(f"{which:12} {size:,} examples")
-    x, y = batch
-    lines.append(f"batch x      {x.dtype} {tuple(x.shape)}, {_range(x)}")
-    lines.append(f"batch y      {y.dtype} {tuple(y.shape)}, {_range(y)}")
-    lines.append(f"loss         {float(loss):.4g} at the start, {float(reference):.4g} for zeros")
-    return lines
+    lines += [
+        f"batch {name}      {part.dtype} {tuple(part.shape)}, {_range(part)}"
+        for name, part in batch._asdict().items()
+    ]
+    return [
+        *lines,
+        f"loss         {float(loss):.4g} at the start, {float(reference):.4g} for zeros",
+    ]
 
 
-def measure(row: Example) -> dict[str, Any]:
-    """Parameters, step cost and losses of a family's own member, on this machine, one task alone.
+def task_of(thing: Entry) -> Any:
+    """The task itself; of a family or a problem, the one drawn under a fixed key."""
+    return thing.member if isinstance(thing, EvalTask) else thing.spec.build().member()
+
+
+def measure(thing: Entry) -> dict[str, Any]:
+    """Parameters, step cost and losses of `task_of(thing)`, on this machine, one run alone.
 
     `microseconds`: of a whole training step with Adam, best of 3 x 50; `start`, `reference`,
-    `adam`: loss on `inner_valid` at the start, for zero parameters, after STEPS steps of Adam.
+    `adam`: loss on `inner_valid` at the start, for zero parameters, after STEPS steps of Adam,
+    whose learning rate is that of the problem's first example.
     """
-    family = row.spec.build()
-    task = family.member()
-    tx = optax.with_extra_args_support(optax.adam(row.learning_rate))
+    family, task, problem = thing.spec.build(), task_of(thing), thing.spec.problem
+    rates = {row.name: row.learning_rate for row in reversed(EXAMPLES)}
+    rate = thing.learning_rate if isinstance(thing, Example) else rates[problem.name]
+    tx = optax.with_extra_args_support(optax.adam(rate))
     key = jax.random.key(1)
     state = inner_init(task, tx, key)
 
@@ -137,16 +153,17 @@ def measure(row: Example) -> dict[str, Any]:
         jax.block_until_ready(state)
         times.append((time.perf_counter() - tick) / 50)
     return {
-        "name": row.spec.problem.name,
-        "data": row.spec.data,
-        "batch": row.spec.batch_size,
+        "name": thing.name,
+        "data": thing.spec.data,
+        "batch": thing.spec.batch_size,
         "parameters": parameter_count(task),
         "microseconds": 1e6 * min(times),
         "reference": float(jax.jit(reference_loss)(family, task)),
         "start": start,
         "adam": adam,
-        "what": _first_line(type(row.spec.problem)),
-        "source": row.spec.problem.source,
+        "rate": rate,
+        "what": _first_line(type(problem)),
+        "source": problem.source,
     }
 
 

@@ -1,4 +1,4 @@
-"""The one training step that meta-training, tuning, evaluation and every baseline share."""
+"""The one training run that meta-training, tuning, evaluation and every baseline share."""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ._base import Batch, Params, Split, TaskFamily
+from ._base import Batch, Loss, Params, Split, TaskFamily
 
 CHUNK = 512
 """Examples evaluated at once by `full_loss`; memory does not grow with the split."""
@@ -50,9 +50,30 @@ def inner_step(
     return InnerState(state.task, params, opt_state, gradient_state), loss
 
 
-def full_loss(
-    family: TaskFamily, task: Any, params: Params, split: Split
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+def begin_run(task: Any, tx: optax.GradientTransformationExtraArgs, key: jax.Array) -> InnerState:
+    """A run at step 0; `key` decides its initial parameters and, in `run_step`, all it draws."""
+    init_key, _ = jax.random.split(key)
+    return inner_init(task, tx, init_key)
+
+
+def run_step(
+    family: TaskFamily,
+    tx: optax.GradientTransformationExtraArgs,
+    state: InnerState,
+    key: jax.Array,
+    t: jax.Array | int,
+) -> tuple[InnerState, jax.Array]:
+    """Step number `t`, from 0, of the run that `begin_run` began with `key`; see `inner_step`."""
+    _, step_key = jax.random.split(key)
+    return inner_step(family, tx, state, jax.random.fold_in(step_key, t))
+
+
+def parameter_count(task: Any) -> int:
+    """Number of parameters of a task."""
+    return sum(x.size for x in jax.tree.leaves(jax.eval_shape(task.init, jax.random.key(0))))
+
+
+def full_loss(family: TaskFamily, task: Any, params: Params, split: Split) -> Loss:
     """Loss and metrics over a whole split, under a fixed key."""
     batch = family.full(task, split)
     size = jax.tree.leaves(batch)[0].shape[0]
@@ -61,7 +82,7 @@ def full_loss(
     if chunks + bool(rest) == 1:
         return task.loss(params, batch, key)
 
-    def part(chunk: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def part(chunk: Batch) -> Loss:
         return task.loss(params, chunk, key)
 
     head = jax.tree.map(lambda x: x[: chunks * CHUNK].reshape(chunks, CHUNK, *x.shape[1:]), batch)

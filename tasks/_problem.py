@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import haiku as hk
@@ -10,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from learned_opt._fields import Range, check_fields
+from learned_opt._fields import Counts, Range, Sizes, check_fields, field_types
 
-from ._base import Batch, Numbers, Params, Spec, Split, Task
+from ._base import STATIC, Batch, Loss, Numbers, Params, Spec, Split, Task
+
+Drawn = dict[str, str | Callable[[jax.Array], jax.Array]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +33,24 @@ class Problem(abc.ABC):
     """Kinds of data (`Spec.kind`) it can be trained on."""
     images: ClassVar[bool] = False
     """Whether examples must be (height, width, channels)."""
+    drawn: ClassVar[Drawn] = {}
+    """For each number of a task the field that is its range, whose type says how it is drawn; or a
+    function of a random key."""
 
     def __post_init__(self) -> None:
         check_fields(self)
 
-    @abc.abstractmethod
     def sample(self, key: jax.Array) -> Numbers:
-        """The numbers of one task."""
-        ...
+        """The numbers of one task, as `drawn` says; override it for others."""
+        types, found = field_types(type(self)), {}
+        # A number that is alone is drawn under the key itself.
+        keys = jax.random.split(key, len(self.drawn)) if len(self.drawn) > 1 else [key]
+        for key, (name, how) in zip(keys, self.drawn.items(), strict=False):
+            if callable(how):
+                found[name] = how(key)
+            else:
+                found[name] = _DRAWS[types[how]](key, getattr(self, how))
+        return found
 
     @abc.abstractmethod
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
@@ -45,9 +58,7 @@ class Problem(abc.ABC):
         ...
 
     @abc.abstractmethod
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """Mean loss over the batch, >= 0, and metrics."""
         ...
 
@@ -67,9 +78,7 @@ class Supervised(Problem):
         dtype = jnp.int32 if spec.kind == "text" else jnp.float32
         return self._network(n, spec).init(key, jnp.zeros((1, *spec.shape), dtype))
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """Mean -log softmax(f(x))[y] in nats and accuracy, or mean (f(x) - y)^2 / 2."""
         outputs = self._network(n, spec).apply(params, key, batch.x).astype(jnp.float32)
         if spec.kind == "value":
@@ -82,11 +91,7 @@ class Supervised(Problem):
         return hk.transform(functools.partial(self.forward, n, spec))
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["numbers", "source"],
-    meta_fields=["problem", "spec"],
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Member(Task):
     """One task of a `Family`.
@@ -96,23 +101,19 @@ class Member(Task):
 
     numbers: Numbers
     source: jax.Array
-    problem: Problem
-    spec: Spec
+    problem: Problem = dataclasses.field(metadata=STATIC)
+    spec: Spec = dataclasses.field(metadata=STATIC)
 
     def init(self, key: jax.Array) -> Params:
         """Initial parameters."""
         return self.problem.init(self.numbers, self.spec, key)
 
-    def loss(
-        self, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The problem's loss."""
         return self.problem.loss(self.numbers, self.spec, params, batch, key)
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["data"], meta_fields=["problem", "batch_size"]
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Family:
     """The tasks of one problem on one data source.
@@ -123,9 +124,9 @@ class Family:
       batch_size: examples a minibatch.
     """
 
-    problem: Problem
+    problem: Problem = dataclasses.field(metadata=STATIC)
     data: Any
-    batch_size: int = 64
+    batch_size: int = dataclasses.field(default=64, metadata=STATIC)
 
     def check(self) -> None:
         """ValueError if the problem cannot be trained on this kind or shape of data."""
@@ -216,3 +217,11 @@ def log_uniform_int(key: jax.Array, bounds: Range) -> jax.Array:
 def uniform_int(key: jax.Array, bounds: tuple[int, int]) -> jax.Array:
     """Uniform over low, ..., high, both included: an int32 scalar."""
     return jax.random.randint(key, (), bounds[0], bounds[1] + 1)
+
+
+_DRAWS: dict[Any, Callable[[jax.Array, Any], jax.Array]] = {
+    Range: log_uniform,
+    Sizes: log_uniform_int,
+    Counts: uniform_int,
+}
+"""How a range is drawn from, by its type."""

@@ -143,8 +143,8 @@ def test_several_families_share_the_pairs_by_weight():
 
 
 def test_a_suite_brings_its_families_and_their_weights():
-    config = Config.from_dict({"suite": "META_TRAIN_V1", "estimator": {"pairs": 2}})
-    weights = [entry.weight for entry in SUITES["META_TRAIN_V1"].entries]
+    config = Config.from_dict({"suite": "META_TRAIN_V2", "estimator": {"pairs": 2}})
+    weights = [entry.weight for entry in SUITES["META_TRAIN_V2"].entries]
     assert [e.pairs for e in config.estimators] == [max(1, round(2 * w)) for w in weights]
     assert Config.from_dict(config.to_dict()) == config
 
@@ -169,8 +169,8 @@ def test_meta_validation_on_a_suite_judges_each_of_its_tasks():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"suite": "META_TEST_V1"}, "suite must be one of META_TRAIN_V1, got 'META_TEST_V1'"),
-        ({"suite": "META_TRAIN_V1", "family": {"data": "wine"}}, "give one of [family], [[famil"),
+        ({"suite": "META_TEST_V1"}, "suite must be one of META_TRAIN_V2, got 'META_TEST_V1'"),
+        ({"suite": "META_TRAIN_V2", "family": {"data": "wine"}}, "give one of [family], [[famil"),
         ({"valid": {"suite": "V9"}}, "valid.suite must be one of quickstart, META_VALID_V1"),
         ({"families": [{"problem": "mpl"}]}, "families[0].problem must be one of quadratic"),
         ({"families": 3}, "families must be a list, got 3"),

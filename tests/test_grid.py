@@ -17,8 +17,14 @@ from learned_opt.eval.baselines._table import ADAMW
 from learned_opt.eval.grid._cells import BASE, Cell, grid
 from learned_opt.eval.grid._outcomes import LEARNED, grid_results
 from learned_opt.eval.tuning._tune import TUNE_SEEDS
-from learned_opt.tasks import EvalTask, FamilySpec, full_loss, inner_init, inner_step
-from learned_opt.tasks._describe import parameter_count
+from learned_opt.tasks import (
+    EvalTask,
+    FamilySpec,
+    full_loss,
+    inner_init,
+    inner_step,
+    parameter_count,
+)
 from learned_opt.tasks.problems import MLP, PROBLEMS, Conv
 
 CELLS = grid()

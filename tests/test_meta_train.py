@@ -11,6 +11,7 @@ import pytest
 from problems import FINAL, FLOOR, LearnedSGD, Quadratics, mesh
 
 from learned_opt import OPTIMIZERS, Nominal, meta_train
+from learned_opt.devices import device_mesh
 from learned_opt.meta_train import (
     Config,
     FullES,
@@ -24,7 +25,6 @@ from learned_opt.meta_train import (
     load_config,
     unroll,
 )
-from learned_opt.tasks import device_mesh
 
 FAMILY = Quadratics(jnp.asarray(2.0))
 STEPS = 5

@@ -12,8 +12,7 @@ import rich.console
 
 from learned_opt._rooms import CORE, room_sources, source_hash
 from learned_opt.checkpoints import describe_device, write_atomic
-from learned_opt.tasks import EvalTask
-from learned_opt.tasks._spec import content_hash
+from learned_opt.tasks import EvalTask, content_hash
 
 from ..baselines._table import ADAMW, Hyper
 from ..contestants._jobs import Plan

@@ -12,7 +12,8 @@ import numpy as np
 import optax
 
 from learned_opt import skip_nonfinite
-from learned_opt.tasks import EvalTask, compiler_options, inner_init, inner_step
+from learned_opt.devices import compiler_options
+from learned_opt.tasks import EvalTask, begin_run, run_step
 
 from ..running._trials import eval_steps
 
@@ -65,13 +66,13 @@ def trace(task: EvalTask, tx: optax.GradientTransformation, *, seed: int) -> Tra
 
     @functools.partial(jax.jit, compiler_options=compiler_options())
     def run(family: Any, member: Any) -> tuple[jax.Array, ...]:
-        init_key, step_key = jax.random.split(jax.random.key(seed))
+        key = jax.random.key(seed)
 
         def body(state: Any, t: jax.Array) -> tuple[Any, tuple[jax.Array, ...]]:
-            state, _ = inner_step(family, watched, state, jax.random.fold_in(step_key, t))
+            state, _ = run_step(family, watched, state, key, t)
             return state, state.opt_state.seen
 
-        start = inner_init(member, watched, init_key)
+        start = begin_run(member, watched, key)
         _, seen = jax.lax.scan(body, start, jnp.arange(task.horizon))
         return jax.tree.map(lambda column: column[steps - 1], seen)
 

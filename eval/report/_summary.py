@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from learned_opt.tasks import EvalTask
-from learned_opt.tasks._describe import parameter_count
+from learned_opt.tasks import EvalTask, parameter_count
 
 from ..baselines._table import ADAMW
 from ..contestants._results import Contestant, Results

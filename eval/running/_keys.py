@@ -14,8 +14,7 @@ import numpy as np
 
 from learned_opt import Artifact
 from learned_opt._rooms import CORE, room_folder, room_sources, source_hash
-from learned_opt.tasks import EvalTask, describe, load_dataset
-from learned_opt.tasks._spec import content_hash
+from learned_opt.tasks import EvalTask, content_hash, describe, load_dataset
 
 from ..baselines._table import Baseline
 from ._trials import Trial

@@ -10,15 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from learned_opt.tasks import (
-    EvalTask,
-    compiler_options,
-    device_mesh,
-    full_loss,
-    inner_init,
-    inner_step,
-    map_lanes,
-)
+from learned_opt.devices import compiler_options, device_mesh, map_lanes
+from learned_opt.tasks import EvalTask, begin_run, full_loss, run_step
 
 from ..baselines._table import Hyper, at_params
 from ._lanes import Programs, lane_bytes, lanes, useful_lanes
@@ -164,7 +157,7 @@ class Runner:
         """What a run holds in a training step and in an evaluation, for an estimate of bytes."""
         hyper = Hyper(*(jnp.zeros(()) for _ in Hyper._fields))
         tx = self.make(hyper, jnp.ones((), jnp.int32) if told is None else told)
-        state = inner_init(task, tx, key)
+        state = begin_run(task, tx, key)
 
         def saved(batch: Any) -> Any:
             return jax.vjp(lambda p: task.loss(p, batch, key)[0], state.params)[1]
@@ -192,12 +185,12 @@ class Runner:
     ) -> Any:
         task, hyper, seed, num_steps = lane
         tx = self.make(hyper, num_steps if told is None else told)
-        init_key, step_key = jax.random.split(jax.random.key(seed))
-        state = inner_init(task, tx, init_key)
+        key = jax.random.key(seed)
+        state = begin_run(task, tx, key)
 
         def body(t: jax.Array, carry: Any) -> Any:
             state, total = carry
-            state, loss = inner_step(family, tx, state, jax.random.fold_in(step_key, t))
+            state, loss = run_step(family, tx, state, key, t)
             return state, total + loss
 
         def segment(carry: Any, end: jax.Array) -> Any:

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import optax
 
 from learned_opt import Theta
-from learned_opt.tasks import NonNegative, Size, Steps, map_blocks, map_lanes
+from learned_opt._fields import NonNegative, Size, Steps
+from learned_opt.devices import map_blocks, map_lanes
 
 from .._horizons import whole_truncations
 from .._unroll import Episode, MetaProblem, Run, advance, begin, finish, start, unroll

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from learned_opt import Theta
-from learned_opt.tasks import Steps, map_blocks
+from learned_opt._fields import Steps
+from learned_opt.devices import map_blocks
 
 from .._horizons import whole_truncations
 from .._unroll import Episode, MetaProblem, Run, advance, begin, finish, start

@@ -15,9 +15,9 @@ import optax
 
 from learned_opt._fields import check_fields
 
-from .._base import Batch, Numbers, Params, Split, Task
+from .._base import STATIC, Batch, Loss, Numbers, Params, Split, Task
 
-Loss = Callable[[Params, Batch, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+LossFunction = Callable[[Params, Batch, jax.Array], Loss]
 Draw = Callable[[jax.Array], Batch]
 
 
@@ -46,7 +46,7 @@ class Augmentation(abc.ABC):
         """Change initial parameters."""
         return params
 
-    def loss(self, n: Numbers, task: Any) -> Loss:
+    def loss(self, n: Numbers, task: Any) -> LossFunction:
         """Change the loss."""
         return task.loss
 
@@ -59,26 +59,20 @@ class Augmentation(abc.ABC):
         return optax.identity()
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["task", "numbers"],
-    meta_fields=["augmentation"],
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class AugmentedTask(Task):
     """A task seen through an augmentation with these numbers."""
 
     task: Any
     numbers: Numbers
-    augmentation: Augmentation
+    augmentation: Augmentation = dataclasses.field(metadata=STATIC)
 
     def init(self, key: jax.Array) -> Params:
         """Initial parameters."""
         return self.augmentation.init(self.numbers, self.task.init(key))
 
-    def loss(
-        self, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The augmented loss."""
         return self.augmentation.loss(self.numbers, self.task)(params, batch, key)
 
@@ -87,9 +81,7 @@ class AugmentedTask(Task):
         return optax.chain(self.task.gradients(), self.augmentation.gradients(self.numbers))
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["family"], meta_fields=["augmentation"]
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Augmented:
     """A family seen through an augmentation: a family again.
@@ -98,7 +90,7 @@ class Augmented:
     """
 
     family: Any
-    augmentation: Augmentation
+    augmentation: Augmentation = dataclasses.field(metadata=STATIC)
 
     def sample(self, key: jax.Array) -> AugmentedTask:
         """A task of the family, and the augmentation's numbers."""
@@ -115,11 +107,11 @@ class Augmented:
         """A minibatch; augmented if it is for training."""
         if split != "train":
             return self.family.batch(task.task, key, split)
-        draw = functools.partial(self._draw, task.task)
-        return self.augmentation.batch(task.numbers, draw, key)
 
-    def _draw(self, task: Any, key: jax.Array) -> Batch:
-        return self.family.batch(task, key, "train")
+        def draw(key: jax.Array) -> Batch:
+            return self.family.batch(task.task, key, split)
+
+        return self.augmentation.batch(task.numbers, draw, key)
 
     def full(self, task: AugmentedTask, split: Split) -> Batch:
         """All examples of the split, as they are."""

@@ -10,7 +10,7 @@ from learned_opt._fields import Range
 
 from .._base import Batch, Numbers, Params
 from .._problem import log_uniform
-from ._base import Augmentation, Loss
+from ._base import Augmentation, LossFunction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Reparametrise(Augmentation):
         """q = p / c."""
         return jax.tree.map(lambda p, c: p / c, params, self._scales(n, params))
 
-    def loss(self, n: Numbers, task: Any) -> Loss:
+    def loss(self, n: Numbers, task: Any) -> LossFunction:
         """The loss at p = c q."""
 
         def loss(params: Params, batch: Batch, key: jax.Array):
@@ -68,7 +68,7 @@ class LossScale(Augmentation):
         """Draw the factor."""
         return {"scale": log_uniform(key, self.scales)}
 
-    def loss(self, n: Numbers, task: Any) -> Loss:
+    def loss(self, n: Numbers, task: Any) -> LossFunction:
         """scale x loss; metrics as they are."""
 
         def loss(params: Params, batch: Batch, key: jax.Array):
@@ -91,7 +91,7 @@ class BFloat16(Augmentation):
         """Nothing to draw."""
         return {}
 
-    def loss(self, n: Numbers, task: Any) -> Loss:
+    def loss(self, n: Numbers, task: Any) -> LossFunction:
         """The loss of everything rounded to bfloat16, as float32."""
 
         def loss(params: Params, batch: Batch, key: jax.Array):

@@ -1,14 +1,13 @@
 """Arrays on the device, cut into four splits, from which minibatches are drawn inside `jit`."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._base import SPLITS, Batch, Spec, Split
+from .._base import SPLITS, STATIC, Batch, Spec, Split
 
 FRACTIONS: dict[str, float] = {
     "train": 0.55, "inner_valid": 0.15, "outer_valid": 0.15, "test": 0.15
@@ -43,11 +42,7 @@ class Source:
         return dataclasses.replace(this, splits=kept)
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["splits", "mean", "std"],
-    meta_fields=["name", "spec"],
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Dataset(Source):
     """Labelled or valued examples held on the device.
@@ -59,8 +54,8 @@ class Dataset(Source):
       mean, std: scalars that standardise uint8 inputs as they are drawn; 0 and 1 for floats.
     """
 
-    name: str
-    spec: Spec
+    name: str = dataclasses.field(metadata=STATIC)
+    spec: Spec = dataclasses.field(metadata=STATIC)
     splits: dict[str, Batch]
     mean: jax.Array
     std: jax.Array
@@ -83,15 +78,13 @@ class Dataset(Source):
         return batch._replace(x=(batch.x.astype(jnp.float32) - self.mean) / self.std)
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["parts"], meta_fields=["name", "spec"]
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Mixture:
     """Several data sets of one spec: each task trains on one of them, `source`."""
 
-    name: str
-    spec: Spec
+    name: str = dataclasses.field(metadata=STATIC)
+    spec: Spec = dataclasses.field(metadata=STATIC)
     parts: tuple[Any, ...]
 
     @property

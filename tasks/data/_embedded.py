@@ -7,47 +7,28 @@ import numpy as np
 
 from ._dataset import Dataset, split_dataset
 
-
-def digits() -> Dataset:
-    """1,797 handwritten digits, 8x8 grey (Alpaydin & Kaynak 1998), from scikit-learn."""
-    from sklearn.datasets import load_digits
-
-    x, y = load_digits(return_X_y=True)
-    return split_dataset("digits", np.asarray(x, np.uint8).reshape(-1, 8, 8, 1), np.asarray(y))
+TABLES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+"""Of scikit-learn."""
 
 
-def breast_cancer() -> Dataset:
-    """569 tumours, 30 measurements, 2 labels (Wolberg et al. 1995), from scikit-learn."""
-    from sklearn.datasets import load_breast_cancer
+def table(name: str) -> Dataset:
+    """One of TABLES.
 
-    x, y = load_breast_cancer(return_X_y=True)
-    return split_dataset("breast_cancer", np.asarray(x), np.asarray(y))
+    breast_cancer: 569 tumours, 30 measurements, 2 labels (Wolberg et al. 1995); diabetes: 442
+    patients, 10 measurements, one value (Efron et al. 2004); digits: 1,797 handwritten digits, 8x8
+    grey (Alpaydin & Kaynak 1998); iris: 149 different flowers, 4 measurements, 3 labels (Fisher
+    1936); wine: 178 wines, 13 measurements, 3 labels (Aeberhard & Forina 1992).
+    """
+    import sklearn.datasets
 
-
-def wine() -> Dataset:
-    """178 wines, 13 measurements, 3 labels (Aeberhard & Forina 1992), from scikit-learn."""
-    from sklearn.datasets import load_wine
-
-    x, y = load_wine(return_X_y=True)
-    return split_dataset("wine", np.asarray(x), np.asarray(y))
-
-
-def diabetes() -> Dataset:
-    """442 patients, 10 measurements, one value (Efron et al. 2004), from scikit-learn."""
-    from sklearn.datasets import load_diabetes
-
-    x, y = load_diabetes(return_X_y=True)
-    return split_dataset("diabetes", np.asarray(x), np.asarray(y, np.float64))
-
-
-def iris() -> Dataset:
-    """149 different flowers, 4 measurements, 3 labels (Fisher 1936), from scikit-learn."""
-    from sklearn.datasets import load_iris
-
-    x, y = load_iris(return_X_y=True)
-    # Two flowers have the same measurements, and may not be in two splits.
-    _, first = np.unique(np.asarray(x), axis=0, return_index=True)
-    return split_dataset("iris", np.asarray(x)[first], np.asarray(y)[first])
+    x, y = map(np.asarray, getattr(sklearn.datasets, f"load_{name}")(return_X_y=True))
+    if name == "digits":
+        x = x.astype(np.uint8).reshape(-1, 8, 8, 1)
+    elif name == "iris":
+        # Two flowers have the same measurements, and may not be in two splits.
+        _, first = np.unique(x, axis=0, return_index=True)
+        x, y = x[first], y[first]
+    return split_dataset(name, x, y)
 
 
 def photos() -> Dataset:
@@ -143,27 +124,12 @@ def letters(size: int = 14) -> Dataset:
 
 
 FONTS = [
-    "DejaVuSans",
-    "DejaVuSans-Bold",
-    "DejaVuSans-Oblique",
-    "DejaVuSans-BoldOblique",
-    "DejaVuSansMono",
-    "DejaVuSansMono-Bold",
-    "DejaVuSansMono-Oblique",
-    "DejaVuSansMono-BoldOblique",
-    "DejaVuSerif",
-    "DejaVuSerif-Bold",
-    "DejaVuSerif-Italic",
-    "DejaVuSerif-BoldItalic",
-    "STIXGeneral",
-    "STIXGeneralBol",
-    "STIXGeneralBolIta",
-    "STIXGeneralItalic",
-    "cmb10",
-    "cmr10",
-    "cmss10",
-    "cmtt10",
-]
+    "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique",
+    "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-Oblique", "DejaVuSansMono-BoldOblique",
+    "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic",
+    "STIXGeneral", "STIXGeneralBol", "STIXGeneralBolIta", "STIXGeneralItalic", "cmb10", "cmr10",
+    "cmss10", "cmtt10",
+]  # fmt: skip
 
 
 def _font(name: str, size: int) -> Any:

@@ -12,16 +12,12 @@ from . import _embedded, _text, _tfds
 from ._dataset import mixture
 from ._points import points
 
-TABLES: dict[str, Callable[[], Any]] = {
-    "breast_cancer": _embedded.breast_cancer,
-    "diabetes": _embedded.diabetes,
-    "digits": _embedded.digits,
+FIXED: dict[str, Callable[[], Any]] = {
+    **{name: functools.partial(_embedded.table, name) for name in _embedded.TABLES},
     "friedman": _embedded.friedman,
-    "iris": _embedded.iris,
     "photos": _embedded.photos,
     "teacher": _embedded.teacher,
     "teacher_values": _embedded.teacher_values,
-    "wine": _embedded.wine,
 }
 """Data sets of one size."""
 
@@ -34,7 +30,7 @@ SIZED: dict[str, tuple[Callable[[int], Any], int, int]] = {
 """Data sets that come in sizes, the size if none is said, and the largest: pixels of an edge, bytes
 of a window, coordinates of a point."""
 
-EMBEDDED = tuple(sorted([*TABLES, *SIZED]))
+EMBEDDED = tuple(sorted([*FIXED, *SIZED]))
 """Names that need no download."""
 
 
@@ -69,13 +65,13 @@ def _load(name: str, folder: str | None) -> Any:
     if base in SIZED:
         load, default, most = SIZED[base]
         return load(_number(name, size, most) if slash else default)
-    if base not in TABLES:
+    if base not in FIXED:
         raise ValueError(
             f"data set must be one of {', '.join(EMBEDDED)} or tfds:NAME, got {shown(name)}"
         )
     if slash:
         raise ValueError(f"the data set {base!r} has one size, got {shown(name)}")
-    return TABLES[base]()
+    return FIXED[base]()
 
 
 def _from_tfds(name: str, base: str, size: str | None) -> Any:

@@ -1,21 +1,18 @@
 """Random points, for problems that need no data: each split is a stream of its own."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 
-from .._base import SPLITS, Batch, Spec, Split
+from .._base import SPLITS, STATIC, Batch, Spec, Split
 from ._dataset import Source, split_of
 
 COUNT = 256
 """Points of a split that is evaluated as a whole."""
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["splits"], meta_fields=["name", "spec"]
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Points(Source):
     """x uniform in [0, 1)^dimension, fresh at every step; y is 0.
@@ -23,8 +20,8 @@ class Points(Source):
     `splits`: for each name in SPLITS the number of its stream.
     """
 
-    name: str
-    spec: Spec
+    name: str = dataclasses.field(metadata=STATIC)
+    spec: Spec = dataclasses.field(metadata=STATIC)
     splits: dict[str, jax.Array]
 
     def full(self, split: Split, source: jax.Array | int = 0) -> Batch:

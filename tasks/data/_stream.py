@@ -1,8 +1,7 @@
 """Sets larger than the device: the examples of whole unrolls, read ahead from the host's disk.
 
-Own code, because `grain` (0.2.18) costs Python time for every record: 0.2 s for a window of 6,400
-CIFAR-10 images, which doubles the training step of a small MLP on two cores. One gather from the
-mapped file takes 5 ms, and adds under 3 % to the step (`python -m benchmarks.stream`).
+Own code, because `grain` (0.2.18) costs Python time for every record and doubles the training step
+of a small MLP; one gather from a mapped file adds under 3 % (`python -m benchmarks.stream`).
 """
 
 import dataclasses
@@ -25,28 +24,25 @@ class Stream:
     """Labelled uint8 examples that stay on disk, given out as a `Dataset` at a time.
 
     Each `Dataset` has the same held-out splits, those that `split_dataset` cuts, and as `train`
-    one *window*: the examples of one whole unroll. Shapes and structure never change, so that a
-    program compiled for one window takes all of them:
+    one *window*: the examples of one whole unroll. Shapes never change, so one compiled program
+    takes all windows:
 
         with Stream("cifar10", *decoded("cifar10"), window=unroll * batch_size) as stream:
             for step in range(steps):
                 state = program(dataclasses.replace(family, data=stream.next_dataset()), state)
 
-    Windows are cut from an endless row of epochs. An epoch is every training example once, in an
-    order that depends on (`seed`, epoch) alone. With n processes the row is dealt out like cards:
-    its examples i, i + n, i + 2n, ... go to process i. So the processes share each epoch without
-    overlap, nothing is left over at its end (a window may hold the end of one epoch and the
-    beginning of the next), and all processes stay level. Within a window the examples lie in the
-    order of the file, so that a disk is read in one sweep; `Dataset.batch` draws from them with
-    replacement, as from a resident set.
+    Windows are cut from an endless row of epochs: every training example once, in an order that
+    depends on (`seed`, epoch) alone. Of n processes, process i has the examples i, i + n, i + 2n,
+    ... of the row, so that they share each epoch without overlap and stay level. Within a window
+    examples lie in the order of the file, which is read in one sweep.
 
     A window depends on (`seed`, `process_index`, `process_count`, `position`) alone, where
     `position` counts the windows given out. It is all there is to save: a stream made with it, or
     sent there by `seek`, goes on bit for bit.
 
-    A background thread reads and transfers `ahead` windows ahead; they take memory on the device,
-    beside the one in use. An error in it is raised by `next_dataset`, which may be called again.
-    The thread ends with `close`, the end of a `with` block, the stream itself or the program.
+    A background thread reads and transfers `ahead` windows ahead. An error in it is raised by
+    `next_dataset`, which may be called again. The thread ends with `close`, the end of a `with`
+    block, the stream itself or the program.
 
     Args:
       name: for people and provenance.
@@ -55,10 +51,9 @@ class Stream:
       window: examples of an unroll: its steps x the batch size.
       seed: of the order.
       position: windows already consumed.
-      ahead: windows to hold ready.
+      ahead: windows to hold ready, on the device.
       process_index, process_count: which share of how many; those of JAX by default.
-      sharding: of windows and held-out splits, over devices of this process; None is JAX's
-        default device.
+      sharding: of windows and held-out splits; None is JAX's default device.
 
     Attributes:
       held_out: the `Dataset` without `train`, for what needs no window.

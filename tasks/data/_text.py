@@ -1,7 +1,6 @@
 """Text as bytes: windows of a fixed length, each predicting its next bytes."""
 
 import dataclasses
-import functools
 import sysconfig
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._base import SPLITS, Batch, Spec, Split
+from .._base import SPLITS, STATIC, Batch, Spec, Split
 from ._dataset import FRACTIONS, SHUFFLE_SEED, Source, split_of
 
 BLOCK = 4096
@@ -18,80 +17,18 @@ WINDOWS = 128
 """Windows of a split that are evaluated as a whole."""
 
 MODULES = [
-    "argparse",
-    "ast",
-    "bdb",
-    "calendar",
-    "cmd",
-    "codecs",
-    "configparser",
-    "contextlib",
-    "copy",
-    "csv",
-    "dataclasses",
-    "difflib",
-    "dis",
-    "doctest",
-    "enum",
-    "fractions",
-    "ftplib",
-    "functools",
-    "gettext",
-    "gzip",
-    "heapq",
-    "imaplib",
-    "inspect",
-    "locale",
-    "mailbox",
-    "mimetypes",
-    "optparse",
-    "os",
-    "pdb",
-    "pickle",
-    "pickletools",
-    "platform",
-    "plistlib",
-    "poplib",
-    "posixpath",
-    "pprint",
-    "pydoc",
-    "random",
-    "reprlib",
-    "sched",
-    "selectors",
-    "shelve",
-    "shlex",
-    "shutil",
-    "smtplib",
-    "socket",
-    "socketserver",
-    "ssl",
-    "statistics",
-    "stringprep",
-    "subprocess",
-    "symtable",
-    "tarfile",
-    "tempfile",
-    "textwrap",
-    "threading",
-    "timeit",
-    "tokenize",
-    "trace",
-    "traceback",
-    "tracemalloc",
-    "types",
-    "typing",
-    "uuid",
-    "warnings",
-    "weakref",
-    "webbrowser",
-    "zipapp",
-]
+    "argparse", "ast", "bdb", "calendar", "cmd", "codecs", "configparser", "contextlib", "copy",
+    "csv", "dataclasses", "difflib", "dis", "doctest", "enum", "fractions", "ftplib", "functools",
+    "gettext", "gzip", "heapq", "imaplib", "inspect", "locale", "mailbox", "mimetypes", "optparse",
+    "os", "pdb", "pickle", "pickletools", "platform", "plistlib", "poplib", "posixpath", "pprint",
+    "pydoc", "random", "reprlib", "sched", "selectors", "shelve", "shlex", "shutil", "smtplib",
+    "socket", "socketserver", "ssl", "statistics", "stringprep", "subprocess", "symtable",
+    "tarfile", "tempfile", "textwrap", "threading", "timeit", "tokenize", "trace", "traceback",
+    "tracemalloc", "types", "typing", "uuid", "warnings", "weakref", "webbrowser", "zipapp",
+]  # fmt: skip
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["splits"], meta_fields=["name", "spec"]
-)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Text(Source):
     """Bytes held on the device.
@@ -105,8 +42,8 @@ class Text(Source):
       splits: for each name in SPLITS its bytes, uint8 (n,).
     """
 
-    name: str
-    spec: Spec
+    name: str = dataclasses.field(metadata=STATIC)
+    spec: Spec = dataclasses.field(metadata=STATIC)
     splits: dict[str, jax.Array]
 
     def full(self, split: Split, source: jax.Array | int = 0) -> Batch:

@@ -1,4 +1,4 @@
-"""Every problem there is, with a small example: one file and one row each."""
+"""Every problem there is, with a small example or two: one file and one row each."""
 
 from typing import NamedTuple
 
@@ -15,23 +15,23 @@ from ._contrastive import Contrastive as Contrastive
 from ._control import Control as Control
 from ._conv import Conv as Conv
 from ._conv import NormConv as NormConv
+from ._conv import ResNet as ResNet
 from ._denoiser import Denoiser as Denoiser
 from ._factorisation import Factorisation as Factorisation
 from ._layers import ACTIVATIONS as ACTIVATIONS
-from ._learned_optimizer import LearnedOptimizer as LearnedOptimizer
-from ._linear import Linear as Linear
-from ._linear_recurrent import LRU as LRU
-from ._mixer import Mixer as Mixer
 from ._mlp import MLP as MLP
-from ._norm_mlp import NormMLP as NormMLP
+from ._mlp import Linear as Linear
+from ._mlp import NormMLP as NormMLP
+from ._optimizer_training import OptimizerTraining as OptimizerTraining
+from ._patches import Mixer as Mixer
+from ._patches import ViT as ViT
 from ._pinn import PINN as PINN
 from ._pinn import AllenCahn as AllenCahn
 from ._pinn import Heat as Heat
 from ._recurrent import GRU as GRU
+from ._recurrent import LRU as LRU
 from ._recurrent import LSTM as LSTM
-from ._resnet import ResNet as ResNet
 from ._transformer import Transformer as Transformer
-from ._vit import ViT as ViT
 from ._waves import Waves as Waves
 
 
@@ -46,8 +46,13 @@ class Example(NamedTuple):
     learning_rate: float
     bound: float
 
+    @property
+    def name(self) -> str:
+        """Of its problem."""
+        return self.spec.problem.name
 
-FAMILIES: tuple[Example, ...] = (
+
+EXAMPLES: tuple[Example, ...] = (
     Example(FamilySpec(Quadratic(), "points/20"), 0.1, 0.5),
     Example(FamilySpec(Rosenbrock(), "points/4"), 0.03, 0.5),
     Example(FamilySpec(Saddle(), "points/10"), 0.1, 0.5),
@@ -76,11 +81,9 @@ FAMILIES: tuple[Example, ...] = (
     Example(FamilySpec(Heat(modes=(1, 1)), "points/2", 128), 0.03, 0.6),
     Example(FamilySpec(AllenCahn(), "points/2", 128), 0.01, 0.8),
     Example(FamilySpec(Control(), "points/2", 8), 0.1, 0.95),
-    Example(FamilySpec(LearnedOptimizer(), "points/8", 32), 0.03, 0.8),
+    Example(FamilySpec(OptimizerTraining(), "points/8", 32), 0.03, 0.8),
 )
-"""Every problem, one row each; contract tests run over it."""
+"""Every problem, a row or two each; contract tests run over it."""
 
-PROBLEMS: dict[str, type[Problem]] = {
-    type(row.spec.problem).name: type(row.spec.problem) for row in FAMILIES
-}
+PROBLEMS: dict[str, type[Problem]] = {row.name: type(row.spec.problem) for row in EXAMPLES}
 """Problems by name."""

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Range, Size, Sizes
 
-from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, log_uniform, log_uniform_int, uniform_int
-from ._layers import ACTIVATIONS, Dense, activate, on
+from .._base import Batch, Loss, Numbers, Params, Spec
+from .._problem import Drawn, Problem
+from ._layers import Dense, activate, any_activation, on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,29 +27,23 @@ class Autoencoder(Problem):
     source: ClassVar[str] = "Hinton & Salakhutdinov 2006"
     kinds: ClassVar[tuple[str, ...]] = ("label", "value")
     variational: ClassVar[bool] = False
+    drawn: ClassVar[Drawn] = {
+        "hidden": "hidden",
+        "code": "codes",
+        "activation": any_activation,
+        "gain": "gains",
+    }
     max_hidden: Size = 32
     max_code: Size = 8
     hidden: Sizes = (16, 32)
     codes: Sizes = (2, 8)
     gains: Range = (0.5, 2.0)
 
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw hidden units, code units, activation and initial scale."""
-        keys = jax.random.split(key, 4)
-        return {
-            "hidden": log_uniform_int(keys[0], self.hidden),
-            "code": log_uniform_int(keys[1], self.codes),
-            "activation": uniform_int(keys[2], (0, len(ACTIVATIONS) - 1)),
-            "gain": log_uniform(keys[3], self.gains),
-        }
-
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Haiku parameters."""
         return self._network(n).init(key, jnp.zeros((1, math.prod(spec.shape))))
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The mean over features of half the squared error, plus the code's cost over features."""
         x = batch.x.reshape(len(batch.x), -1)
         output, cost = self._network(n).apply(params, key, x)

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Range, Size
 
-from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, log_uniform, with_gradient
+from .._base import Batch, Loss, Numbers, Params, Spec
+from .._problem import Drawn, Problem, log_uniform, with_gradient
 
 
 class _OneVector(Problem):
@@ -57,9 +57,7 @@ class Quadratic(_OneVector):
             "noise": log_uniform(keys[3], self.noises),
         }
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The mean over the batch."""
         noise = n["noise"] * jnp.sqrt(jnp.asarray(12.0, batch.x.dtype)) * (batch.x - 0.5)
         away = (params["p"] - n["optimum"])[None] - noise
@@ -78,15 +76,10 @@ class Rosenbrock(_OneVector):
     name: ClassVar[str] = "rosenbrock"
     source: ClassVar[str] = "Rosenbrock 1960"
     start: ClassVar[float] = 0.5
+    drawn: ClassVar[Drawn] = {"steepness": "steepness"}
     steepness: Range = (1.0, 100.0)
 
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw the steepness."""
-        return {"steepness": log_uniform(key, self.steepness)}
-
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The same for every batch."""
         p = params["p"]
         valley = n["steepness"] * (p[1:] - p[:-1] ** 2) ** 2 + (1.0 - p[:-1]) ** 2
@@ -115,9 +108,7 @@ class Saddle(_OneVector):
         draw = jax.vmap(lambda k: log_uniform(k, self.curvatures))
         return {"curvature": draw(jax.random.split(key, self.dimension))}
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The same for every batch."""
         p = params["p"]
         even = jnp.arange(len(p)) % 2 == 0
@@ -139,17 +130,11 @@ class InfluenceBalancing(_OneVector):
     name: ClassVar[str] = "influence_balancing"
     source: ClassVar[str] = "Tallec & Ollivier 2018"
 
-    def sample(self, key: jax.Array) -> Numbers:
-        """Nothing to draw."""
-        return {}
-
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Zeros, where the system is settled at u = 0."""
         return {"p": jnp.zeros(spec.shape)}
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The same for every batch."""
         p = params["p"]
         moved = 0.5 * p + 0.5 * jnp.concatenate([p[1:], jnp.zeros(1, p.dtype)])

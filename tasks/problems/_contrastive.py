@@ -15,9 +15,9 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Counts, Layers, NonNegative, Positive, Range, Size, Sizes, Within
 
-from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem
-from ._mlp import mlp, mlp_numbers
+from .._base import Batch, Loss, Numbers, Params, Spec
+from .._problem import Drawn, Problem
+from ._mlp import MLP_NUMBERS, mlp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Contrastive(Problem):
     name: ClassVar[str] = "contrastive"
     source: ClassVar[str] = "Chen et al. 2020; van den Oord et al. 2018"
     kinds: ClassVar[tuple[str, ...]] = ("label", "value")
+    drawn: ClassVar[Drawn] = MLP_NUMBERS
     max_width: Size = 32
     max_depth: Layers = 2
     embedding: Size = 16
@@ -48,17 +49,11 @@ class Contrastive(Problem):
     depths: Counts = (1, 2)
     gains: Range = (0.5, 2.0)
 
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw width, depth, activation and initial scale."""
-        return mlp_numbers(key, self.widths, self.depths, self.gains)
-
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Haiku parameters."""
         return self._network(n).init(key, jnp.zeros((1, math.prod(spec.shape))))
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """In nats, the mean of both directions; and how often the first view finds the second."""
         size = len(batch.x)
         views = self.views(batch.x.reshape(size, -1), key)

@@ -15,8 +15,8 @@ from jax.flatten_util import ravel_pytree
 
 from learned_opt._fields import Positive, Range, Size, Sizes
 
-from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, log_uniform, log_uniform_int, with_gradient
+from .._base import Batch, Loss, Numbers, Params, Spec
+from .._problem import Drawn, Problem, with_gradient
 from ._layers import Dense, on
 
 WORST = math.pi**2 + 0.1 * 8.0**2 + 0.001 * 2.0**2
@@ -38,6 +38,12 @@ class Control(Problem):
     source: ClassVar[str] = "Salimans et al. 2017; Brockman et al. 2016"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
     dimension: ClassVar[int] = 2
+    drawn: ClassVar[Drawn] = {
+        "length": "lengths",
+        "mass": "masses",
+        "width": "widths",
+        "gain": "gains",
+    }
     max_width: Size = 8
     steps: Size = 40
     pairs: Size = 8
@@ -47,23 +53,11 @@ class Control(Problem):
     masses: Range = (0.7, 1.4)
     gains: Range = (0.5, 2.0)
 
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw the pendulum and the policy's shape."""
-        keys = jax.random.split(key, 4)
-        return {
-            "length": log_uniform(keys[0], self.lengths),
-            "mass": log_uniform(keys[1], self.masses),
-            "width": log_uniform_int(keys[2], self.widths),
-            "gain": log_uniform(keys[3], self.gains),
-        }
-
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Haiku parameters."""
         return self._policy(n).init(key, jnp.zeros((1, 3)))
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The cost at the parameters; its gradient is the estimate under `key`."""
         flat, unravel = ravel_pytree(jax.lax.stop_gradient(params))
         noise = jax.random.normal(key, (self.pairs, *flat.shape)).astype(flat.dtype)

@@ -1,19 +1,22 @@
-"""Small convolutional networks on images (Metz et al. 2022, "Practical tradeoffs").
+"""Convolutional networks on images: plain, with group normalisation, and residual.
 
-Plain, where the initial scale matters, and with group normalisation (Wu & He 2018), where it does
-not.
+Metz et al. 2022, "Practical tradeoffs", where the initial scale matters; Wu & He 2018, "Group
+normalization", where it does not: no running statistics, hence no hidden state; He et al. 2016,
+"Identity mappings in deep residual networks" (activation before convolution).
 """
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 
-from learned_opt._fields import Channels, Counts, Range
+from learned_opt._fields import Channels, Counts, Layers, Range
 
 from .._base import Numbers, Spec
-from .._problem import Supervised, log_uniform, uniform_int
-from ._layers import ACTIVATIONS, Conv3x3, Dense, GroupNorm, activate
+from .._problem import Drawn, Supervised
+from ._layers import Conv3x3, Dense, GroupNorm, activate, any_activation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,18 +31,10 @@ class Conv(Supervised):
     source: ClassVar[str] = "Metz et al. 2022"
     images: ClassVar[bool] = True
     max_width: ClassVar[int] = 8
+    drawn: ClassVar[Drawn] = {"width": "widths", "activation": any_activation, "gain": "gains"}
     channels: Channels = (8, 16, 16)
     widths: Counts = (4, 8)
     gains: Range = (0.5, 2.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw width, activation and initial scale."""
-        keys = jax.random.split(key, 3)
-        return {
-            "width": uniform_int(keys[0], self.widths),
-            "activation": uniform_int(keys[1], (0, len(ACTIVATIONS) - 1)),
-            "gain": log_uniform(keys[2], self.gains),
-        }
 
     def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
         """(batch, height, width, channels) to (batch, outputs)."""
@@ -62,16 +57,9 @@ class NormConv(Supervised):
     name: ClassVar[str] = "norm_conv"
     source: ClassVar[str] = "Wu & He 2018"
     images: ClassVar[bool] = True
+    drawn: ClassVar[Drawn] = {"activation": any_activation, "gain": "gains"}
     channels: Channels = (8, 16, 16)
     gains: Range = (0.5, 2.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw activation and initial scale."""
-        keys = jax.random.split(key)
-        return {
-            "activation": uniform_int(keys[0], (0, len(ACTIVATIONS) - 1)),
-            "gain": log_uniform(keys[1], self.gains),
-        }
 
     def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
         """(batch, height, width, channels) to (batch, outputs)."""
@@ -80,3 +68,41 @@ class NormConv(Supervised):
             x = Conv3x3(channels, 1 if layer == 0 else 2, gain=n["gain"])(x)
             x = activate(GroupNorm()(x), n["activation"])
         return Dense(spec.outputs, gain=n["gain"])(x.mean((1, 2)).T)
+
+
+@dataclasses.dataclass(frozen=True)
+class ResNet(Supervised):
+    """A stem, then for each entry of `channels` a stage of `max_depth` blocks; stride 2 in between.
+
+    A block adds conv(act(norm(conv(act(norm(x)))))) to x. The published ResNet-18 has channels
+    (64, 128, 256, 512) and max_depth 2: 11 million parameters.
+
+    Numbers: `depth`, blocks of each stage that act (at least the first); `activation`; `gain`,
+    the initial scale relative to He et al. 2015.
+    """
+
+    name: ClassVar[str] = "resnet"
+    source: ClassVar[str] = "He et al. 2016; Wu & He 2018"
+    images: ClassVar[bool] = True
+    drawn: ClassVar[Drawn] = {"depth": "depths", "activation": any_activation, "gain": "gains"}
+    channels: Channels = (8, 16)
+    max_depth: Layers = 2
+    depths: Counts = (1, 2)
+    gains: Range = (0.5, 2.0)
+
+    def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
+        """(batch, height, width, channels) to (batch, outputs)."""
+        he = math.sqrt(2) * n["gain"]
+        x = Conv3x3(self.channels[0], 1, gain=he)(x.transpose(3, 1, 2, 0))
+        for stage, channels in enumerate(self.channels):
+            for block in range(self.max_depth):
+                stride = 2 if stage > 0 and block == 0 else 1
+                h = activate(GroupNorm()(x), n["activation"])
+                if stride == 2:
+                    # The shortcut of a new stage: every other pixel, through a matrix.
+                    x = jnp.moveaxis(Dense(channels)(jnp.moveaxis(x[:, ::2, ::2], 0, -1)), -1, 0)
+                h = Conv3x3(channels, stride, gain=he)(h)
+                h = Conv3x3(channels, 1, gain=he)(activate(GroupNorm()(h), n["activation"]))
+                x = x + h * (block < n["depth"]).astype(x.dtype)
+        x = activate(GroupNorm()(x), n["activation"])
+        return Dense(spec.outputs)(x.mean((1, 2)).T)

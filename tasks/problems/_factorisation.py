@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Counts, Range, Size
 
-from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, log_uniform, uniform_int
+from .._base import Batch, Loss, Numbers, Params, Spec
+from .._problem import Drawn, Problem
 from ._layers import on
 
 
@@ -32,22 +32,18 @@ class Factorisation(Problem):
     source: ClassVar[str] = "Koren et al. 2009"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
     dimension: ClassVar[int] = 2
+    drawn: ClassVar[Drawn] = {
+        "rank": "ranks",
+        "noise": "noises",
+        "gain": "gains",
+        "seed": jax.random.bits,
+    }
     rows: Size = 32
     columns: Size = 24
     max_rank: Size = 8
     ranks: Counts = (1, 8)
     noises: Range = (1e-3, 0.3)
     gains: Range = (0.03, 1.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw rank, noise, initial scale and the matrix."""
-        keys = jax.random.split(key, 4)
-        return {
-            "rank": uniform_int(keys[0], self.ranks),
-            "noise": log_uniform(keys[1], self.noises),
-            "gain": log_uniform(keys[2], self.gains),
-            "seed": jax.random.bits(keys[3]),
-        }
 
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """U and V normal, of deviation `gain`."""
@@ -57,9 +53,7 @@ class Factorisation(Problem):
             "v": n["gain"] * jax.random.normal(keys[1], (self.columns, self.max_rank)),
         }
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The mean over the batch's entries."""
         sizes = jnp.array([self.rows, self.columns], jnp.float32)
         entry = jnp.floor(batch.x.astype(jnp.float32) * sizes[None]).astype(jnp.int32)

@@ -9,8 +9,15 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from .._problem import uniform_int
+
 ACTIVATIONS = ("relu", "tanh", "silu")
 """What a task's number `activation` (int32) counts."""
+
+
+def any_activation(key: jax.Array) -> jax.Array:
+    """A draw of the number `activation`."""
+    return uniform_int(key, (0, len(ACTIVATIONS) - 1))
 
 
 def on(width: jax.Array | int, size: int, dtype: jnp.dtype) -> jax.Array:

@@ -1,7 +1,8 @@
-"""Multi-layer perceptrons of random width, depth, activation and scale.
+"""Linear models and multi-layer perceptrons, plain and with layer normalisation.
 
-The standard inner problem of the field (Metz et al. 2020, "Tasks, stability, architecture, and
-compute"; Moudgil et al. 2025, "Celo").
+Metz et al. 2020, "Using a thousand optimization tasks to learn hyperparameter search strategies"
+and "Tasks, stability, architecture, and compute"; Moudgil et al. 2025, "Celo"; Ba, Kiros & Hinton
+2016, "Layer normalization".
 """
 
 import dataclasses
@@ -14,8 +15,33 @@ import jax.numpy as jnp
 from learned_opt._fields import Counts, Layers, Range, Size, Sizes
 
 from .._base import Numbers, Spec
-from .._problem import Supervised, log_uniform, log_uniform_int, uniform_int
-from ._layers import ACTIVATIONS, Dense, activate
+from .._problem import Drawn, Supervised
+from ._layers import Dense, LayerNorm, activate, any_activation
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear(Supervised):
+    """f(x) = x W + b; softmax regression on labels, least squares on values.
+
+    Numbers: `gain`, the initial scale relative to LeCun's.
+    """
+
+    name: ClassVar[str] = "linear"
+    source: ClassVar[str] = "Metz et al. 2020"
+    drawn: ClassVar[Drawn] = {"gain": "gains"}
+    gains: Range = (0.1, 3.0)
+
+    def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
+        """(batch, ...) to (batch, outputs)."""
+        return Dense(spec.outputs, gain=n["gain"])(x.reshape(len(x), -1))
+
+
+MLP_NUMBERS: Drawn = {
+    "width": "widths",
+    "depth": "depths",
+    "activation": any_activation,
+    "gain": "gains",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,30 +54,16 @@ class MLP(Supervised):
 
     name: ClassVar[str] = "mlp"
     source: ClassVar[str] = "Metz et al. 2020; Moudgil et al. 2025"
+    drawn: ClassVar[Drawn] = MLP_NUMBERS
     max_width: Size = 32
     max_depth: Layers = 2
     widths: Sizes = (8, 32)
     depths: Counts = (1, 2)
     gains: Range = (0.5, 2.0)
 
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw width, depth, activation and initial scale."""
-        return mlp_numbers(key, self.widths, self.depths, self.gains)
-
     def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
         """(batch, ...) to (batch, outputs)."""
         return mlp(n, x.reshape(len(x), -1), self.max_width, self.max_depth, spec.outputs)
-
-
-def mlp_numbers(key: jax.Array, widths: Range, depths: tuple[int, int], gains: Range) -> Numbers:
-    """A draw of the numbers that `MLP` names."""
-    keys = jax.random.split(key, 4)
-    return {
-        "width": log_uniform_int(keys[0], widths),
-        "depth": uniform_int(keys[1], depths),
-        "activation": uniform_int(keys[2], (0, len(ACTIVATIONS) - 1)),
-        "gain": log_uniform(keys[3], gains),
-    }
 
 
 def mlp(n: Numbers, x: jax.Array, max_width: int, max_depth: int, outputs: int) -> jax.Array:
@@ -62,3 +74,27 @@ def mlp(n: Numbers, x: jax.Array, max_width: int, max_depth: int, outputs: int) 
         x = h if layer == 0 else jnp.where(layer < n["depth"], h, x)
         rows = n["width"]
     return Dense(outputs, rows=rows, gain=he)(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class NormMLP(Supervised):
+    """Hidden layers act(norm(x W + b)) of `size` units; the loss does not see the scale of W.
+
+    Numbers: `depth`, hidden layers that act, the others pass their input on; `activation`.
+    """
+
+    name: ClassVar[str] = "norm_mlp"
+    source: ClassVar[str] = "Ba et al. 2016"
+    drawn: ClassVar[Drawn] = {"depth": "depths", "activation": any_activation}
+    size: Size = 32
+    max_depth: Layers = 2
+    depths: Counts = (1, 2)
+
+    def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
+        """(batch, ...) to (batch, outputs)."""
+        x = x.reshape(len(x), -1)
+        for layer in range(self.max_depth):
+            h = LayerNorm()(Dense(self.size, gain=math.sqrt(2))(x))
+            h = activate(h, n["activation"])
+            x = h if layer == 0 else jnp.where(layer < n["depth"], h, x)
+        return Dense(spec.outputs)(x)

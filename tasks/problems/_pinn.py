@@ -8,7 +8,7 @@ Burgers' equation was to be trained, and judged, on its kin.
 import abc
 import dataclasses
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import haiku as hk
 import jax
@@ -16,8 +16,8 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Counts, Layers, Range, Size, Sizes
 
-from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, log_uniform, log_uniform_int, uniform_int
+from .._base import Batch, Loss, Numbers, Params, Spec
+from .._problem import Drawn, Problem
 from ._layers import Dense
 
 
@@ -33,11 +33,8 @@ class Equation(Problem):
     dimension: ClassVar[int] = 2
     left: ClassVar[float] = -1.0
     side: ClassVar[float] = 0.0
-
-    @abc.abstractmethod
-    def network(self, n: Numbers) -> hk.Transformed:
-        """From (batch, 2), t and x, to (batch, 1)."""
-        ...
+    max_width: int
+    layers: Any
 
     @abc.abstractmethod
     def start(self, n: Numbers, x: jax.Array) -> jax.Array:
@@ -55,9 +52,7 @@ class Equation(Problem):
         """Haiku parameters."""
         return self.network(n).init(key, jnp.zeros((1, 2)))
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """Residual plus initial and boundary errors; the residual alone among the metrics."""
         time, place = batch.x[:, :1], (1.0 - self.left) * batch.x[:, 1:] + self.left
 
@@ -77,19 +72,18 @@ class Equation(Problem):
         total = residual + jnp.mean(start**2) + jnp.mean(sides)
         return total.astype(jnp.float32), {"residual": residual.astype(jnp.float32)}
 
+    def network(self, n: Numbers) -> hk.Transformed:
+        """(batch, 2) to (batch, 1) by `layers` tanh layers, of which `depth` act if it is drawn."""
 
-def tanh_network(n: Numbers, max_width: int, layers: int) -> hk.Transformed:
-    """`layers` hidden layers, of which the first `depth` act where that is among the numbers."""
+        def forward(x: jax.Array) -> jax.Array:
+            rows = None
+            for i in range(self.layers):
+                layer = Dense(self.max_width, rows=rows, columns=n["width"], gain=n["gain"])
+                h, rows = jnp.tanh(layer(x)), n["width"]
+                x = jnp.where(i < n["depth"], h, x) if i and "depth" in n else h
+            return Dense(1, rows=rows, gain=n["gain"])(x)
 
-    def forward(x: jax.Array) -> jax.Array:
-        rows = None
-        for i in range(layers):
-            layer = Dense(max_width, rows=rows, columns=n["width"], gain=n["gain"])
-            h, rows = jnp.tanh(layer(x)), n["width"]
-            x = jnp.where(i < n["depth"], h, x) if i and "depth" in n else h
-        return Dense(1, rows=rows, gain=n["gain"])(x)
-
-    return hk.transform(forward)
+        return hk.transform(forward)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,24 +98,12 @@ class PINN(Equation):
 
     name: ClassVar[str] = "pinn"
     source: ClassVar[str] = "Raissi et al. 2019"
+    drawn: ClassVar[Drawn] = {"viscosity": "viscosities", "width": "widths", "gain": "gains"}
     max_width: Size = 24
     layers: Layers = 2
     widths: Sizes = (12, 24)
     viscosities: Range = (0.003, 0.3)
     gains: Range = (0.7, 2.0)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw viscosity, width and initial scale."""
-        keys = jax.random.split(key, 3)
-        return {
-            "viscosity": log_uniform(keys[0], self.viscosities),
-            "width": log_uniform_int(keys[1], self.widths),
-            "gain": log_uniform(keys[2], self.gains),
-        }
-
-    def network(self, n: Numbers) -> hk.Transformed:
-        """All layers act."""
-        return tanh_network(n, self.max_width, self.layers)
 
     def start(self, n: Numbers, x: jax.Array) -> jax.Array:
         """One wave, which steepens to a front at x = 0."""
@@ -148,6 +130,13 @@ class Heat(Equation):
     name: ClassVar[str] = "heat"
     source: ClassVar[str] = "Raissi et al. 2019"
     left: ClassVar[float] = 0.0
+    drawn: ClassVar[Drawn] = {
+        "diffusivity": "diffusivities",
+        "modes": "modes",
+        "width": "widths",
+        "depth": "depths",
+        "gain": "gains",
+    }
     max_width: Size = 24
     max_depth: Layers = 3
     diffusivities: Range = (0.01, 0.3)
@@ -156,20 +145,10 @@ class Heat(Equation):
     depths: Counts = (1, 3)
     gains: Range = (0.7, 2.0)
 
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw diffusivity, start, width, depth and initial scale."""
-        keys = jax.random.split(key, 5)
-        return {
-            "diffusivity": log_uniform(keys[0], self.diffusivities),
-            "modes": uniform_int(keys[1], self.modes),
-            "width": log_uniform_int(keys[2], self.widths),
-            "depth": uniform_int(keys[3], self.depths),
-            "gain": log_uniform(keys[4], self.gains),
-        }
-
-    def network(self, n: Numbers) -> hk.Transformed:
-        """The layers beyond `depth` pass their input on."""
-        return tanh_network(n, self.max_width, self.max_depth)
+    @property
+    def layers(self) -> int:
+        """Those beyond the number `depth` pass their input on."""
+        return self.max_depth
 
     def start(self, n: Numbers, x: jax.Array) -> jax.Array:
         """An eigenfunction of the second derivative."""
@@ -196,24 +175,12 @@ class AllenCahn(Equation):
     name: ClassVar[str] = "allen_cahn"
     source: ClassVar[str] = "Raissi et al. 2019"
     side: ClassVar[float] = -1.0
+    drawn: ClassVar[Drawn] = {"diffusivity": "diffusivities", "width": "widths", "gain": "gains"}
     max_width: Size = 24
     layers: Layers = 2
     diffusivities: Range = (0.001, 0.03)
     widths: Sizes = (12, 24)
     gains: Range = (0.5, 1.5)
-
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw diffusivity, width and initial scale."""
-        keys = jax.random.split(key, 3)
-        return {
-            "diffusivity": log_uniform(keys[0], self.diffusivities),
-            "width": log_uniform_int(keys[1], self.widths),
-            "gain": log_uniform(keys[2], self.gains),
-        }
-
-    def network(self, n: Numbers) -> hk.Transformed:
-        """All layers act."""
-        return tanh_network(n, self.max_width, self.layers)
 
     def start(self, n: Numbers, x: jax.Array) -> jax.Array:
         """Between the two states -1 and 1 that the reaction tears it to."""

@@ -14,10 +14,9 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Counts, Layers, Range, Size, Sizes
 
-from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, log_uniform, log_uniform_int, uniform_int
-from ._layers import ACTIVATIONS
-from ._mlp import mlp
+from .._base import Batch, Loss, Numbers, Params, Spec
+from .._problem import Drawn, Problem
+from ._mlp import MLP_NUMBERS, mlp
 
 WAVES = 8
 
@@ -36,6 +35,7 @@ class Waves(Problem):
     source: ClassVar[str] = "Rahaman et al. 2019; Tancik et al. 2020"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
     dimension: ClassVar[int] = 2
+    drawn: ClassVar[Drawn] = {"frequency": "frequencies", "seed": jax.random.bits, **MLP_NUMBERS}
     max_width: Size = 32
     max_depth: Layers = 3
     frequencies: Range = (0.2, 2.0)
@@ -43,25 +43,11 @@ class Waves(Problem):
     depths: Counts = (1, 3)
     gains: Range = (0.5, 2.0)
 
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw the function, and width, depth, activation and initial scale of the network."""
-        keys = jax.random.split(key, 6)
-        return {
-            "frequency": log_uniform(keys[0], self.frequencies),
-            "seed": jax.random.bits(keys[1]),
-            "width": log_uniform_int(keys[2], self.widths),
-            "depth": uniform_int(keys[3], self.depths),
-            "activation": uniform_int(keys[4], (0, len(ACTIVATIONS) - 1)),
-            "gain": log_uniform(keys[5], self.gains),
-        }
-
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Haiku parameters."""
         return self._network(n).init(key, jnp.zeros((1, *spec.shape)))
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The mean over the batch's points."""
         guess = self._network(n).apply(params, None, 2.0 * batch.x - 1.0).astype(jnp.float32)
         wanted = self.function(n, batch.x.astype(jnp.float32))

@@ -8,23 +8,24 @@ from ._base import EvalTask as EvalTask
 from ._base import Suite as Suite
 from ._base import Tier as Tier
 from ._base import TrainFamily as TrainFamily
-from ._far import FAR_V1
-from ._quickstart import QUICKSTART
-from ._test_v2 import META_TEST_V2
-from ._v1 import META_TEST_V1, META_TRAIN_V1, META_VALID_V1, VARIANTS_V1
-from ._v2 import META_VALID_V2
-from ._v3 import META_VALID_V3
-from ._v4 import META_VALID_V4
-from ._v5 import META_VALID_V5
-from ._v6 import META_VALID_V6
-from ._v7 import META_VALID_V7
-from ._v8 import META_VALID_V8
+from ._test import FAR_V1, META_TEST_V1, META_TEST_V2, QUICKSTART
+from ._train import META_TRAIN_V2
+from ._validation import (
+    META_VALID_V1,
+    META_VALID_V2,
+    META_VALID_V3,
+    META_VALID_V4,
+    META_VALID_V5,
+    META_VALID_V6,
+    META_VALID_V7,
+)
+from ._variants import VARIANTS_V1
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
         QUICKSTART,
-        META_TRAIN_V1,
+        META_TRAIN_V2,
         META_VALID_V1,
         META_VALID_V2,
         META_VALID_V3,
@@ -32,7 +33,6 @@ SUITES: dict[str, Suite] = {
         META_VALID_V5,
         META_VALID_V6,
         META_VALID_V7,
-        META_VALID_V8,
         META_TEST_V1,
         META_TEST_V2,
         FAR_V1,
@@ -43,7 +43,7 @@ SUITES: dict[str, Suite] = {
 
 FROZEN: dict[str, str] = {
     "quickstart": "5dd8cf8d14eaf35a",
-    "META_TRAIN_V1": "6b77a3a95cab5623",
+    "META_TRAIN_V2": "eee7430961dab3d0",
     "META_VALID_V1": "d58a37e6bdb251e6",
     "META_VALID_V2": "0a5d1071ce62c78e",
     "META_VALID_V3": "e6013d421faf77da",
@@ -51,7 +51,6 @@ FROZEN: dict[str, str] = {
     "META_VALID_V5": "82ed58d8462783c4",
     "META_VALID_V6": "b871a806ee69de80",
     "META_VALID_V7": "a0bb33b5873200d9",
-    "META_VALID_V8": "1fc47e2fcdc5222e",
     "META_TEST_V1": "f801c2c07517535a",
     "META_TEST_V2": "0e7766d01e4e337f",
     "FAR_V1": "8302072c1dc390d6",

@@ -13,7 +13,7 @@ Tier = Literal["cpu", "gpu"]
 
 @dataclasses.dataclass(frozen=True)
 class TrainFamily:
-    """A family of a meta-training distribution.
+    """A family to learn from.
 
     `weight`: its share of the particles is its weight over the sum of weights.
     """
@@ -78,7 +78,7 @@ class Suite:
 
     Args:
       name: with its version.
-      purpose: one line.
+      purpose: what it is for and who may look at it, one or two sentences; not in the hash.
       entries: of one kind.
     """
 

@@ -13,19 +13,19 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Range, Size, Sizes
 
-from .._base import Batch, Numbers, Params, Spec
-from .._problem import Problem, log_uniform, log_uniform_int
+from .._base import Batch, Loss, Numbers, Params, Spec
+from .._problem import Drawn, Problem
 from ._layers import Dense
 
 
 @dataclasses.dataclass(frozen=True)
-class LearnedOptimizer(Problem):
-    """Parameters: a per-element MLP from gradient and momentum to a step; gradient by backprop.
+class OptimizerTraining(Problem):
+    """A learned optimizer is what is trained: one small MLP from gradient and momentum to a step.
 
     Each example is a quadratic, f(q) = mean_i curvature_i q_i^2 / 2: its point is the start.
     Features of g_i = curvature_i q_i: g and m (momentum .9) over rms(g), and log(rms(g)) / 10; the
-    step is `rate` times the output. Loss: the mean over
-    the steps of 10 tanh(f(q_t) / (10 f(q_0))).
+    step is `rate` times the output. Loss: the mean over `steps` of 10 tanh(f(q_t) / (10 f(q_0))),
+    its gradient by backpropagation through them.
 
     Numbers: `condition` of the quadratics, `rate`, `width` and `gain` of the MLP.
     """
@@ -33,6 +33,12 @@ class LearnedOptimizer(Problem):
     name: ClassVar[str] = "learned_optimizer"
     source: ClassVar[str] = "Andrychowicz et al. 2016"
     kinds: ClassVar[tuple[str, ...]] = ("points",)
+    drawn: ClassVar[Drawn] = {
+        "condition": "conditions",
+        "rate": "rates",
+        "width": "widths",
+        "gain": "gains",
+    }
     steps: Size = 12
     max_width: Size = 8
     widths: Sizes = (4, 8)
@@ -40,23 +46,11 @@ class LearnedOptimizer(Problem):
     rates: Range = (0.1, 0.5)
     gains: Range = (0.3, 1.0)
 
-    def sample(self, key: jax.Array) -> Numbers:
-        """Draw the quadratics' condition and the MLP's scales."""
-        keys = jax.random.split(key, 4)
-        return {
-            "condition": log_uniform(keys[0], self.conditions),
-            "rate": log_uniform(keys[1], self.rates),
-            "width": log_uniform_int(keys[2], self.widths),
-            "gain": log_uniform(keys[3], self.gains),
-        }
-
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """Haiku parameters."""
         return self._network(n).init(key, jnp.zeros((1, 3)))
 
-    def loss(
-        self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """The mean over the batch's quadratics."""
         start = 2.0 * batch.x - 1.0
         powers = jnp.linspace(0.0, 1.0, spec.shape[0], dtype=start.dtype)
