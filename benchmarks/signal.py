@@ -18,7 +18,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from learned_opt.checkpoints import describe_device
-from learned_opt.meta_train._config import load_config
+from learned_opt.meta_train.settings._config import load_config
 from learned_opt.tasks import compiler_options, use_all_cores
 
 

@@ -19,8 +19,8 @@ import numpy as np
 
 import learned_opt
 from learned_opt.checkpoints import describe_device
-from learned_opt.meta_train._config import load_config
 from learned_opt.meta_train.run._programs import Programs
+from learned_opt.meta_train.settings._config import load_config
 from learned_opt.optimizers._nominal_scales import LOG_GAIN
 from learned_opt.tasks import use_all_cores
 

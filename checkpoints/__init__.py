@@ -4,7 +4,7 @@ from learned_opt._extras import needs_extra
 from learned_opt._files import write_atomic as write_atomic
 
 with needs_extra(__name__):
-    from ._card import card_markdown as card_markdown
+    from ._card_page import card_markdown as card_markdown
     from ._console import plain_console as plain_console
     from ._markdown import markdown_code as markdown_code
     from ._markdown import markdown_text as markdown_text
@@ -23,9 +23,9 @@ with needs_extra(__name__):
     from .folders._owned import own_folder as own_folder
     from .folders._owned import unwritten as unwritten
     from .folders._owned import writing as writing
-    from .store._failed import SaveError as SaveError
-    from .store._failed import error_code as error_code
-    from .store._failed import quiet_saves as quiet_saves
+    from .store._errors import SaveError as SaveError
+    from .store._errors import error_code as error_code
+    from .store._errors import quiet_saves as quiet_saves
     from .store._store import CheckpointError as CheckpointError
     from .store._store import CheckpointsLostError as CheckpointsLostError
     from .store._store import Store as Store

@@ -17,7 +17,7 @@ from learned_opt.meta_train import ConfigError
 from learned_opt.meta_train.__main__ import main
 from learned_opt.meta_train._errors import ProcessLostError
 from learned_opt.meta_train.processes import _join, _links
-from learned_opt.meta_train.processes._links import Link, Watch, enter, gather
+from learned_opt.meta_train.processes._meeting import Link, Watch, enter, gather
 
 NAMED = "name the processes with --coordinator HOST:PORT, --processes N and --process I"
 SLURM = {

@@ -8,8 +8,8 @@ import pytest
 
 from learned_opt.meta_train import ESTIMATORS, Config, ConfigError, Programs
 from learned_opt.meta_train.__main__ import main
-from learned_opt.meta_train._shipped import FOLDER
 from learned_opt.meta_train.run import _memory
+from learned_opt.meta_train.settings._shipped import FOLDER
 
 CURE = "choose smaller sizes in [optimizer] and [family], or fewer runs in [estimator] and [valid]"
 SHORT = {"horizon": [20, 40], "name": "full_es"}

@@ -19,7 +19,7 @@ from orbax.checkpoint import v1 as ocp
 from learned_opt._checks import one_line
 
 from ..folders._folder import differences
-from ._failed import SaveError, as_save_error, quiet_loads
+from ._errors import SaveError, as_save_error, quiet_loads
 from ._sums import damage, move_aside, write_sums
 
 MIN_SLICE_BYTES = 1 << 20

@@ -1,7 +1,8 @@
 """What a meta-gradient estimator is, and what those by antithetic evolution strategies share."""
 
+import abc
 import dataclasses
-from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, Self
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from learned_opt import Theta
 from learned_opt.tasks import Natural, NonNegative, Size, Within, check_fields
 
 from .._horizons import Horizons
+from .._outer import Outer
 from .._unroll import MetaProblem
 
 Sigma = Annotated[float, Within(1e-6, 1e3)]
@@ -33,20 +35,51 @@ class MetaGrad(NamedTuple):
 class GradientEstimator(Protocol):
     """Estimates meta-gradients. A frozen dataclass of plain numbers, which configurations name.
 
-    `name`: in configurations. `rows`: attribute that counts the parallel lanes of an estimate,
-    which the devices share. `row_state`: whether the leaves of the state have one row a lane.
-    `direct`: whether `grad` is the very step that theta is to take, down: the outer optimizer is
-    then plain SGD with learning rate 1.
+    `name`: in configurations. `unit`: what its lanes are, as its settings say. `row_state`:
+    whether the leaves of the state have one row a lane. `outer`: the optimizer that steps theta,
+    unless another is chosen; None where `grad` is the very step that theta is to take, down.
     """
 
     name: ClassVar[str]
-    rows: ClassVar[str]
+    unit: ClassVar[str]
     row_state: ClassVar[bool]
-    direct: ClassVar[bool]
+    outer: ClassVar[Outer | None]
+
+    @property
+    def lanes(self) -> int:
+        """Parallel parts of an estimate, which the devices share."""
+        ...
+
+    def with_lanes(self, lanes: int) -> Self:
+        """The same with so many lanes; ValueError if there cannot be."""
+        ...
 
     @property
     def runs(self) -> int:
         """Training runs side by side."""
+        ...
+
+    @property
+    def batches(self) -> int:
+        """Minibatches side by side: runs that are compared see the same."""
+        ...
+
+    @property
+    def kept(self) -> int:
+        """Inner states of a run that an estimate holds besides those in the state."""
+        ...
+
+    @property
+    def horizon_range(self) -> tuple[int, int]:
+        """Steps of the shortest and of the longest run that there can be."""
+        ...
+
+    def steps_spent(self, outer_steps: int) -> float:
+        """Training steps of an estimate, on average over so many outer steps."""
+        ...
+
+    def in_words(self) -> str:
+        """How long the runs are, for people."""
         ...
 
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> Any:
@@ -66,14 +99,17 @@ class GradientEstimator(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class OnRuns:
-    """Base of all: how long the runs are.
+class OnRuns(abc.ABC):
+    """Base of all: how long the runs are. Its lanes are the field that is called as `unit` says.
 
     Args:
       horizon: bounds of the runs' lengths in steps, log-uniform; see `Horizons`.
       curriculum: outer steps over which the upper bound of the horizon grows from the lower.
     """
 
+    unit: ClassVar[str]
+    row_state: ClassVar[bool] = False
+    outer: ClassVar[Outer | None] = Outer()
     horizon: Annotated[tuple[int, int], Within(1, 10**8)] = (100, 300)
     curriculum: Natural = 0
 
@@ -84,6 +120,53 @@ class OnRuns:
     def horizons(self) -> Horizons:
         """Distribution of the runs' lengths."""
         return Horizons(*self.horizon, self.curriculum)
+
+    @property
+    def lanes(self) -> int:
+        """Parallel parts of an estimate."""
+        return getattr(self, self.unit)
+
+    def with_lanes(self, lanes: int) -> Self:
+        """The same with so many lanes; ValueError if there cannot be."""
+        return dataclasses.replace(self, **{self.unit: lanes})
+
+    @property
+    @abc.abstractmethod
+    def runs(self) -> int:
+        """Training runs side by side."""
+        ...
+
+    @property
+    def batches(self) -> int:
+        """One a lane."""
+        return self.lanes
+
+    @property
+    def kept(self) -> int:
+        """That of the step which is being taken, if no state holds it."""
+        return int(not self.row_state)
+
+    @property
+    def horizon_range(self) -> tuple[int, int]:
+        """As it is said."""
+        return self.horizon
+
+    def steps_spent(self, outer_steps: int) -> float:
+        """Training steps of an estimate, on average over so many outer steps.
+
+        Example:
+          >>> from learned_opt.meta_train import PES, Backprop
+          >>> PES(pairs=4, truncation=20).steps_spent(100)
+          160.0
+          >>> Backprop(tasks=4, horizon=(50, 50)).steps_spent(100)
+          200.0
+        """
+        return self.runs * self.horizons.mean(outer_steps)
+
+    def in_words(self) -> str:
+        """ "runs of 20 to 60 steps"."""
+        low, high = self.horizon
+        return f"runs of {low:,} to {high:,} steps" if low < high else f"runs of {high:,} steps"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,9 +180,7 @@ class Antithetic(OnRuns):
       clip: clip each difference to [-clip, clip]; 0: as it is.
     """
 
-    rows: ClassVar[str] = "pairs"
-    row_state: ClassVar[bool] = False
-    direct: ClassVar[bool] = False
+    unit: ClassVar[str] = "pairs"
     pairs: Size = 16
     sigma: Sigma = 0.03
     sign: bool = False

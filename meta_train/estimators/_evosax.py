@@ -19,6 +19,7 @@ from learned_opt import Theta
 from learned_opt._extras import needs_extra
 from learned_opt.tasks import Line, Rate, Size, map_lanes, shown
 
+from .._outer import Outer
 from .._unroll import MetaProblem, unroll
 from ._base import MetaGrad, OnRuns, Sigma
 
@@ -96,9 +97,8 @@ class Evosax(OnRuns):
     """
 
     name: ClassVar[str] = "evosax"
-    rows: ClassVar[str] = "population"
-    row_state: ClassVar[bool] = False
-    direct: ClassVar[bool] = True
+    unit: ClassVar[str] = "population"
+    outer: ClassVar[Outer | None] = None
     strategy: Line = "Open_ES"
     population: Size = 32
     tasks: Size = 1
@@ -126,6 +126,11 @@ class Evosax(OnRuns):
     def runs(self) -> int:
         """All members' tasks."""
         return self.population * self.tasks
+
+    @property
+    def batches(self) -> int:
+        """One a task: all members see the same."""
+        return self.tasks
 
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> EvosaxState:
         """The strategy centred on theta."""

@@ -25,18 +25,19 @@ from learned_opt.checkpoints import (
     writing,
 )
 
-from .._config import Config, Setup
 from .._errors import DivergedError, StoppedError
 from .._trainer import MetaTrainState, Metrics
-from ..processes._together import agree, idle_devices, leader_does, leads, stop_on_signals
-from ._card import run_identity
+from ..processes import agree, idle_devices, leader_does, leads, stop_on_signals
+from ..settings import Config
 from ._export import export
 from ._folder import Found, RunFolder
 from ._log import Log
 from ._memory import fits
 from ._programs import Programs
 from ._progress import Progress
+from ._provenance import run_identity
 from ._record import CHECKPOINTS
+from ._setup import Setup, build
 
 GO_ON = "continue with --resume"
 """What to do with a run that was saved."""
@@ -83,12 +84,12 @@ def meta_train(
       CheckpointError: the checkpoints are of another configuration, or of other code and
         `accept_new_code` is off; or there were some, none can be read, and `start_over` is off.
       StoppedError: SIGTERM or SIGINT came; the run is saved and can be resumed.
-      DivergedError: see `Run.tolerance`; the best theta is exported.
+      DivergedError: see `run.tolerance`; the best theta is exported.
       WriteError: a file could not be written, as on a full disk; what was saved before is good.
     """
     console = console or plain_console()
     console.quiet |= not leads()
-    setup = config.build()
+    setup = build(config)
     with writing(out, lambda: saved_so_far(out), GO_ON), quiet_saves(), fits():
         return _train(
             config, setup, Path(out), resume, command, console, accept_new_code, start_over
@@ -119,11 +120,11 @@ def _train(
     folder = RunFolder(path, facts, begun, note)
     with contextlib.closing(folder):
         leader_does(lambda: folder.claim(resume), (FolderError, OSError))
-        identity = run_identity(config)
-        programs = Programs(*setup, config.run.chunk)
+        identity = run_identity(config, setup.trainer.start)
+        programs = Programs(*setup, config.run.log_every)
         store = Store(path / CHECKPOINTS, keep=config.save.keep, best=config.save.best, note=note)
         state, seconds = programs.start, 0.0
-        if idle := idle_devices(programs.mesh.size, config.estimator.rows):
+        if idle := idle_devices(programs.mesh.size, config.estimator.unit):
             note(idle)
         if resume:
             expect = {"config": facts} if accept_new_code else identity
@@ -144,7 +145,7 @@ def _train(
                     f"{GO_ON}",
                     stop.signal,
                 )
-        artifact = export(config, path, state, loop.seconds, console)
+        artifact = export(config, setup.trainer.start, path, state, loop.seconds, console)
     if loop.astray:
         step, score = int(state.best_step), float(state.best_score)
         best = f"the best theta (outer step {step}, meta-validation loss {score:.4f})"
@@ -177,7 +178,7 @@ def _restore(
 
 
 class _Loop:
-    """The loop over chunks; `seconds`: of training so far; `astray`: why it diverged, or ""."""
+    """The loop over log intervals; `seconds`: of training so far; `astray`: why it diverged, or ""."""
 
     def __init__(
         self,
@@ -211,12 +212,12 @@ class _Loop:
         self._saved_at = time.perf_counter()
         while step < run.outer_steps and not stop() and not self.astray:
             before, tick = float(state.inner_steps), time.perf_counter()
-            state, metrics = jax.block_until_ready(self.programs.chunk(state))
+            state, metrics = jax.block_until_ready(self.programs.steps(state))
             took = time.perf_counter() - tick
-            step, chunks = int(state.step), int(state.step) // run.chunk
+            step, lines = int(state.step), int(state.step) // run.log_every
             row, score = self._row(state, metrics, before, took), None
             last = step >= run.outer_steps
-            if last or chunks % self.config.valid.every == 0:
+            if last or lines % self.config.valid.every == 0:
                 state, scores = self.programs.validate(state)
                 row |= self._scores(scores)
                 score = row["valid_loss"]
@@ -308,7 +309,7 @@ class _Loop:
             "step": int(state.step),
             "inner_steps": int(state.inner_steps),
             "inner_steps_per_second": round((float(state.inner_steps) - before) / took, 1),
-            "outer_steps_per_second": round(self.config.run.chunk / took, 3),
+            "outer_steps_per_second": round(self.config.run.log_every / took, 3),
             "meta_loss": float(metrics.loss),
             "grad_norm": float(metrics.grad_norm),
             "nonfinite": float(metrics.nonfinite),

@@ -5,8 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from .._config import Config
-from .._parse import ConfigError, load_table
+from ..settings import Config, ConfigError, load_table
 
 RECORD, COMMAND, CHECKPOINTS = "config.toml", "command.txt", "checkpoints"
 """Of a run's folder: its configuration; what began it, for its card; and what it goes on from."""

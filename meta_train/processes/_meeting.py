@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._errors import ProcessLostError
-from .._parse import ConfigError
+from ..settings import ConfigError
 
 BEAT = 2.5
 """Seconds between two signs of life."""
