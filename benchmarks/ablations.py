@@ -19,7 +19,7 @@ import tomli_w
 
 import learned_opt
 from learned_opt.checkpoints import describe_device
-from learned_opt.tasks import use_all_cores
+from learned_opt.devices import use_all_cores
 
 CONFIG = Path(__file__).parent.parent / "docs" / "meta-training-log" / "ablations.toml"
 UNAUGMENTED = "families without augmentations"

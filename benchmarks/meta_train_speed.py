@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 import jax
 
-from learned_opt.tasks import core_count
+from learned_opt.devices import core_count
 
 QUOTED = {"8x8": 3750.0, "28x28": 275.0}
 """Inner steps a second of google/learned_optimization (the middle of what it did at 8x8)."""
@@ -45,8 +45,9 @@ def reference_work(size: str, optimizer: str, width: int = WIDTH) -> tuple[Any, 
 
     from benchmarks.plain import PlainMLP
     from learned_opt import PerParamMLP
+    from learned_opt.devices import device_mesh
     from learned_opt.meta_train import PES, MetaProblem, Objective, Trainer
-    from learned_opt.tasks import Family, device_mesh, load_dataset
+    from learned_opt.tasks import Family, load_dataset
     from learned_opt.tasks.problems import MLP
 
     @dataclasses.dataclass(frozen=True)
@@ -83,10 +84,10 @@ def reference_work(size: str, optimizer: str, width: int = WIDTH) -> tuple[Any, 
 
 def quickstart(size: str, optimizer: str) -> tuple[Any, Any]:
     """The committed configuration, at its longest horizon."""
-    from learned_opt.meta_train import load_config
+    from learned_opt.meta_train import build, load_config
 
     path = "meta_train/configs/quickstart.toml"
-    setup = load_config(path, ["estimator.horizon=[300, 300]"]).build()
+    setup = build(load_config(path, ["estimator.horizon=[300, 300]"]))
     return setup.trainer, setup.problems
 
 
@@ -103,11 +104,11 @@ def measure(devices: int, size: str, optimizer: str) -> dict[str, float]:
     programs.compile()
     compile_seconds = time.perf_counter() - tick
     temporary = programs.memory()
-    state, _ = jax.block_until_ready(programs.chunk(programs.start))
+    state, _ = jax.block_until_ready(programs.steps(programs.start))
     rates = []
     for _ in range(ROUNDS):
         before, tick = float(state.inner_steps), time.perf_counter()
-        state, _ = jax.block_until_ready(programs.chunk(state))
+        state, _ = jax.block_until_ready(programs.steps(state))
         rates.append((float(state.inner_steps) - before) / (time.perf_counter() - tick))
     return {
         "rate": sorted(rates)[len(rates) // 2],
@@ -124,7 +125,7 @@ def matrix_speed(devices: int) -> float:
     jax.config.update("jax_num_cpu_devices", devices)
     import jax.numpy as jnp
 
-    from learned_opt.tasks import device_mesh, map_lanes
+    from learned_opt.devices import device_mesh, map_lanes
 
     n, products = 1024, 10
     mesh = device_mesh(devices)

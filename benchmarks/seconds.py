@@ -17,11 +17,12 @@ import numpy as np
 import learned_opt
 from benchmarks.valid import SETTINGS, make_learned, mean_logs
 from learned_opt.checkpoints import describe_device
+from learned_opt.devices import use_all_cores
 from learned_opt.eval import Hyper, Runner, Trial
 from learned_opt.eval.baselines._table import ADAMW
 from learned_opt.eval.cost._steps import NETWORKS, measure_step
 from learned_opt.eval.statistics._times import SHARES, ladder, steps_to_target, target
-from learned_opt.tasks import EvalTask, FamilySpec, use_all_cores
+from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import MLP
 
 SEEDS = range(100, 105)

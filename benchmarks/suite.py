@@ -9,17 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from learned_opt.tasks import (
-    EvalTask,
-    compiler_options,
-    device_mesh,
-    full_loss,
-    inner_init,
-    inner_step,
-    load_suite,
-    map_lanes,
-    use_all_cores,
-)
+from learned_opt.devices import compiler_options, device_mesh, map_lanes, use_all_cores
+from learned_opt.tasks import EvalTask, full_loss, inner_init, inner_step, load_suite
 from learned_opt.tasks._describe import parameter_count
 
 LANES, STEPS, RUNS = 36, 50, 560

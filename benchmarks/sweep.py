@@ -17,10 +17,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from learned_opt.devices import use_all_cores
 from learned_opt.eval import BASELINES, Runner, Trial, tune
 from learned_opt.eval._evaluate import REPORT_SEEDS
 from learned_opt.eval.baselines._table import Baseline
-from learned_opt.tasks import full_loss, inner_init, inner_step, load_suite, use_all_cores
+from learned_opt.tasks import full_loss, inner_init, inner_step, load_suite
 
 TASK, ROUNDS, EVERY = "digits-mlp-32", 7, 10
 

@@ -18,6 +18,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from learned_opt import Nominal
+from learned_opt.devices import compiler_options, device_mesh, use_all_cores
 from learned_opt.meta_train import (
     NRES,
     PES,
@@ -29,13 +30,7 @@ from learned_opt.meta_train import (
     Objective,
     TruncatedES,
 )
-from learned_opt.tasks import (
-    PROBLEMS,
-    FamilySpec,
-    compiler_options,
-    device_mesh,
-    use_all_cores,
-)
+from learned_opt.tasks import PROBLEMS, FamilySpec
 
 HORIZON, LENGTH, PAIRS, SIGMA = 200, 20, 16, 0.03
 BLOCKS = 24

@@ -63,7 +63,7 @@ def without_folder(words: Sequence[str]) -> list[str]:
 
 
 def _guarded(run: Callable[..., None], args: argparse.Namespace) -> int:
-    from learned_opt.tasks import use_all_cores
+    from learned_opt.devices import use_all_cores
 
     use_all_cores()
     from learned_opt.checkpoints import FolderError, WriteError, plain_console

@@ -56,7 +56,7 @@ def check_fields(thing: Any) -> None:
 
     Example:
       >>> import dataclasses
-      >>> from learned_opt.tasks import Size, check_fields
+      >>> from learned_opt._fields import Size, check_fields
       >>> @dataclasses.dataclass(frozen=True)
       ... class Net:
       ...     hidden: Size = 32

@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
-    from learned_opt.tasks import use_all_cores
+    from learned_opt.devices import use_all_cores
 
     use_all_cores()
     from .command._join import Others

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from learned_opt.tasks import Natural, Steps, check_fields
+from learned_opt._fields import Natural, Steps, check_fields
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from learned_opt.tasks import NonNegative, check_fields, comparable_loss, relative_loss
+from learned_opt._fields import NonNegative, check_fields
+from learned_opt.tasks import comparable_loss, relative_loss
 
 
 @dataclasses.dataclass(frozen=True)

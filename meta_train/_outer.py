@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import optax
 
-from learned_opt.tasks import Natural, NonNegative, Rate, Share, Within, check_fields
+from learned_opt._fields import Natural, NonNegative, Rate, Share, Within, check_fields
 
 RULES = {
     "adam": optax.adam,

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from learned_opt.tasks import Count, Rate, Within, check_fields
+from learned_opt._fields import Count, Rate, Within, check_fields
 
 
 class TaughtState(NamedTuple):

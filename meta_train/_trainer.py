@@ -11,7 +11,7 @@ import optax
 from jax.sharding import PartitionSpec
 
 from learned_opt import Artifact, LearnedOptimizer, Theta
-from learned_opt.tasks import map_lanes
+from learned_opt.devices import map_lanes
 
 from ._unroll import MetaProblem, unroll
 from .estimators import GradientEstimator, MetaGrad

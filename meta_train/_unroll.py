@@ -43,7 +43,7 @@ class MetaProblem:
       family: where tasks come from.
       optimizer: what is meta-trained.
       objective: meta-loss of one run.
-      mesh: devices that share the lanes of an estimate, see `tasks.device_mesh`.
+      mesh: devices that share the lanes of an estimate, see `devices.device_mesh`.
       teacher: a hand-made optimizer that takes part in the inner update for a while.
     """
 

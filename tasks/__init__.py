@@ -3,26 +3,6 @@
 from learned_opt._extras import needs_extra
 
 with needs_extra(__name__):
-    from learned_opt._fields import Count as Count
-    from learned_opt._fields import Line as Line
-    from learned_opt._fields import Natural as Natural
-    from learned_opt._fields import NonNegative as NonNegative
-    from learned_opt._fields import Positive as Positive
-    from learned_opt._fields import Rate as Rate
-    from learned_opt._fields import Share as Share
-    from learned_opt._fields import Size as Size
-    from learned_opt._fields import Steps as Steps
-    from learned_opt._fields import Within as Within
-    from learned_opt._fields import check_fields as check_fields
-    from learned_opt._fields import shown as shown
-    from learned_opt.devices._mesh import compiler_options as compiler_options
-    from learned_opt.devices._mesh import core_count as core_count
-    from learned_opt.devices._mesh import device_mesh as device_mesh
-    from learned_opt.devices._mesh import map_blocks as map_blocks
-    from learned_opt.devices._mesh import map_lanes as map_lanes
-    from learned_opt.devices._mesh import row_spec as row_spec
-    from learned_opt.devices._mesh import use_all_cores as use_all_cores
-
     from ._base import SPLITS as SPLITS
     from ._base import Batch as Batch
     from ._base import Params as Params
@@ -45,7 +25,7 @@ with needs_extra(__name__):
     from .augmentations import AUGMENTATIONS as AUGMENTATIONS
     from .augmentations import augment as augment
     from .data import load_dataset as load_dataset
-    from .problems import FAMILIES as FAMILIES
+    from .problems import EXAMPLES as EXAMPLES
     from .problems import PROBLEMS as PROBLEMS
     from .suites import SUITES as SUITES
     from .suites import EvalTask as EvalTask

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ._describe import STEPS, example_lines, find, measure, spec_lines, suite_lines
 from .data import EMBEDDED, load_dataset, prepare_tfds
-from .problems import FAMILIES
+from .problems import EXAMPLES
 from .suites import SUITES, Suite
 
 
@@ -53,7 +53,7 @@ def _list() -> None:
     for suite in SUITES.values():
         print(f"{suite.name}  {suite.hash}  {suite.purpose}")
         print("\n".join(f"  {line}" for line in suite_lines(suite)), end="\n\n")
-    print("families:", ", ".join(dict.fromkeys(row.spec.problem.name for row in FAMILIES)))
+    print("families:", ", ".join(dict.fromkeys(row.spec.problem.name for row in EXAMPLES)))
     print("data that needs no download:", ", ".join(EMBEDDED))
     print("data of tensorflow-datasets: tfds:NAME or tfds:NAME/SIZE, e.g. tfds:mnist/14")
 
@@ -93,7 +93,7 @@ def _measure() -> None:
         "| family | data | batch | parameters | step, us | loss of zeros | at start "
         f"| Adam, {STEPS} steps | what it is | source |\n|---|---|---|---|---|---|---|---|---|---|"
     )
-    for row in FAMILIES:
+    for row in EXAMPLES:
         m = measure(row)
         print(
             f"| {m['name']} | {m['data']} | {m['batch']} | {m['parameters']:,} "

@@ -11,7 +11,7 @@ import optax
 from ._inner import full_loss, inner_init, inner_step
 from ._meta_loss import reference_loss
 from ._spec import FamilySpec, describe
-from .problems import FAMILIES, Example
+from .problems import EXAMPLES, Example
 from .suites import SUITES, EvalTask, Suite, TrainFamily
 
 STEPS = 200
@@ -52,7 +52,7 @@ def find(name: str) -> tuple[str, Suite | TrainFamily | EvalTask | Example]:
     import difflib
 
     things: dict[str, Any] = {}
-    for row in FAMILIES:
+    for row in EXAMPLES:
         things.setdefault(row.spec.problem.name, ("family", row))
     for suite in SUITES.values():
         for entry in suite.entries:

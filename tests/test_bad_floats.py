@@ -7,7 +7,7 @@ import typing
 import pytest
 
 from learned_opt import OPTIMIZERS
-from learned_opt.meta_train import ESTIMATORS, Config, ConfigError, Resume
+from learned_opt.meta_train import ESTIMATORS, Config, ConfigError, Continuation
 from learned_opt.tasks import AUGMENTATIONS, PROBLEMS
 
 BAD = (math.nan, math.inf, -math.inf, 1e300, -1e300)
@@ -38,7 +38,7 @@ def sections():
         name = {"name": cls.name}
         yield cls, "estimator", lambda fields, name=name: {"estimator": name | fields}
     yield (
-        Resume,
+        Continuation,
         "estimator.resume",
         lambda fields: {"estimator": {"name": "pes", "resume": fields}},
     )

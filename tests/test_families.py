@@ -1,4 +1,4 @@
-"""The contract of every family, over the tuple FAMILIES."""
+"""The contract of every family, over the tuple EXAMPLES."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ import pytest
 from problems import loss_ratio
 
 from learned_opt.tasks import (
-    FAMILIES,
+    EXAMPLES,
     PROBLEMS,
     FamilySpec,
     augment,
@@ -45,7 +45,7 @@ def rows(*slow):
                 id=f"{row.spec.problem.name}-{row.spec.data.replace('/', '-')}",
                 marks=[pytest.mark.slow] if row.spec.problem.name in slow else [],
             )
-            for row in FAMILIES
+            for row in EXAMPLES
         ],
     )
 

@@ -10,7 +10,7 @@ import pytest
 from reference_layers import conv
 from references import REFERENCES, influence_matrix
 
-from learned_opt.tasks import FAMILIES, FamilySpec
+from learned_opt.tasks import EXAMPLES, FamilySpec
 from learned_opt.tasks.problems import ACTIVATIONS, MLP, Contrastive, Mixer, ResNet, ViT
 from learned_opt.tasks.problems._layers import _by_patches, _by_xla
 
@@ -68,7 +68,7 @@ NUMBERS["vit"] = NUMBERS["mixer"] = NUMBERS["transformer"] = [
     {"depth": 2, "hidden": 32, "activation": 2},
 ]
 
-CASES = [(row.spec, n) for row in FAMILIES for n in NUMBERS.get(row.spec.problem.name, [{}])]
+CASES = [(row.spec, n) for row in EXAMPLES for n in NUMBERS.get(row.spec.problem.name, [{}])]
 # A layer that acts between one before and one that does not; patches that do not fill an image;
 # channels that are no multiple of 4; fewer candidates than a batch has images, and more.
 CASES += [
@@ -183,7 +183,7 @@ def unit(tree):
 
 
 def test_every_problem_has_a_reference():
-    names = {row.spec.problem.name for row in FAMILIES}
+    names = {row.spec.problem.name for row in EXAMPLES}
     assert names == set(REFERENCES)
     assert names == set(NUMBERS)
 

@@ -19,7 +19,7 @@ from learned_opt import meta_train
 from learned_opt.checkpoints import CheckpointError, Store
 from learned_opt.meta_train import Config
 from learned_opt.meta_train.__main__ import main
-from learned_opt.meta_train.run import _card
+from learned_opt.meta_train.run import _provenance
 from learned_opt.meta_train.run._log import Log, validation_curve
 
 
@@ -154,7 +154,7 @@ def tiny(tmp_path):
 
 def _tiny(tmp_path, out="run", resume=False, code=False, **sections):
     table = {k: v | sections.get(k, {}) for k, v in TABLE.items()}
-    table["run"] = TABLE["run"] | {"outer_steps": 4, "chunk": 2} | sections.get("run", {})
+    table["run"] = TABLE["run"] | {"outer_steps": 4, "log_every": 2} | sections.get("run", {})
     table["outer"] = sections.get("outer", {})
     return meta_train.meta_train(
         Config.from_dict(table), tmp_path / out, resume=resume, accept_new_code=code
@@ -231,8 +231,8 @@ def test_the_best_theta_so_far_can_be_exported_from_a_run_that_goes_on(tiny, tmp
 def test_a_checkpoint_of_other_code_is_refused_unless_accepted(tiny, tmp_path, monkeypatch):
     tiny()
     (tmp_path / "run" / "tiny.safetensors").unlink()
-    now = _card.code_identity()
-    monkeypatch.setattr(_card, "code_identity", lambda: now | {"tasks": "0123456789ab"})
+    now = _provenance.code_identity()
+    monkeypatch.setattr(_provenance, "code_identity", lambda: now | {"tasks": "0123456789ab"})
     with pytest.raises(CheckpointError) as error:
         tiny(resume=True)
     assert f"code.tasks was '{now['tasks']}', is now '0123456789ab'" in str(error.value)

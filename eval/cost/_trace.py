@@ -12,7 +12,8 @@ import numpy as np
 import optax
 
 from learned_opt import skip_nonfinite
-from learned_opt.tasks import EvalTask, compiler_options, inner_init, inner_step
+from learned_opt.devices import compiler_options
+from learned_opt.tasks import EvalTask, inner_init, inner_step
 
 from ..running._trials import eval_steps
 

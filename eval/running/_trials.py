@@ -10,15 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from learned_opt.tasks import (
-    EvalTask,
-    compiler_options,
-    device_mesh,
-    full_loss,
-    inner_init,
-    inner_step,
-    map_lanes,
-)
+from learned_opt.devices import compiler_options, device_mesh, map_lanes
+from learned_opt.tasks import EvalTask, full_loss, inner_init, inner_step
 
 from ..baselines._table import Hyper, at_params
 from ._lanes import Programs, lane_bytes, lanes, useful_lanes

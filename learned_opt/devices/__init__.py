@@ -1,1 +1,12 @@
-"""Devices: meshes over all of them, and types of arrays that are spread over a mesh."""
+"""Devices: meshes over all of them, work spread over a mesh, and options of the compiler.
+
+`learned_opt.devices._axes` holds the types of arrays that are spread over a mesh, for optimizers.
+"""
+
+from ._mesh import compiler_options as compiler_options
+from ._mesh import core_count as core_count
+from ._mesh import device_mesh as device_mesh
+from ._mesh import map_blocks as map_blocks
+from ._mesh import map_lanes as map_lanes
+from ._mesh import row_spec as row_spec
+from ._mesh import use_all_cores as use_all_cores

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from learned_opt import Theta
-from learned_opt.tasks import Natural, NonNegative, Size, Within, check_fields
+from learned_opt._fields import Natural, NonNegative, Size, Within, check_fields
 
 from .._horizons import Horizons
 from .._outer import Outer

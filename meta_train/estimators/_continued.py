@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from learned_opt.tasks import Count, Share, Within, check_fields
+from learned_opt._fields import Count, Share, Within, check_fields
 
 
 class Shelf(NamedTuple):

@@ -17,7 +17,8 @@ from jax.flatten_util import ravel_pytree
 
 from learned_opt import Theta
 from learned_opt._extras import needs_extra
-from learned_opt.tasks import Line, Rate, Size, map_lanes, shown
+from learned_opt._fields import Line, Rate, Size, shown
+from learned_opt.devices import map_lanes
 
 from .._outer import Outer
 from .._unroll import MetaProblem, unroll

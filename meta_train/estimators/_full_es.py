@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from learned_opt import Theta
-from learned_opt.tasks import Within, map_lanes
+from learned_opt._fields import Within
+from learned_opt.devices import map_lanes
 
 from .._unroll import MetaProblem, unroll
 from ._base import SIGNS, Antithetic, MetaGrad

@@ -7,7 +7,7 @@ noise-reuse in online evolution strategies": GPES with a period, NRES where it i
 import dataclasses
 from typing import ClassVar
 
-from learned_opt.tasks import Natural
+from learned_opt._fields import Natural
 
 from ._truncated import Truncated
 

@@ -20,7 +20,7 @@ def leads() -> bool:
 def idle_devices(used: int, unit: str) -> str:
     """What to say of devices that a run leaves out; "" if it uses all.
 
-    Only where there is one process: several are refused, see `tasks.device_mesh`.
+    Only where there is one process: several are refused, see `devices.device_mesh`.
     """
     count = jax.device_count()
     if used == count:

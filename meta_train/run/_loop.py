@@ -178,7 +178,10 @@ def _restore(
 
 
 class _Loop:
-    """The loop over log intervals; `seconds`: of training so far; `astray`: why it diverged, or ""."""
+    """Log interval after log interval.
+
+    `seconds`: of training so far; `astray`: why the run diverged, or "".
+    """
 
     def __init__(
         self,

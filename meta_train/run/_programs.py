@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from learned_opt.tasks import compiler_options, core_count, row_spec
+from learned_opt.devices import compiler_options, core_count, row_spec
 
 from .._trainer import Judge, MetaTrainState, Metrics, Trainer
 from .._unroll import MetaProblem

@@ -18,12 +18,12 @@ from ._conv import NormConv as NormConv
 from ._denoiser import Denoiser as Denoiser
 from ._factorisation import Factorisation as Factorisation
 from ._layers import ACTIVATIONS as ACTIVATIONS
-from ._learned_optimizer import LearnedOptimizer as LearnedOptimizer
 from ._linear import Linear as Linear
 from ._linear_recurrent import LRU as LRU
 from ._mixer import Mixer as Mixer
 from ._mlp import MLP as MLP
 from ._norm_mlp import NormMLP as NormMLP
+from ._optimizer_training import OptimizerTraining as OptimizerTraining
 from ._pinn import PINN as PINN
 from ._pinn import AllenCahn as AllenCahn
 from ._pinn import Heat as Heat
@@ -47,7 +47,7 @@ class Example(NamedTuple):
     bound: float
 
 
-FAMILIES: tuple[Example, ...] = (
+EXAMPLES: tuple[Example, ...] = (
     Example(FamilySpec(Quadratic(), "points/20"), 0.1, 0.5),
     Example(FamilySpec(Rosenbrock(), "points/4"), 0.03, 0.5),
     Example(FamilySpec(Saddle(), "points/10"), 0.1, 0.5),
@@ -76,11 +76,11 @@ FAMILIES: tuple[Example, ...] = (
     Example(FamilySpec(Heat(modes=(1, 1)), "points/2", 128), 0.03, 0.6),
     Example(FamilySpec(AllenCahn(), "points/2", 128), 0.01, 0.8),
     Example(FamilySpec(Control(), "points/2", 8), 0.1, 0.95),
-    Example(FamilySpec(LearnedOptimizer(), "points/8", 32), 0.03, 0.8),
+    Example(FamilySpec(OptimizerTraining(), "points/8", 32), 0.03, 0.8),
 )
 """Every problem, one row each; contract tests run over it."""
 
 PROBLEMS: dict[str, type[Problem]] = {
-    type(row.spec.problem).name: type(row.spec.problem) for row in FAMILIES
+    type(row.spec.problem).name: type(row.spec.problem) for row in EXAMPLES
 }
 """Problems by name."""

@@ -32,9 +32,9 @@ from ..problems import (
     Control,
     Conv,
     Factorisation,
-    LearnedOptimizer,
     Linear,
     Mixer,
+    OptimizerTraining,
     Quadratic,
     ResNet,
     Transformer,
@@ -130,7 +130,7 @@ _CANCER = FamilySpec(MLP(), "breast_cancer", 32)
 _DIABETES = FamilySpec(MLP(), "diabetes", 32)
 _PINN = FamilySpec(PINN(), "points/2", 128)
 _CONTROL = FamilySpec(Control(), "points/2", 8)
-_META = FamilySpec(LearnedOptimizer(), "points/8", 32)
+_META = FamilySpec(OptimizerTraining(), "points/8", 32)
 
 _CPU_TEST = (
     EvalTask("letters-resnet", _RESNET, (("activation", RELU), ("gain", 1.0)), 1000),

@@ -19,7 +19,7 @@ from ._layers import Dense
 
 
 @dataclasses.dataclass(frozen=True)
-class LearnedOptimizer(Problem):
+class OptimizerTraining(Problem):
     """Parameters: a per-element MLP from gradient and momentum to a step; gradient by backprop.
 
     Each example is a quadratic, f(q) = mean_i curvature_i q_i^2 / 2: its point is the start.
