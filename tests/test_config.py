@@ -84,6 +84,27 @@ def test_bad_settings_are_named(override, message):
     assert "\n" not in str(error.value)
 
 
+def test_old_names_of_keys_mean_the_new_ones(tmp_path):
+    """In a file and in --set, one after the other; what is written has today's names."""
+    path = tmp_path / "old.toml"
+    path.write_text("[run]\nouter_steps = 40\nchunk = 10\n")
+    for overrides, want in (
+        ([], 10),
+        (["run.chunk=20"], 20),
+        (["run.log_every=4"], 4),
+        (["run.log_every=4", "run.chunk=5"], 5),
+        (["run={outer_steps=9, chunk=3}"], 3),
+    ):
+        config = load_config(path, overrides)
+        assert config.run.log_every == want
+        assert config.to_dict()["run"].items() >= {"log_every": want}.items()
+    assert Config.from_dict({"run": {"outer_steps": 9, "chunk": 3}}).run.log_every == 3
+    both = "run.chunk is the old name of run.log_every, got both: leave one out"
+    path.write_text("[run]\nlog_every = 10\nchunk = 10\n")
+    with pytest.raises(ConfigError, match=both):
+        load_config(path)
+
+
 def test_a_whole_section_is_set_in_place_of_the_old_one():
     wanted = 'optimizer={name="hypernet", lstm=16, bank=4}'
     config = load_config(QUICKSTART, ["optimizer.hidden=8", wanted, "optimizer.bank=5"])

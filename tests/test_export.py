@@ -106,7 +106,10 @@ def broken(*args):
             _provenance, "describe_device", lambda: {3, 4},
             "budget.device (Object of type set is not JSON serializable)", ["budget.device"],
         ),
-        (PES, "horizon_range", property(broken), "trained_on.horizon (no device)", ["trained_on.horizon"]),
+        (
+            PES, "horizon_range", property(broken),
+            "trained_on.horizon (no device)", ["trained_on.horizon"],
+        ),
         (
             _provenance, "describe", broken,
             "trained_on.families (no device)", ["trained_on.families"],
@@ -158,7 +161,7 @@ def test_the_odd_card_of_what_it_started_from_is_kept_as_it_is(tmp_path, state, 
     parent = tmp_path / "parent.safetensors"
     Artifact(optimizer, optimizer.init(jax.random.key(0)), card).save(parent)
     config = Config.from_dict(TABLE | {"run": TABLE["run"] | {"start": str(parent)}})
-    artifact, said = exported(tmp_path, config, state)
+    artifact, said = exported(tmp_path, config, state, learned_opt.load(parent))
     assert {k: v for k, v in artifact.card["start"].items() if k != "sha256"} == card
     assert [entry(artifact.card, where) for where in lost] == [None] * len(lost)
     assert len(said) == 2 + bool(lost)
@@ -210,7 +213,7 @@ def test_only_a_finite_theta_is_the_best(config, state):
     assert float(trainer.select(state, jnp.float32(0.5)).best_score) == 0.5
     odd = state._replace(best_theta=theta)
     with pytest.raises(DivergedError) as error:
-        _export.export(config, None, odd, 1.0, None)
+        _export.export(config, None, None, odd, 1.0, None)
     assert str(error.value) == (
         "the best theta (outer step 8) is not finite, so that nothing is exported: start again in "
         "a new folder, with a lower outer.learning_rate"

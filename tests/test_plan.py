@@ -96,17 +96,22 @@ def test_checkpoints_are_as_large_as_it_says(config):
     assert plan.meta_parameters == sum(x.size for x in jax.tree.leaves(state.theta))
 
 
-def saved_run(out, steps, **other):
+def old(config):
+    """A configuration as it was written before its keys were renamed."""
+    run = {"chunk" if key == "log_every" else key: value for key, value in config["run"].items()}
+    return config | {"run": run}
+
+
+def saved_run(out, steps, renew=lambda config: config, **other):
     """A folder as a run leaves it that was killed after so many outer steps."""
     config = Config.from_dict(TABLE)
-    facts = config.to_dict()
+    facts = renew(config.to_dict())
     claim_folder(out, "config.toml", facts, what="a run", resume=False)
     if steps:
         state = Programs(*build(config), 2).start._replace(step=jnp.int32(steps))
         store = Store(out / "checkpoints")
-        store.save(
-            steps, state, {**_provenance.run_identity(config, None), "seconds": 7.0, **other}
-        )
+        identity = _provenance.run_identity(config, None) | {"config": facts}
+        store.save(steps, state, {**identity, "seconds": 7.0, **other})
         store.close()
 
 
@@ -164,6 +169,14 @@ def test_a_plan_of_a_folder_alone(tmp_path, capsys):
     saved_run(tmp_path / "run", 8)
     facts, _ = planned(capsys, "--out", tmp_path / "run", "--resume")
     assert facts["folder"] == f"{tmp_path / 'run'}: this run goes on after 8 of 12 outer steps"
+
+
+def test_a_run_of_before_its_keys_were_renamed_goes_on(tmp_path, config, capsys):
+    saved_run(tmp_path / "run", 8, renew=old)
+    assert "\nchunk = 2\n" in (tmp_path / "run" / "config.toml").read_text()
+    for words in ([], [config]):
+        facts, _ = planned(capsys, *words, "--out", tmp_path / "run", "--resume")
+        assert facts["folder"].endswith("this run goes on after 8 of 12 outer steps")
 
 
 def test_files_in_the_way(tmp_path, config, capsys):

@@ -29,7 +29,7 @@ from ._log import validation_curve
 from ._memory import fits
 from ._programs import Programs
 from ._provenance import make_card
-from ._record import CHECKPOINTS, COMMAND, RECORD, load_record
+from ._record import CHECKPOINTS, COMMAND, RECORD, load_record, todays
 from ._setup import build
 
 
@@ -50,7 +50,7 @@ def export_now(out: str | os.PathLike, *, last: bool = False) -> Artifact:
     had_place = (folder / CHECKPOINTS).is_dir()
     store = Store(folder / CHECKPOINTS, keep=config.save.keep, best=config.save.best, tidy=False)
     programs = Programs(*setup, config.run.log_every)
-    restored = store.restore(programs.start, {"config": config.to_dict()})
+    restored = store.restore(programs.start, {"config": config.to_dict()}, todays)
     store.close()
     if not restored:
         check_progress(folder, had_place)

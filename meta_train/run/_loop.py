@@ -36,7 +36,7 @@ from ._memory import fits
 from ._programs import Programs
 from ._progress import Progress
 from ._provenance import run_identity
-from ._record import CHECKPOINTS
+from ._record import CHECKPOINTS, todays
 from ._setup import Setup, build
 
 GO_ON = "continue with --resume"
@@ -165,7 +165,7 @@ def _restore(
 ) -> tuple[int, Any, dict[str, Any]] | None:
     """As `Store.restore`; None where the run may begin from its start."""
     try:
-        restored = store.restore(state, expect)
+        restored = store.restore(state, expect, todays)
         if not restored:
             leader_does(folder.check_progress, (CheckpointsLostError,))
     except CheckpointsLostError:

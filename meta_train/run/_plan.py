@@ -21,12 +21,12 @@ from learned_opt.checkpoints import (
 )
 
 from ..processes import leads
-from ..settings import Config
+from ..settings import Config, renamed
 from ._folder import check_progress
 from ._memory import Need, check_memory, size_text, tree_bytes
 from ._programs import program_of
 from ._provenance import run_identity
-from ._record import CHECKPOINTS, RECORD
+from ._record import CHECKPOINTS, RECORD, WHAT, todays
 from ._setup import Setup, assemble
 
 REFUSED = "refused: "
@@ -110,7 +110,7 @@ def _folder(
     try:
         if not path.exists() or (path.is_dir() and not _entries(path)):
             return f"{path}: a new run begins there"
-        claim_folder(path, RECORD, facts, what="a meta-training run", resume=resume)
+        claim_folder(path, RECORD, facts, what=WHAT, resume=resume, renew=renamed)
         if not saved_steps(path / CHECKPOINTS):
             check_progress(path, (path / CHECKPOINTS).is_dir())
             return f"{path}: holds this run without a checkpoint; it begins anew"
@@ -118,7 +118,7 @@ def _folder(
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), state)
         with contextlib.closing(Store(path / CHECKPOINTS, tidy=False)) as store:
             expect = {"config": facts} if accept_new_code else run_identity(config, start)
-            step, _, _ = store.restore(like, expect) or (0, None, None)
+            step, _, _ = store.restore(like, expect, todays) or (0, None, None)
     except (FolderError, CheckpointError, OSError) as error:
         if start_over and isinstance(error, CheckpointsLostError):
             return f"{path}: holds this run and no checkpoint that can be read; it starts over"
