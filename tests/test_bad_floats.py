@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import types
 import typing
 
 import pytest
@@ -27,6 +28,8 @@ def sections():
     """Every dataclass in a configuration, where it stands, and the table that gives its fields."""
     for field in dataclasses.fields(Config):
         kind = typing.get_type_hints(Config)[field.name]
+        if isinstance(kind, types.UnionType):  # with None
+            kind = typing.get_args(kind)[0]
         if dataclasses.is_dataclass(kind):
             yield kind, field.name, lambda fields, name=field.name: {name: fields}
     family = typing.get_args(typing.get_type_hints(Config)["families"])[0]

@@ -16,7 +16,7 @@ from processes import CACHE, TABLE, finish, launch, rows, same_run, wait_for, wr
 
 import learned_opt
 from learned_opt import meta_train
-from learned_opt.checkpoints import CheckpointError, Store
+from learned_opt.checkpoints import CheckpointError, Store, saved_steps
 from learned_opt.meta_train import Config
 from learned_opt.meta_train.__main__ import main
 from learned_opt.meta_train.run import _provenance
@@ -62,7 +62,7 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
     done = rows(out)[-1]["step"]
     assert f"stopped: saved after {done} of 200000 outer steps; continue with --resume" in output
     assert "Traceback" not in output
-    assert Store(out / "checkpoints").steps()[-1] == done
+    assert saved_steps(out / "checkpoints")[-1] == done
     again = launch(*long, "--resume", "--out", out)
     wait_for(again, lambda: rows(out)[-1]["step"] > done)
     again.send_signal(signal.SIGTERM)
@@ -164,7 +164,7 @@ def _tiny(tmp_path, out="run", resume=False, code=False, **sections):
 @pytest.mark.parametrize(("seconds", "steps"), [(0.0, [2, 4]), (1e6, [4])])
 def test_a_checkpoint_is_made_by_the_clock_and_at_the_end(tiny, tmp_path, seconds, steps):
     tiny(save={"seconds": seconds})
-    assert Store(tmp_path / "run" / "checkpoints").steps() == steps
+    assert saved_steps(tmp_path / "run" / "checkpoints") == steps
 
 
 def test_the_card_keeps_the_curve_of_meta_validation(tiny, tmp_path):
@@ -283,7 +283,7 @@ def test_store_keeps_the_newest_and_the_best(tmp_path):
     for step, score in ((1, 0.5), (2, 0.1), (3, 0.7), (4, 0.6), (5, None)):
         store.save(step, state(step / 7), FACTS, score=score)
         store.close()
-    assert store.steps() == [2, 4, 5]
+    assert saved_steps(store.directory) == [2, 4, 5]
 
 
 def test_a_save_holds_what_was_there_though_the_buffers_are_reused(tmp_path):

@@ -140,10 +140,6 @@ class Store:
             ) from error
         return sorted(int(name) for name in names if re.fullmatch(STEP, name))
 
-    def steps(self) -> list[int]:
-        """Steps of the checkpoints, in order."""
-        return saved_steps(self.directory)
-
     def save(
         self, step: int, state: Any, facts: dict[str, Any], *, score: float | None = None
     ) -> None:

@@ -19,12 +19,12 @@ from learned_opt._fields import NonNegative, Size
 from learned_opt.devices import map_lanes
 
 from .._unroll import Episode, MetaProblem, Run, start, unroll
-from ._base import MetaGrad, OnRuns
+from ._base import GradientEstimator, MetaGrad
 from ._truncating import Truncating, Truncation, row_keys, where_rows
 
 
 @dataclasses.dataclass(frozen=True)
-class _Backprop(OnRuns):
+class _Backprop(GradientEstimator):
     """What both have in common.
 
     Args:

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -32,81 +32,20 @@ class MetaGrad(NamedTuple):
     nonfinite: jax.Array
 
 
-class GradientEstimator(Protocol):
-    """Estimates meta-gradients. A frozen dataclass of plain numbers, which configurations name.
+@dataclasses.dataclass(frozen=True)
+class GradientEstimator(abc.ABC):
+    """Estimates meta-gradients: the base of all. Plain numbers, which configurations name.
 
-    `name`: in configurations. `unit`: what its lanes are, as its settings say. `row_state`:
+    `name`: in configurations. `unit`: the field that says how many lanes there are. `row_state`:
     whether the leaves of the state have one row a lane. `outer`: the optimizer that steps theta,
     unless another is chosen; None where `grad` is the very step that theta is to take, down.
-    """
-
-    name: ClassVar[str]
-    unit: ClassVar[str]
-    row_state: ClassVar[bool]
-    outer: ClassVar[Outer | None]
-
-    @property
-    def lanes(self) -> int:
-        """Parallel parts of an estimate, which the devices share."""
-        ...
-
-    def with_lanes(self, lanes: int) -> Self:
-        """The same with so many lanes; ValueError if there cannot be."""
-        ...
-
-    @property
-    def runs(self) -> int:
-        """Training runs side by side."""
-        ...
-
-    @property
-    def batches(self) -> int:
-        """Minibatches side by side: runs that are compared see the same."""
-        ...
-
-    @property
-    def kept(self) -> int:
-        """Inner states of a run that an estimate holds besides those in the state."""
-        ...
-
-    @property
-    def horizon_range(self) -> tuple[int, int]:
-        """Steps of the shortest and of the longest run that there can be."""
-        ...
-
-    def steps_spent(self, outer_steps: int) -> float:
-        """Training steps of an estimate, on average over so many outer steps."""
-        ...
-
-    def in_words(self) -> str:
-        """How long the runs are, for people."""
-        ...
-
-    def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> Any:
-        """The state carried from one outer step to the next (a pytree, maybe empty)."""
-        ...
-
-    def estimate(
-        self,
-        problem: MetaProblem,
-        theta: Theta,
-        state: Any,
-        key: jax.Array,
-        outer_step: jax.Array,
-    ) -> tuple[MetaGrad, Any]:
-        """One estimate at theta."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class OnRuns(abc.ABC):
-    """Base of all: how long the runs are. Its lanes are the field that is called as `unit` says.
 
     Args:
       horizon: bounds of the runs' lengths in steps, log-uniform; see `Horizons`.
       curriculum: outer steps over which the upper bound of the horizon grows from the lower.
     """
 
+    name: ClassVar[str]
     unit: ClassVar[str]
     row_state: ClassVar[bool] = False
     outer: ClassVar[Outer | None] = Outer()
@@ -116,19 +55,22 @@ class OnRuns(abc.ABC):
     def __post_init__(self) -> None:
         check_fields(self)
 
-    @property
-    def horizons(self) -> Horizons:
-        """Distribution of the runs' lengths."""
-        return Horizons(*self.horizon, self.curriculum)
+    @abc.abstractmethod
+    def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> Any:
+        """The state carried from one outer step to the next (a pytree, maybe empty)."""
+        ...
 
-    @property
-    def lanes(self) -> int:
-        """Parallel parts of an estimate."""
-        return getattr(self, self.unit)
-
-    def with_lanes(self, lanes: int) -> Self:
-        """The same with so many lanes; ValueError if there cannot be."""
-        return dataclasses.replace(self, **{self.unit: lanes})
+    @abc.abstractmethod
+    def estimate(
+        self,
+        problem: MetaProblem,
+        theta: Theta,
+        state: Any,
+        key: jax.Array,
+        outer_step: jax.Array,
+    ) -> tuple[MetaGrad, Any]:
+        """One estimate at theta, and the next state."""
+        ...
 
     @property
     @abc.abstractmethod
@@ -137,18 +79,32 @@ class OnRuns(abc.ABC):
         ...
 
     @property
+    def horizons(self) -> Horizons:
+        """Distribution of the runs' lengths."""
+        return Horizons(*self.horizon, self.curriculum)
+
+    @property
+    def lanes(self) -> int:
+        """Parallel parts of an estimate, which the devices share."""
+        return getattr(self, self.unit)
+
+    def with_lanes(self, lanes: int) -> Self:
+        """The same with so many lanes; ValueError if there cannot be."""
+        return dataclasses.replace(self, **{self.unit: lanes})
+
+    @property
     def batches(self) -> int:
-        """One a lane."""
+        """Minibatches side by side: runs that are compared see the same."""
         return self.lanes
 
     @property
     def kept(self) -> int:
-        """That of the step which is being taken, if no state holds it."""
+        """Inner states of a run that an estimate holds besides those in the state."""
         return int(not self.row_state)
 
     @property
     def horizon_range(self) -> tuple[int, int]:
-        """As it is said."""
+        """Steps of the shortest and of the longest run that there can be."""
         return self.horizon
 
     def steps_spent(self, outer_steps: int) -> float:
@@ -164,13 +120,13 @@ class OnRuns(abc.ABC):
         return self.runs * self.horizons.mean(outer_steps)
 
     def in_words(self) -> str:
-        """ "runs of 20 to 60 steps"."""
+        """How long the runs are, for people: "runs of 20 to 60 steps"."""
         low, high = self.horizon
         return f"runs of {low:,} to {high:,} steps" if low < high else f"runs of {high:,} steps"
 
 
 @dataclasses.dataclass(frozen=True)
-class Antithetic(OnRuns):
+class Antithetic(GradientEstimator):
     """Base of the estimators that compare the two sides of random perturbations.
 
     Args:

@@ -22,7 +22,7 @@ from learned_opt.devices import map_lanes
 
 from .._outer import Outer
 from .._unroll import MetaProblem, unroll
-from ._base import MetaGrad, OnRuns, Sigma
+from ._base import GradientEstimator, MetaGrad, Sigma
 
 
 @functools.cache
@@ -81,7 +81,7 @@ class EvosaxState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Evosax(OnRuns):
+class Evosax(GradientEstimator):
     """theta <- the strategy's mean (or best member) after `ask`, fitness, `tell`.
 
     The fitness of a member is the mean meta-loss of runs on `tasks` tasks, whole horizon, the same

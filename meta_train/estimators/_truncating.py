@@ -16,7 +16,7 @@ from learned_opt.devices import map_blocks
 
 from .._horizons import whole_truncations
 from .._unroll import Episode, MetaProblem, Run, advance, begin, finish
-from ._base import MetaGrad, OnRuns
+from ._base import GradientEstimator, MetaGrad
 
 
 class Truncation(NamedTuple):
@@ -33,7 +33,7 @@ class Truncation(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Truncating(OnRuns):
+class Truncating(GradientEstimator):
     """Base of the estimators that look at `truncation` steps at a time.
 
     Estimates are of the gradient of a whole run's meta-loss: those of a truncation times the mean
