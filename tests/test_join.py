@@ -17,8 +17,9 @@ from learned_opt.meta_train import ConfigError
 from learned_opt.meta_train.__main__ import main
 from learned_opt.meta_train._errors import ProcessLostError
 from learned_opt.meta_train.command import _join
-from learned_opt.meta_train.processes import _meeting
-from learned_opt.meta_train.processes._meeting import Link, Watch, enter, gather
+from learned_opt.meta_train.processes import _meeting, _watch
+from learned_opt.meta_train.processes._meeting import Link, enter, gather
+from learned_opt.meta_train.processes._watch import Watch
 
 NAMED = "name the processes with --coordinator HOST:PORT, --processes N and --process I"
 SLURM = {
@@ -218,8 +219,8 @@ def connected():
 @pytest.fixture
 def watched(monkeypatch):
     """A watch of process 0, the links of two others, and what was lost."""
-    monkeypatch.setattr(_meeting, "BEAT", 0.02)
-    monkeypatch.setattr(_meeting, "LOST", 0.2)
+    monkeypatch.setattr(_watch, "BEAT", 0.02)
+    monkeypatch.setattr(_watch, "LOST", 0.2)
     pairs = [connected() for _ in range(2)]
     lost, said = threading.Event(), []
 

@@ -7,8 +7,8 @@ from ._agree import leads as leads
 from ._agree import stop_on_signals as stop_on_signals
 from ._failed_saves import failed_saves as failed_saves
 from ._meeting import BEAT as BEAT
-from ._meeting import LOST as LOST
-from ._meeting import Watch as Watch
 from ._meeting import enter as enter
 from ._meeting import gather as gather
 from ._relay import relay as relay
+from ._watch import LOST as LOST
+from ._watch import Watch as Watch
