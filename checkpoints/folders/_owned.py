@@ -11,7 +11,7 @@ import tomli_w
 
 from learned_opt._files import cannot_write, write_atomic
 
-from ._folder import FolderError, claim_folder
+from ._claim import FolderError, claim_folder
 from ._lock import hold_folder
 
 

@@ -18,7 +18,7 @@ from orbax.checkpoint import v1 as ocp
 
 from learned_opt._checks import one_line
 
-from ..folders._folder import differences
+from ..folders import differences
 from ._errors import SaveError, as_save_error, quiet_loads
 from ._sums import damage, move_aside, write_sums
 

@@ -1,6 +1,7 @@
 """A meta-training run in a folder: start, log, save, resume, stop, export."""
 
 import contextlib
+import dataclasses
 import functools
 import math
 import os
@@ -177,26 +178,26 @@ def _restore(
     return restored
 
 
+@dataclasses.dataclass
 class _Loop:
     """Log interval after log interval.
 
-    `seconds`: of training so far; `astray`: why the run diverged, or "".
+    `seconds`: of training so far; `astray`: why the run diverged, or ""; `bad`: validations in a
+    row out of bounds; `saved`, `saved_at`, `score`: outer step, time and score of the newest save.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        programs: Programs,
-        store: Store,
-        folder: RunFolder,
-        progress: Progress,
-        identity: dict[str, Any],
-        seconds: float,
-    ) -> None:
-        self.config, self.programs, self.store = config, programs, store
-        self.folder, self.progress, self.identity = folder, progress, identity
-        self.seconds, self.astray, self._bad = seconds, "", 0
-        self._saved, self._saved_at, self._score = -1, 0.0, None
+    config: Config
+    programs: Programs
+    store: Store
+    folder: RunFolder
+    progress: Progress
+    identity: dict[str, Any]
+    seconds: float
+    astray: str = ""
+    bad: int = 0
+    saved: int = -1
+    saved_at: float = 0.0
+    score: float | None = None
 
     def run(self, state: MetaTrainState, stop: Any) -> MetaTrainState:
         """Until the last outer step, a request to stop, or divergence; the state is saved."""
@@ -212,7 +213,7 @@ class _Loop:
             self._write({"step": 0, **self._scores(scores)})
             if not math.isfinite(first := float(state.first_score)):
                 self.astray = f"the meta-validation loss is {first} before the first outer step"
-        self._saved_at = time.perf_counter()
+        self.saved_at = time.perf_counter()
         while step < run.outer_steps and not stop() and not self.astray:
             before, tick = float(state.inner_steps), time.perf_counter()
             state, metrics = jax.block_until_ready(self.programs.steps(state))
@@ -227,7 +228,7 @@ class _Loop:
                 self._judge(state, row)
             self.seconds = time.perf_counter() - start
             row["seconds"] = round(self.seconds, 2)
-            late = time.perf_counter() - self._saved_at >= self.config.save.seconds
+            late = time.perf_counter() - self.saved_at >= self.config.save.seconds
             due = self._due(late)
             # First the row: killed between the two, a run forgets rows its checkpoint lacks.
             self._write(row)
@@ -250,10 +251,10 @@ class _Loop:
     def _save(self, state: MetaTrainState, score: float | None = None, last: bool = False) -> None:
         """Begin to save; with `last` the save is done afterwards."""
         facts = {**self.identity, "seconds": self.seconds}
-        self._saved, self._saved_at, self._score = int(state.step), time.perf_counter(), score
+        self.saved, self.saved_at, self.score = int(state.step), time.perf_counter(), score
 
         def save() -> None:
-            self.store.save(self._saved, state, facts, score=score)
+            self.store.save(self.saved, state, facts, score=score)
             if last:
                 self.store.close()
 
@@ -267,12 +268,12 @@ class _Loop:
     def _settle(self, state: MetaTrainState) -> None:
         """The state is saved afterwards, whether or not it was being saved."""
         score = None
-        if self._saved == int(state.step):
+        if self.saved == int(state.step):
             try:
                 self.store.close()
             except SaveError as error:
                 self._mend(error)
-                score = self._score
+                score = self.score
             else:
                 return
         self._save(state, score, last=True)
@@ -297,8 +298,8 @@ class _Loop:
             bool(jax.numpy.isfinite(x).all()) for x in jax.tree.leaves(state.theta)
         ):
             self.astray = f"theta is no longer finite at outer step {row['step']}"
-        self._bad = self._bad + 1 if not score <= first + self.config.run.tolerance else 0
-        if self._bad >= PATIENCE:
+        self.bad = self.bad + 1 if not score <= first + self.config.run.tolerance else 0
+        if self.bad >= PATIENCE:
             self.astray = (
                 f"the meta-validation loss has been above {first:.4f} + "
                 f"{self.config.run.tolerance:g} {PATIENCE} times in a row up to outer step "

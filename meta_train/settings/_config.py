@@ -41,8 +41,15 @@ from ._parse import ConfigError, from_dict, pick, placed, to_dict
 from ._renamed import renamed
 
 
+class _Section:
+    """Base of the sections: their types say what values may be."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
 @dataclasses.dataclass(frozen=True)
-class RunSettings:
+class RunSettings(_Section):
     """[run] what is made, and how long.
 
     `name`: of the artifact, 1 to 100 letters, digits, ".", "_" and "-", the first a letter or a
@@ -62,7 +69,7 @@ class RunSettings:
     note: Annotated[str, Within(0, 10_000)] = ""
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        super().__post_init__()
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
             raise ValueError(
                 'name must be 1 to 100 letters, digits, ".", "_" and "-", the first a letter or a '
@@ -76,7 +83,7 @@ class RunSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class FamilySettings:
+class FamilySettings(_Section):
     """[family] the tasks to learn from; several are [[families]].
 
     `problem`: a name among `tasks.PROBLEMS`; `data`: see `tasks.load_dataset`; `batch_size`;
@@ -91,9 +98,6 @@ class FamilySettings:
     weight: Positive = 1.0
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     augment: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     def spec(self, where: str = "family") -> FamilySpec:
         """What is built; ConfigError for an unknown name or a value of the wrong type or range."""
@@ -112,7 +116,7 @@ class FamilySettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class ValidSettings:
+class ValidSettings(_Section):
     """[valid] meta-validation that selects theta, `every` so many log intervals.
 
     `tasks` fixed runs of `horizon` steps, drawn from the families in turn; with `suite`, a name or
@@ -125,12 +129,9 @@ class ValidSettings:
     suite: Line = ""
     every: Count = 1
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-
 
 @dataclasses.dataclass(frozen=True)
-class SaveSettings:
+class SaveSettings(_Section):
     """[save] checkpoints: at a log line, when the last is `seconds` old (0: at every one).
 
     Kept are the newest `keep`, and of those made at a meta-validation the `best` by score.
@@ -139,9 +140,6 @@ class SaveSettings:
     seconds: NonNegative = 30.0
     keep: Size = 2
     best: Size = 1
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +176,7 @@ class Config:
                 "theta itself: leave the section out"
             )
         object.__setattr__(self, "outer", own and (self.outer or own))
-        self.sources, self.estimators, self.judged  # noqa: B018 (they look up what is named)
+        _ = self.sources, self.estimators, self.judged  # which look up what is named
 
     @functools.cached_property
     def sources(self) -> tuple[TrainFamily, ...]:
