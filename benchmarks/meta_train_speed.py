@@ -84,10 +84,10 @@ def reference_work(size: str, optimizer: str, width: int = WIDTH) -> tuple[Any, 
 
 def quickstart(size: str, optimizer: str) -> tuple[Any, Any]:
     """The committed configuration, at its longest horizon."""
-    from learned_opt.meta_train import load_config
+    from learned_opt.meta_train import build, load_config
 
     path = "meta_train/configs/quickstart.toml"
-    setup = load_config(path, ["estimator.horizon=[300, 300]"]).build()
+    setup = build(load_config(path, ["estimator.horizon=[300, 300]"]))
     return setup.trainer, setup.problems
 
 
@@ -104,11 +104,11 @@ def measure(devices: int, size: str, optimizer: str) -> dict[str, float]:
     programs.compile()
     compile_seconds = time.perf_counter() - tick
     temporary = programs.memory()
-    state, _ = jax.block_until_ready(programs.chunk(programs.start))
+    state, _ = jax.block_until_ready(programs.steps(programs.start))
     rates = []
     for _ in range(ROUNDS):
         before, tick = float(state.inner_steps), time.perf_counter()
-        state, _ = jax.block_until_ready(programs.chunk(state))
+        state, _ = jax.block_until_ready(programs.steps(state))
         rates.append((float(state.inner_steps) - before) / (time.perf_counter() - tick))
     return {
         "rate": sorted(rates)[len(rates) // 2],

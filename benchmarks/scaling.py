@@ -41,11 +41,11 @@ def programs(pairs: int, width: int = 32, chunk: int = 5) -> Any:
 
 def rates(program: Any, rounds: int = 3) -> tuple[float, float]:
     """Median of (outer, inner) steps a second."""
-    state, _ = jax.block_until_ready(program.chunk(program.start))
+    state, _ = jax.block_until_ready(program.steps(program.start))
     seen = []
     for _ in range(rounds):
         before, tick = float(state.inner_steps), time.perf_counter()
-        state, _ = jax.block_until_ready(program.chunk(state))
+        state, _ = jax.block_until_ready(program.steps(state))
         seconds = time.perf_counter() - tick
         seen.append((program.length / seconds, (float(state.inner_steps) - before) / seconds))
     return sorted(seen)[rounds // 2]
@@ -124,12 +124,12 @@ def process_table() -> None:
 def save_table(rounds: int = 30) -> None:
     """The quickstart's own chunks with and without a save before them, alternating."""
     from learned_opt.checkpoints import Store
-    from learned_opt.meta_train import Config, Programs, load_config
+    from learned_opt.meta_train import Config, Programs, build, load_config
 
-    setup = load_config("meta_train/configs/quickstart.toml").build()
+    setup = build(load_config("meta_train/configs/quickstart.toml"))
     found = Programs(*setup[:2], (), 2)
     found.compile()
-    state, _ = jax.block_until_ready(found.chunk(found.start))
+    state, _ = jax.block_until_ready(found.steps(found.start))
     spent: dict[bool, list[float]] = {True: [], False: []}
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
@@ -140,7 +140,7 @@ def save_table(rounds: int = 30) -> None:
                 tick = time.perf_counter()
                 if save:
                     store.save(i, state, {"note": i})
-                jax.block_until_ready(found.chunk(again))
+                jax.block_until_ready(found.steps(again))
                 spent[save].append(time.perf_counter() - tick)
             store.close()
     extra = np.subtract(spent[True], spent[False])

@@ -5,14 +5,11 @@ from learned_opt._extras import needs_extra
 with needs_extra(__name__):
     from learned_opt.checkpoints import WriteError as WriteError
 
-    from ._config import Config as Config
-    from ._config import load_config as load_config
     from ._errors import DivergedError as DivergedError
     from ._errors import StoppedError as StoppedError
     from ._horizons import Horizons as Horizons
     from ._objective import Objective as Objective
     from ._outer import Outer as Outer
-    from ._parse import ConfigError as ConfigError
     from ._teacher import Teacher as Teacher
     from ._trainer import Judge as Judge
     from ._trainer import MetaTrainState as MetaTrainState
@@ -25,12 +22,16 @@ with needs_extra(__name__):
     from .estimators import PES as PES
     from .estimators import TBPTT as TBPTT
     from .estimators import Backprop as Backprop
+    from .estimators import Continuation as Continuation
     from .estimators import ESSingle as ESSingle
     from .estimators import Evosax as Evosax
     from .estimators import FullES as FullES
     from .estimators import GradientEstimator as GradientEstimator
     from .estimators import MetaGrad as MetaGrad
-    from .estimators import Resume as Resume
     from .estimators import TruncatedES as TruncatedES
-    from .run._loop import meta_train as meta_train
-    from .run._programs import Programs as Programs
+    from .run import Programs as Programs
+    from .run import build as build
+    from .run import meta_train as meta_train
+    from .settings import Config as Config
+    from .settings import ConfigError as ConfigError
+    from .settings import load_config as load_config

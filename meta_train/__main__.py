@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .processes._join import Others
+    from .command._join import Others
 
 
 def parser() -> argparse.ArgumentParser:
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from learned_opt.devices import use_all_cores
 
     use_all_cores()
-    from .processes._join import Others
+    from .command._join import Others
 
     others = Others(_say)
     return others.leave(_run(args, argv, others))
@@ -106,14 +106,10 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
         writing,
     )
 
-    from ._config import load_config
     from ._errors import DivergedError, ProcessLostError, StoppedError
-    from ._flags import check_flags
-    from ._parse import ConfigError
-    from .run._export import export_now, shell_command
-    from .run._loop import meta_train
-    from .run._plan import plan_run, print_plan
-    from .run._record import load_record
+    from .command._flags import check_flags
+    from .run import export_now, load_record, meta_train, plan_run, print_plan, shell_command
+    from .settings import ConfigError, load_config
 
     try:
         check_flags(args)
@@ -167,8 +163,8 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
 
 def newest_unfinished(runs: Path) -> Path:
     """The folder in `runs` last written to that holds a run without an artifact."""
-    from ._parse import ConfigError
-    from .run._record import RECORD
+    from .run import RECORD
+    from .settings import ConfigError
 
     found = [path.parent for path in runs.glob(f"**/{RECORD}")]
     unfinished = [

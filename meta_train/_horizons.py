@@ -1,6 +1,7 @@
 """How long training runs are: constant, log-uniform, or longer as meta-training goes on."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,15 @@ class Horizons:
         """A horizon (float32 scalar, not rounded)."""
         low, high = self._logs(outer_step)
         return jnp.exp(jax.random.uniform(key, minval=low, maxval=high))
+
+    def mean(self, outer_steps: int) -> float:
+        """Mean horizon over a run of so many outer steps."""
+        some = np.linspace(0, outer_steps - 1, min(outer_steps, 1000))
+        done = some / self.curriculum if self.curriculum else np.ones(1)
+        span = np.minimum(1.0, done) * math.log(self.high / self.low)
+        # The mean of low exp(u span) for u uniform; at a span of zero it is low.
+        means = self.low * np.where(span, np.expm1(span) / np.where(span, span, 1.0), 1.0)
+        return float(means.mean())
 
     def truncations(self, length: int, outer_step: jax.Array) -> jax.Array:
         """Mean number (float32 scalar) of truncations of `length` steps in a run."""

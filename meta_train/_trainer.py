@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import PartitionSpec
 
-from learned_opt import LearnedOptimizer, Theta
+from learned_opt import Artifact, LearnedOptimizer, Theta
 from learned_opt.devices import map_lanes
 
 from ._unroll import MetaProblem, unroll
@@ -104,7 +104,7 @@ class Trainer:
       weights: of the families' meta-gradients; they sum to one.
       outer: optax transformation that moves theta.
       seed: of everything but the meta-validation.
-      start: theta to begin at; None: what the optimizer initialises.
+      start: whose theta is where the run begins; None: what the optimizer initialises.
     """
 
     optimizer: LearnedOptimizer
@@ -112,14 +112,15 @@ class Trainer:
     weights: tuple[float, ...]
     outer: optax.GradientTransformation
     seed: int = 0
-    start: Theta | None = None
+    start: Artifact | None = None
 
     def init(self, problems: Sequence[MetaProblem]) -> MetaTrainState:
         """The state before the first outer step; one problem a family."""
         theta_key, estimator_key, key = jax.random.split(jax.random.key(self.seed), 3)
         theta = self.optimizer.init(theta_key)
         if self.start is not None:
-            theta = jax.tree.map(lambda x, given: jnp.asarray(given, x.dtype), theta, self.start)
+            given = self.start.theta
+            theta = jax.tree.map(lambda x, given: jnp.asarray(given, x.dtype), theta, given)
         return MetaTrainState(
             theta=theta,
             outer_state=self.outer.init(theta),
@@ -190,7 +191,7 @@ class Trainer:
         estimates = [self.estimate(i, problem, state) for i, problem in enumerate(problems)]
         return self.apply(state, estimates)
 
-    def chunk(
+    def steps(
         self, problems: Sequence[MetaProblem], state: MetaTrainState, length: int
     ) -> tuple[MetaTrainState, Metrics]:
         """`length` outer steps."""

@@ -6,7 +6,7 @@ import jax
 
 from benchmarks import seconds_per_call
 from learned_opt.devices import compiler_options, use_all_cores
-from learned_opt.meta_train import load_config
+from learned_opt.meta_train import build, load_config
 
 CASES = ((3, 512), (2, 512), (1, 512), (1, 256), (0, 512))
 """LLVM's level and the bits of its vectors; `compiler_options` are the third."""
@@ -19,7 +19,7 @@ def main() -> None:
         if max(widths) > 32:
             changes += ["family.options.max_width=256", "estimator.pairs=2"]
         config = load_config("meta_train/configs/quickstart.toml", changes)
-        trainer, problems, _ = config.build()
+        trainer, problems, _ = build(config)
         state = trainer.init(problems)
         print(f"\nwidths {widths}")
         print(f"{'LLVM level':>10} {'vectors':>9} {'compile':>9} {'outer step':>11}")

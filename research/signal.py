@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 
 from learned_opt.checkpoints import describe_device
 from learned_opt.devices import compiler_options, use_all_cores
-from learned_opt.meta_train._config import load_config
+from learned_opt.meta_train import build, load_config
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     use_all_cores()
     config = load_config(args.config, args.sets)
-    trainer, problems, _ = config.build()
+    trainer, problems, _ = build(config)
     state = trainer.init(problems)
     print(f"{describe_device()}, jax {jax.__version__}, {args.estimates} estimates")
     print(f"{'family':<32} {'signal':>8} {'noise':>8} {'pairs':>9}")
@@ -45,7 +45,7 @@ def main() -> None:
         run = jax.jit(estimate, compiler_options=compiler_options())
         steps = [state._replace(step=jnp.int32(n)) for n in range(args.estimates)]
         grads = np.asarray([run(problem, step) for step in steps], np.float64)
-        lanes = getattr(estimator, "pairs", None) or estimator.tasks
+        lanes = estimator.lanes
         print(_row(source.name, grads, lanes), flush=True)
         total, spent = total + weight * grads, spent + lanes
     print(_row("all", total, spent))

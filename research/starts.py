@@ -20,8 +20,7 @@ import numpy as np
 import learned_opt
 from learned_opt.checkpoints import describe_device
 from learned_opt.devices import use_all_cores
-from learned_opt.meta_train._config import load_config
-from learned_opt.meta_train.run._programs import Programs
+from learned_opt.meta_train import Programs, build, load_config
 from learned_opt.optimizers._nominal_scales import LOG_GAIN
 
 
@@ -56,7 +55,7 @@ def main() -> None:
             if leaf not in theta:
                 parser.error(f"--without takes {', '.join(theta)}; got {leaf!r}")
             rows.append((f"{name} without {leaf}", theta | {leaf: start[leaf]}))
-    trainer, problems, judges = config.build()
+    trainer, problems, judges = build(config)
     wanted = [n for n in names if not args.tasks or n in args.tasks]
     judged = [judge for n, judge in zip(names, judges, strict=True) if n in wanted]
     programs = Programs(trainer, problems, judged, 1)

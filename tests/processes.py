@@ -18,7 +18,7 @@ import learned_opt
 
 ROOT = Path(__file__).parent.parent
 TABLE = {
-    "run": {"name": "tiny", "outer_steps": 12, "chunk": 2},
+    "run": {"name": "tiny", "outer_steps": 12, "log_every": 2},
     "family": {"problem": "quadratic", "data": "points/20", "batch_size": 4},
     "optimizer": {"hidden": 2, "controller_hidden": 2},
     "estimator": {"name": "pes", "pairs": 8, "horizon": [20, 60], "truncation": 10},

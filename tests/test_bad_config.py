@@ -6,7 +6,7 @@ import math
 import jax
 import pytest
 
-from learned_opt.meta_train import Config, ConfigError, load_config
+from learned_opt.meta_train import Config, ConfigError, build, load_config
 from learned_opt.meta_train.__main__ import main
 from learned_opt.meta_train.run import _memory
 
@@ -39,9 +39,9 @@ LOADED = [
     ("run.outer_steps=1000000000000", "run.outer_steps must be from 1 to 1,000,000,000"),
     (f"run.outer_steps=0x1{'0' * 5000}", "got a very large int"),
     (f"run.outer_steps={'9' * 5000}", "run.outer_steps is not valid TOML: Exceeds the limit"),
-    ("run.chunk=0", "run.chunk must be from 1 to 1,000,000,000, got 0"),
-    ("run.chunk=-1", "run.chunk must be from 1 to 1,000,000,000, got -1"),
-    ("run.chunk=7", "run.outer_steps must be a multiple of run.chunk (7), got 200"),
+    ("run.log_every=0", "run.log_every must be from 1 to 1,000,000,000, got 0"),
+    ("run.chunk=-1", "run.log_every must be from 1 to 1,000,000,000, got -1"),
+    ("run.log_every=7", "run.outer_steps must be a multiple of run.log_every (7), got 200"),
     ("run.seed=-1", "run.seed must be from 0 to 4,294,967,295, got -1"),
     ("run.seed=4294967296", "run.seed must be from 0 to 4,294,967,295, got 4294967296"),
     ("run.seed=1.0", "run.seed must be of type int, got 1.0"),
@@ -278,7 +278,7 @@ GOOD = [
     'run.name="a"',
     'run.name="7.5-of_9"',
     f'run.name="{"a" * 100}"',
-    "run={outer_steps=1, chunk=1}",
+    "run={outer_steps=1, log_every=1}",
     "run.outer_steps=1000000000",
     "run.seed=4294967295",
     'run.note="two lines\\nof prose, né, 学"',
@@ -350,7 +350,7 @@ def memory(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("override", "message"), BUILT, ids=ids(BUILT))
 def test_built(memory, empty, override, message):
     with pytest.raises(ConfigError) as error:
-        load_config(empty, [override]).build()
+        build(load_config(empty, [override]))
     check(error.value, message)
 
 
@@ -372,13 +372,13 @@ def test_odd_but_good(empty, override):
 def test_a_dataclass_checks_itself_in_python_too():
     default = Config()
     for section, values in (
-        ("run", {"name": "../evil"}), ("run", {"chunk": True}), ("valid", {"tasks": 2.0}),
+        ("run", {"name": "../evil"}), ("run", {"log_every": True}), ("valid", {"tasks": 2.0}),
         ("outer", {"clip": math.nan}), ("estimator", {"horizon": [1, 2]}),
         ("estimator", {"pairs": "4"}), ("save", {"seconds": None}),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(values))):
             dataclasses.replace(getattr(default, section), **values)
-    with pytest.raises(ValueError, match="valid must be of type Valid"):
+    with pytest.raises(ValueError, match="valid must be of type ValidSettings"):
         dataclasses.replace(default, valid=default.save)
 
 
@@ -390,4 +390,4 @@ def test_a_container_has_the_memory_it_is_given(memory):
     memory.write_text("1000\n")
     assert _memory.device_memory(jax.devices()[0]) == 1000
     with pytest.raises(ConfigError, match=r"has 1 kB"):
-        Config().build()
+        build(Config())

@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
+import types
 import typing
 
 import pytest
 
 from learned_opt import OPTIMIZERS
-from learned_opt.meta_train import ESTIMATORS, Config, ConfigError, Resume
+from learned_opt.meta_train import ESTIMATORS, Config, ConfigError, Continuation
 from learned_opt.tasks import AUGMENTATIONS, PROBLEMS
 
 BAD = (math.nan, math.inf, -math.inf, 1e300, -1e300)
@@ -27,6 +28,8 @@ def sections():
     """Every dataclass in a configuration, where it stands, and the table that gives its fields."""
     for field in dataclasses.fields(Config):
         kind = typing.get_type_hints(Config)[field.name]
+        if isinstance(kind, types.UnionType):  # with None
+            kind = typing.get_args(kind)[0]
         if dataclasses.is_dataclass(kind):
             yield kind, field.name, lambda fields, name=field.name: {name: fields}
     family = typing.get_args(typing.get_type_hints(Config)["families"])[0]
@@ -38,7 +41,7 @@ def sections():
         name = {"name": cls.name}
         yield cls, "estimator", lambda fields, name=name: {"estimator": name | fields}
     yield (
-        Resume,
+        Continuation,
         "estimator.resume",
         lambda fields: {"estimator": {"name": "pes", "resume": fields}},
     )

@@ -8,7 +8,7 @@ import pytest
 
 import learned_opt
 from learned_opt.checkpoints import FolderError, claim_folder
-from learned_opt.meta_train import PES, Config, ConfigError, Resume, load_config
+from learned_opt.meta_train import PES, Config, ConfigError, Continuation, build, load_config
 from learned_opt.tasks import SUITES, load_suite
 
 QUICKSTART = Path(__file__).parent.parent / "meta_train" / "configs" / "quickstart.toml"
@@ -36,7 +36,7 @@ def test_every_shipped_configuration_describes_an_outer_step(path):
     """Traced, not run: data, problems, optimizer, estimator and outer optimizer fit together."""
     jax.config.update("jax_numpy_dtype_promotion", "standard")  # for optax's own schedules
     try:
-        trainer, problems, judges = load_config(path).build()
+        trainer, problems, judges = build(load_config(path))
         state = jax.eval_shape(trainer.init, problems)
         after, metrics = jax.eval_shape(trainer.step, problems, state)
         assert jax.tree.structure(after) == jax.tree.structure(state)
@@ -75,7 +75,6 @@ def test_overrides_change_one_value_each():
         ("run.seed.x=3", "seed must be a section, got 0"),
         ("family.options=3", "family.options must be a section, got 3"),
         ("run=3", "--set expects section.key=value or section={key=value, ...}, got 'run=3'"),
-        ("run.start=quickstrat", "run.start: no pretrained optimizer is named 'quickstrat'; did"),
     ],
 )
 def test_bad_settings_are_named(override, message):
@@ -83,6 +82,27 @@ def test_bad_settings_are_named(override, message):
         load_config(QUICKSTART, [override])
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_old_names_of_keys_mean_the_new_ones(tmp_path):
+    """In a file and in --set, one after the other; what is written has today's names."""
+    path = tmp_path / "old.toml"
+    path.write_text("[run]\nouter_steps = 40\nchunk = 10\n")
+    for overrides, want in (
+        ([], 10),
+        (["run.chunk=20"], 20),
+        (["run.log_every=4"], 4),
+        (["run.log_every=4", "run.chunk=5"], 5),
+        (["run={outer_steps=9, chunk=3}"], 3),
+    ):
+        config = load_config(path, overrides)
+        assert config.run.log_every == want
+        assert config.to_dict()["run"].items() >= {"log_every": want}.items()
+    assert Config.from_dict({"run": {"outer_steps": 9, "chunk": 3}}).run.log_every == 3
+    both = "run.chunk is the old name of run.log_every, got both: leave one out"
+    path.write_text("[run]\nlog_every = 10\nchunk = 10\n")
+    with pytest.raises(ConfigError, match=both):
+        load_config(path)
 
 
 def test_a_whole_section_is_set_in_place_of_the_old_one():
@@ -93,19 +113,19 @@ def test_a_whole_section_is_set_in_place_of_the_old_one():
 
 def test_a_run_starts_from_an_artifact_of_its_optimizer_only():
     config = load_config(QUICKSTART, ["run.start=quickstart"])
-    trainer, problems, _ = config.build()
+    trainer, problems, _ = build(config)
     theta = learned_opt.load("quickstart").theta
     jax.tree.map(np.testing.assert_array_equal, trainer.init(problems).theta, theta)
     with pytest.raises(ConfigError, match=r"run\.start must be an artifact whose theta fits"):
-        load_config(QUICKSTART, ["run.start=quickstart", "optimizer.hidden=8"])
-    lean = load_config(QUICKSTART, ["run.start=quickstart", "optimizer.factored=true"])
-    assert lean.ancestor.sha256 == config.ancestor.sha256
+        build(load_config(QUICKSTART, ["run.start=quickstart", "optimizer.hidden=8"]))
+    lean = build(load_config(QUICKSTART, ["run.start=quickstart", "optimizer.factored=true"]))
+    assert lean.trainer.start.sha256 == trainer.start.sha256
 
 
 @pytest.mark.parametrize(("pairs", "tasks", "devices"), [(4, 2, 2), (3, 2, 1), (4, 3, 1)])
 def test_a_run_has_one_mesh_that_fits_pairs_and_validation(pairs, tasks, devices):
     config = load_config(QUICKSTART, [f"estimator.pairs={pairs}", f"valid.tasks={tasks}"])
-    _, (problem,), (judge,) = config.build()
+    _, (problem,), (judge,) = build(config)
     assert problem.mesh == judge.problem.mesh
     assert problem.mesh.size == devices
 
@@ -120,7 +140,12 @@ def test_optimizer_and_estimator_are_chosen_by_name():
         ],
     )  # fmt: skip
     assert config.estimator == PES(
-        pairs=16, sigma=0.03, horizon=(100, 300), truncation=25, resume=Resume(share=0.5), sign=True
+        pairs=16,
+        sigma=0.03,
+        horizon=(100, 300),
+        truncation=25,
+        resume=Continuation(share=0.5),
+        sign=True,
     )
     assert Config.from_dict(config.to_dict()) == config
 
@@ -134,7 +159,7 @@ def test_several_families_share_the_pairs_by_weight():
         ],
     }
     config = Config.from_dict(table)
-    trainer, problems, judges = config.build()
+    trainer, problems, judges = build(config)
     assert [e.pairs for e in trainer.estimators] == [12, 2]
     assert trainer.weights == (12 / 14, 2 / 14)
     assert problems[0].mesh.size == 2
@@ -153,7 +178,7 @@ def test_meta_validation_on_a_suite_judges_each_of_its_tasks():
     """At most at the horizon that is said; META_VALID_V1 is the same with MNIST prepared."""
     valid = {"suite": "quickstart", "tasks": 4, "horizon": 400}
     config, tasks = Config.from_dict({"valid": valid}), load_suite("quickstart")
-    _, (problem,), judges = config.build()
+    _, (problem,), judges = build(config)
     assert config.judge_names == [task.name for task in tasks]
     assert [int(judge.horizon) for judge in judges] == [min(400, t.horizon) for t in tasks]
     assert all(judge.runs == 4 for judge in judges)
@@ -189,12 +214,17 @@ def test_bad_sections_are_named(table, message):
     assert "\n" not in str(error.value)
 
 
-def test_unknown_data_is_found_when_the_run_is_built():
-    config = load_config(QUICKSTART, ["family.data=imagenet"])
-    with pytest.raises(
-        ConfigError, match=r"family.data: data set must be one of breast_cancer, .*imagenet"
-    ):
-        config.build()
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("family.data=imagenet", r"family.data: data set must be one of breast_cancer, .*imagenet"),
+        ("run.start=quickstrat", "run.start: no pretrained optimizer is named 'quickstrat'; did"),
+    ],
+)
+def test_files_are_looked_for_when_the_run_is_built(override, message):
+    config = load_config(QUICKSTART, [override])
+    with pytest.raises(ConfigError, match=message):
+        build(config)
 
 
 def test_bad_files(tmp_path):

@@ -30,10 +30,10 @@ from learned_opt.meta_train import (
     PES,
     TBPTT,
     Backprop,
+    Continuation,
     Evosax,
     FullES,
     Objective,
-    Resume,
 )
 from learned_opt.meta_train.estimators._evosax import strategies
 
@@ -43,7 +43,7 @@ class TestContract:
     """What holds for every estimator."""
 
     def make(self, cls, **more):
-        small = {cls.rows: 8, "horizon": (10, 20)}
+        small = {cls.unit: 8, "horizon": (10, 20)}
         if hasattr(cls(), "truncation"):
             small["truncation"] = 5
         if cls is Evosax:
@@ -87,13 +87,13 @@ class TestContract:
         assert np.isfinite(found.loss)
         assert float(found.inner_steps) > 0
         if estimator.row_state:
-            rows = getattr(estimator, estimator.rows)
+            rows = estimator.lanes
             assert all(x.shape[0] == rows for x in jax.tree.leaves(state))
 
     def test_descends(self, cls):
         """From lr 0.05 towards 1, the best."""
         estimator, system = self.make(cls), problem(Objective(1.0, 0.0, 0.1, 0.5))
-        outer = optax.sgd(1.0) if estimator.direct else optax.adam(0.03)
+        outer = optax.adam(0.03) if estimator.outer else optax.sgd(1.0)
 
         @jax.jit
         def train():
@@ -116,8 +116,8 @@ class TestContract:
         assert np.isfinite(losses).all()
 
     def test_bad_settings_are_named(self, cls):
-        with pytest.raises(ValueError, match=f"{cls.rows} must be from 1 to 1,000,000, got 0"):
-            self.make(cls, **{cls.rows: 0})
+        with pytest.raises(ValueError, match=f"{cls.unit} must be from 1 to 1,000,000, got 0"):
+            self.make(cls, **{cls.unit: 0})
         with pytest.raises(ValueError, match=r"1 <= low <= high <= 100,000,000, got \[9, 5\]"):
             self.make(cls, horizon=(9, 5))
 
@@ -192,7 +192,7 @@ def test_wrong_settings_of_single_estimators():
         (lambda: NRES(period=-1), "period must be from 0 to 1,000,000,000, got -1"),
         (lambda: FullES(shortest=1.5), "shortest must be from 1e-06 to 1, got 1.5"),
         (lambda: FullES(clip=-1.0), r"clip must be from 0 to 1e\+09, got -1.0"),
-        (lambda: Resume(share=2.0), "share must be from 0 to 1, got 2.0"),
+        (lambda: Continuation(share=2.0), "share must be from 0 to 1, got 2.0"),
         (lambda: Evosax(strategy="CMAES"), "got 'CMAES'; did you mean 'CMA_ES'"),
         (lambda: Objective(0.0, 0.0, 0.0, 0.0), "nothing is earned"),
     ):

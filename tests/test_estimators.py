@@ -36,11 +36,11 @@ from learned_opt.meta_train import (
     PES,
     TBPTT,
     Backprop,
+    Continuation,
     ESSingle,
     FullES,
     Horizons,
     Objective,
-    Resume,
     TruncatedES,
 )
 from learned_opt.tasks import PROBLEMS, FamilySpec
@@ -249,7 +249,7 @@ def test_staggered_pairs_do_not_march_in_step_and_lose_no_step():
 def test_resumed_runs_go_on_where_they_were(unbiased):
     """Runs of 5 steps resumed once: the second leg's gradient is that of 10 steps if unbiased, of
     its own 5 alone if not."""
-    resume = Resume(share=1.0, slots=1, longest=6, unbiased=unbiased)
+    resume = Continuation(share=1.0, slots=1, longest=6, unbiased=unbiased)
     estimator = PES(
         pairs=PAIRS, sigma=SIGMA, horizon=(5, 5), truncation=5, stagger=False, resume=resume
     )
@@ -277,7 +277,7 @@ def test_resumed_runs_go_on_where_they_were(unbiased):
 
 
 def test_runs_are_taken_up_again_as_often_as_asked_and_no_further_than_allowed():
-    resume = Resume(share=0.8, slots=2, longest=20)
+    resume = Continuation(share=0.8, slots=2, longest=20)
     estimator = NRES(
         pairs=256, sigma=SIGMA, horizon=(10, 10), truncation=10, stagger=False, resume=resume
     )

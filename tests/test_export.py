@@ -15,14 +15,16 @@ import learned_opt
 from learned_opt import Artifact
 from learned_opt.checkpoints import Store, _origin, claim_folder, code_version
 from learned_opt.meta_train import (
+    PES,
     Config,
     ConfigError,
     DivergedError,
     Programs,
     WriteError,
+    build,
     meta_train,
 )
-from learned_opt.meta_train.run import _card, _export
+from learned_opt.meta_train.run import _export, _provenance
 
 NAN = jnp.float32(jnp.nan)
 
@@ -35,15 +37,16 @@ def config():
 @pytest.fixture(scope="module")
 def state(config):
     """After all 12 outer steps, as far as a run can tell."""
-    start = Programs(*config.build(), config.run.chunk).start
+    start = Programs(*build(config), config.run.log_every).start
     done = {"best_score": jnp.float32(1.5), "first_score": jnp.float32(2.5)}
     return start._replace(step=jnp.int32(12), best_step=jnp.int32(8), **done)
 
 
-def exported(folder, config, state):
+def exported(folder, config, state, start=None):
     """The artifact as it is read back, and what was said."""
     said = io.StringIO()
-    _export.export(config, folder, state, 7.0, rich.console.Console(file=said, width=10_000))
+    console = rich.console.Console(file=said, width=10_000)
+    _export.export(config, start, folder, state, 7.0, console)
     return learned_opt.load(folder / f"{config.run.name}.safetensors"), said.getvalue().splitlines()
 
 
@@ -93,18 +96,24 @@ def broken(*args):
 @pytest.mark.parametrize(
     ("module", "name", "value", "note", "lost"),
     [
-        (_card, "code_version", broken, "code (no device)", ["code"]),
-        (_card, "describe_device", broken, "budget.device (no device)", ["budget.device"]),
+        (_provenance, "code_version", broken, "code (no device)", ["code"]),
+        (_provenance, "describe_device", broken, "budget.device (no device)", ["budget.device"]),
         (
-            _card, "describe_device", lambda: {"a": [1.0, math.nan]},
+            _provenance, "describe_device", lambda: {"a": [1.0, math.nan]},
             "budget.device.a.1 (nan)", ["budget.device.a"],
         ),
         (
-            _card, "describe_device", lambda: {3, 4},
+            _provenance, "describe_device", lambda: {3, 4},
             "budget.device (Object of type set is not JSON serializable)", ["budget.device"],
         ),
-        (_card, "_horizon", broken, "trained_on.horizon (no device)", ["trained_on.horizon"]),
-        (_card, "describe", broken, "trained_on.families (no device)", ["trained_on.families"]),
+        (
+            PES, "horizon_range", property(broken),
+            "trained_on.horizon (no device)", ["trained_on.horizon"],
+        ),
+        (
+            _provenance, "describe", broken,
+            "trained_on.families (no device)", ["trained_on.families"],
+        ),
         (_export, "validation_curve", broken, "meta_valid_curve (no device)", ["meta_valid_curve"]),
         (
             _export, "validation_curve", lambda _: {"valid_loss": [1.0, math.inf]},
@@ -152,7 +161,7 @@ def test_the_odd_card_of_what_it_started_from_is_kept_as_it_is(tmp_path, state, 
     parent = tmp_path / "parent.safetensors"
     Artifact(optimizer, optimizer.init(jax.random.key(0)), card).save(parent)
     config = Config.from_dict(TABLE | {"run": TABLE["run"] | {"start": str(parent)}})
-    artifact, said = exported(tmp_path, config, state)
+    artifact, said = exported(tmp_path, config, state, learned_opt.load(parent))
     assert {k: v for k, v in artifact.card["start"].items() if k != "sha256"} == card
     assert [entry(artifact.card, where) for where in lost] == [None] * len(lost)
     assert len(said) == 2 + bool(lost)
@@ -167,7 +176,7 @@ def test_what_is_nested_too_deeply_is_null():
     for _ in range(100_000):
         deep = [deep]
     lost = []
-    _card._told({"a": deep}, "", lost)
+    _provenance._told({"a": deep}, "", lost)
     assert len(lost) == 1
     assert lost[0].endswith(" (nested too deeply)")
 
@@ -195,7 +204,7 @@ def test_a_path_is_no_markup(tmp_path, config, state):
 
 
 def test_only_a_finite_theta_is_the_best(config, state):
-    trainer = config.build().trainer
+    trainer = build(config).trainer
     bad = jax.tree.map(jnp.copy, state.theta)
     first, *others = jax.tree.leaves(bad)
     theta = jax.tree.unflatten(jax.tree.structure(bad), [first.at[..., 0].set(jnp.inf), *others])
@@ -204,7 +213,7 @@ def test_only_a_finite_theta_is_the_best(config, state):
     assert float(trainer.select(state, jnp.float32(0.5)).best_score) == 0.5
     odd = state._replace(best_theta=theta)
     with pytest.raises(DivergedError) as error:
-        _export.export(config, None, odd, 1.0, None)
+        _export.export(config, None, None, odd, 1.0, None)
     assert str(error.value) == (
         "the best theta (outer step 8) is not finite, so that nothing is exported: start again in "
         "a new folder, with a lower outer.learning_rate"
@@ -229,14 +238,14 @@ def test_a_meta_validation_that_is_not_finite_from_the_start_ends_the_run(
     )
     found = learned_opt.load(tmp_path / "run" / "tiny.safetensors")
     assert found.card["meta_valid_loss"] is None
-    same(found.theta, Programs(*config.build(), 2).start.theta)
+    same(found.theta, Programs(*build(config), 2).start.theta)
 
 
 def test_an_export_that_could_not_be_written_is_made_by_resuming(tmp_path, config, state):
     facts, out = config.to_dict(), tmp_path / "run"
     claim_folder(out, "config.toml", facts, what="a run", resume=False)
     store = Store(out / "checkpoints")
-    store.save(12, state, {"config": facts, "code": _card.code_identity(), "seconds": 7.0})
+    store.save(12, state, {"config": facts, "code": _provenance.code_identity(), "seconds": 7.0})
     store.close()
     path = out / "tiny.safetensors"
     path.mkdir()
@@ -257,7 +266,7 @@ def test_an_optimizer_that_could_not_be_exported_is_refused_at_the_start():
         pass
 
     with pytest.raises(ConfigError, match=r"optimizer must be one of learned_opt\.OPTIMIZERS, or "):
-        Config(optimizer=Mine()).build()
+        build(Config(optimizer=Mine()))
 
 
 def test_the_code_is_told_without_git(tmp_path, monkeypatch):

@@ -16,8 +16,10 @@ from processes import ROOT, environment, write_config
 from learned_opt.meta_train import ConfigError
 from learned_opt.meta_train.__main__ import main
 from learned_opt.meta_train._errors import ProcessLostError
-from learned_opt.meta_train.processes import _join, _links
-from learned_opt.meta_train.processes._links import Link, Watch, enter, gather
+from learned_opt.meta_train.command import _join
+from learned_opt.meta_train.processes import _meeting, _watch
+from learned_opt.meta_train.processes._meeting import Link, enter, gather
+from learned_opt.meta_train.processes._watch import Watch
 
 NAMED = "name the processes with --coordinator HOST:PORT, --processes N and --process I"
 SLURM = {
@@ -46,7 +48,7 @@ def nowhere(monkeypatch):
         if re.match("SLURM|OMPI|KUBERNETES|JAX_COORDINATOR", name):
             monkeypatch.delenv(name)
     monkeypatch.setattr(_join, "WAIT", 0.5)
-    monkeypatch.setattr(_links, "LINGER", 0.2)
+    monkeypatch.setattr(_meeting, "LINGER", 0.2)
 
 
 @pytest.fixture
@@ -217,8 +219,8 @@ def connected():
 @pytest.fixture
 def watched(monkeypatch):
     """A watch of process 0, the links of two others, and what was lost."""
-    monkeypatch.setattr(_links, "BEAT", 0.02)
-    monkeypatch.setattr(_links, "LOST", 0.2)
+    monkeypatch.setattr(_watch, "BEAT", 0.02)
+    monkeypatch.setattr(_watch, "LOST", 0.2)
     pairs = [connected() for _ in range(2)]
     lost, said = threading.Event(), []
 
@@ -285,7 +287,7 @@ def test_all_that_end_well(watched):
 def test_three_devices_of_which_a_run_uses_two(tmp_path):
     """Four pairs, eight tasks: said before anything is compiled."""
     code = (
-        "import sys; from learned_opt.meta_train import _loop\n"
+        "import sys; from learned_opt.meta_train.run import _loop\n"
         "_loop.Log = lambda *a: sys.exit(5)\n"
         "from learned_opt.meta_train.__main__ import main; main(sys.argv[1:])"
     )

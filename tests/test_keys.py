@@ -1,10 +1,13 @@
 """What the key of a run depends on, and what it does not."""
 
+import ast
 import dataclasses
 import functools
 import importlib.util
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +21,7 @@ from made_runs import RULE, SPEC, TASK, Recorder, trials, value
 import learned_opt
 import learned_opt.eval.running._archive
 import learned_opt.eval.running._keys
-from learned_opt import Artifact, Nominal
+from learned_opt import Artifact, Nominal, _rooms
 from learned_opt._rooms import room_sources, source_hash
 from learned_opt.eval import BASELINES, Hyper, Trial
 from learned_opt.eval.running._archive import Archive
@@ -209,28 +212,104 @@ def test_identities():
     assert artifact_identity(second).facts != artifact_identity(first).facts
 
 
+CODE = '''"""A module."""
+
+import math
+
+LIMIT = 3
+"""Of something."""
+
+
+class A:
+    """What it is."""
+
+    def f(self, x, *, y=None):
+        # Why.
+        return f"{x!r:>{LIMIT}} {y:.2f}" if x else (1.5, "a", math.pi)
+'''
+OTHER_TEXT = """import   math
+LIMIT = 0b11  # of something
+class A:
+    def f(self, x, *, y = None):
+        return (f'{x!r:>{LIMIT}} ' f"{y:.2f}"
+                if x else (1.50, 'a', math.pi,))
+"""
+OTHER_CODE = [
+    ("LIMIT = 3", "LIMIT = 3.0"), ("x else", "y else"), ("y=None", "y=0"), ("*, y", "y"),
+    ("!r", "!s"), (".2f", ".3f"), ("1.5", "-1.5"), ('"a"', '"b"'), ("class A", "class B"),
+    ("import math", "import math as math"), ("(1.5, ", "[1.5, "), ("math.pi)", "math.pi]"),
+]  # fmt: skip
+
+
+def hash_of(folder, text, name="rule.py"):
+    (folder / name).write_bytes(text.encode())
+    return source_hash(folder / name)
+
+
+def test_the_hash_of_a_file_is_of_what_it_computes(tmp_path):
+    """Comments, docstrings, quotes, line ends and spaces are not in it; all else is."""
+    want = hash_of(tmp_path, CODE)
+    assert hash_of(tmp_path, OTHER_TEXT) == want
+    assert hash_of(tmp_path, CODE.replace("\n", "\r\n")) == want
+    assert hash_of(tmp_path, CODE.replace("What it is", "What it was")) == want
+    texts = [CODE.replace(old, new) for old, new in OTHER_CODE[:-2]]
+    texts.append(CODE.replace("(1.5, ", "[1.5, ").replace("math.pi)", "math.pi]"))
+    texts.append(CODE + "\nA\n")
+    found = {hash_of(tmp_path, text) for text in texts}
+    assert len(found | {want, hash_of(tmp_path, CODE, "other.py")}) == len(texts) + 2
+
+
+def test_every_version_of_python_hashes_alike(tmp_path):
+    """Fields that are empty, and empty parts of formatted strings, are in some versions alone."""
+    want = hash_of(tmp_path, CODE)
+    real, changed = ast.parse(CODE), []
+    for node in ast.walk(real):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            node._fields += ("type_params",)
+            node.type_params = []
+        if isinstance(node, ast.JoinedStr):
+            node.values.append(ast.Constant(""))
+            changed.append(node)
+    assert len(changed) == 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_rooms.ast, "parse", lambda text: real)
+        assert _rooms._computed.__wrapped__(b"") == _rooms._computed(CODE.encode())
+    assert hash_of(tmp_path, CODE) == want
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_other_versions_of_python_hash_the_package_alike(version):
+    """Where they are on this machine."""
+    code = "import sys, pathlib, importlib.util as u\n" \
+        "spec = u.spec_from_file_location('rooms', sys.argv[1])\n" \
+        "rooms = u.module_from_spec(spec)\n" \
+        "spec.loader.exec_module(rooms)\n" \
+        "print(rooms.source_hash(*map(pathlib.Path, sys.argv[2:])))\n"  # fmt: skip
+    paths = [path for room in ("learned_opt", *_rooms.OTHERS) for path in room_sources(room)]
+    done = subprocess.run(
+        [f"python{version}", "-c", code, _rooms.__file__, *paths], capture_output=True, text=True,
+        env={**os.environ, "PYENV_VERSION": version},
+    )  # fmt: skip
+    if done.returncode:
+        pytest.skip(f"no python{version} here")
+    assert done.stdout.strip() == source_hash(*paths)
+
+
 def test_changed_code_of_a_learned_optimizer_makes_its_runs_anew(tmp_path, monkeypatch):
-    """One character of any of its files, or a file more; not line ends, nor other files."""
+    """Any of its files, or a file more; not where it is, nor what is no code."""
     room = tmp_path / "elsewhere"
     shutil.copytree(OPTIMIZERS.parent, room)
-
-    def found():
-        source_hash.cache_clear()
-        return source_hash(*room.rglob("*.py"))
-
-    before = found()
+    before = source_hash(*room.rglob("*.py"))
     assert before == source_hash(*room_sources("learned_opt"))
-    path = room / "optimizers" / "_nominal_rule.py"
-    text = path.read_text()
-    path.write_bytes(text.replace("\n", "\r\n").encode())
+    path = next((room / "optimizers").glob("_n*.py"))
+    path.write_bytes(path.read_bytes() + b"# more\n")
     (room / "notes.txt").write_text("no code")
-    assert found() == before
-    path.write_text(text + "#")
-    assert found() != before
-    path.write_text(text)
+    assert source_hash(*room.rglob("*.py")) == before
+    path.write_bytes(path.read_bytes() + b"more = 1\n")
+    changed = source_hash(*room.rglob("*.py"))
     (room / "parts" / "_new.py").write_text("")
-    assert found() != before
-    source_hash.cache_clear()
+    assert len({before, changed, source_hash(*room.rglob("*.py"))}) == 3
     optimizer = Nominal()
     artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {})
     old = artifact_identity(artifact)

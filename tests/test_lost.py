@@ -52,11 +52,11 @@ def test_killed_while_all_compile(config, tmp_path, which):
 
 # What a process does as it is killed; the other one waits for it there.
 WITHIN = {
-    "a chunk": ("meta_train._programs", "Programs.chunk"),
-    "meta-validation": ("meta_train._programs", "Programs.validate"),
+    "outer steps": ("meta_train.run._programs", "Programs.steps"),
+    "meta-validation": ("meta_train.run._programs", "Programs.validate"),
     "a save": ("checkpoints", "Store.save"),
     "closing": ("checkpoints", "Store.close"),
-    "the export": ("meta_train._loop", "export"),
+    "the export": ("meta_train.run._loop", "export"),
 }
 BLOCK = """
 import pathlib, time
@@ -93,7 +93,9 @@ def test_killed_within(config, tmp_path, which, within):
 @pytest.mark.slow
 def test_one_whose_work_is_done_is_not_missed(config, tmp_path):
     """Process 1 has done its part and is killed while process 0 exports."""
-    slow = BLOCK.replace("learned_opt import {module}", "learned_opt.meta_train import {module}")
+    slow = BLOCK.replace(
+        "learned_opt import {module}", "learned_opt.meta_train.run import {module}"
+    )
     slow = slow.replace("module.{name} = block", "real, module.{name} = module.{name}, block")
     slow = slow.replace("time.sleep(600)", "time.sleep(20)\n    return real(*args, **kwargs)")
     slow = slow.format(module="_loop", name="export", mark=str(tmp_path / "mark"))

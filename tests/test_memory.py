@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from learned_opt.meta_train import ESTIMATORS, Config, ConfigError, Programs
+from learned_opt.meta_train import ESTIMATORS, Config, ConfigError, Programs, build
 from learned_opt.meta_train.__main__ import main
-from learned_opt.meta_train._shipped import FOLDER
 from learned_opt.meta_train.run import _memory
+from learned_opt.meta_train.run._setup import assemble
+from learned_opt.meta_train.settings import FOLDER
 from learned_opt.tasks import SUITES
 
 CURE = "choose smaller sizes in [optimizer] and [family], or fewer runs in [estimator] and [valid]"
@@ -31,7 +32,7 @@ def mlp(width, batch):
 
 def refused(table):
     with pytest.raises(ConfigError) as error:
-        Config.from_dict(table).build()
+        build(Config.from_dict(table))
     said = str(error.value)
     assert said.endswith(f"this machine has 1 GB: {CURE}")
     assert "\n" not in said
@@ -40,14 +41,14 @@ def refused(table):
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.name)
 def test_every_estimator_that_is_too_large_is_refused(gigabyte, cls):
-    lanes = {"name": cls.name, "horizon": [20, 40], cls.rows: 1_000_000}
+    lanes = {"name": cls.name, "horizon": [20, 40], cls.unit: 1_000_000}
     said = refused({"estimator": lanes})
     assert said.startswith(("[estimator]: the runs of an outer", "the state of meta-training"))
-    few = lanes | {cls.rows: 4}
+    few = lanes | {cls.unit: 4}
     said = refused({"estimator": few, "family": mlp(32, 1_000_000)})
     assert said.startswith("[estimator]: the runs of an outer step would take at least")
     assert "would take at least" in refused({"estimator": few, "family": mlp(100_000, 4)})
-    Config.from_dict({"estimator": few, "family": mlp(32, 64)}).build()
+    build(Config.from_dict({"estimator": few, "family": mlp(32, 64)}))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_activations_count(gigabyte):
         {"estimator": SHORT | {"pairs": 8}, "family": family}
     )
     family["batch_size"] = 1_000
-    Config.from_dict({"estimator": SHORT | {"pairs": 8}, "family": family}).build()
+    build(Config.from_dict({"estimator": SHORT | {"pairs": 8}, "family": family}))
 
 
 QUICK_TO_BUILD = ("quickstart", "velo")
@@ -97,16 +98,16 @@ def test_what_ships_needs_a_fraction_of_a_gigabyte(path, monkeypatch):
     monkeypatch.setitem(SUITES, suite.name, dataclasses.replace(suite, entries=entries))
     table = tomllib.loads(path.read_text())
     table.get("valid", {}).pop("suite", None)
-    assert _memory.check_memory(*Config.from_dict(table).assemble()).bytes < 0.3e9
+    assert _memory.check_memory(*assemble(Config.from_dict(table))).bytes < 0.3e9
 
 
 def built(optimizer, estimator, runs):
     """A setup, what a device of it needs by what it is for, and its programs."""
     table = {
-        "family": mlp(32, 256), "estimator": estimator, "optimizer": optimizer, "run": {"chunk": 1},
-        "valid": {"tasks": runs, "horizon": 10},
+        "family": mlp(32, 256), "estimator": estimator, "optimizer": optimizer,
+        "run": {"log_every": 1}, "valid": {"tasks": runs, "horizon": 10},
     }  # fmt: skip
-    setup = Config.from_dict(table).build()
+    setup = build(Config.from_dict(table))
     found, size = _memory.memory_needs(*setup), setup.problems[0].mesh.size
     needs = {need.what.split(":")[0]: need.bytes / size for need in found}
     return setup, needs, Programs(*setup, 1)
@@ -138,7 +139,7 @@ def test_the_bound_is_below_what_a_meta_validation_takes():
 @jax.numpy_rank_promotion("allow")
 def test_the_bound_is_below_what_an_outer_step_takes(estimator):
     _, needs, programs = built({"name": "nominal"}, {"horizon": [20, 100], **estimator}, 1)
-    programs._chunk = programs._chunk.lower(programs.problems, programs.start).compile()
+    programs._steps = programs._steps.lower(programs.problems, programs.start).compile()
     assert 0.2 * programs.memory() < needs["[estimator]"] < programs.memory()
 
 

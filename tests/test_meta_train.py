@@ -22,6 +22,7 @@ from learned_opt.meta_train import (
     Programs,
     Teacher,
     Trainer,
+    build,
     load_config,
     unroll,
 )
@@ -97,7 +98,7 @@ def test_meta_training_finds_a_step_size_that_solves_the_quadratic():
     state = t.init(problems)
     before = score(problems[0], state.theta)
     state = t.select(state, before)
-    state, metrics = jax.jit(lambda s: t.chunk(problems, s, 150))(state)
+    state, metrics = jax.jit(lambda s: t.steps(problems, s, 150))(state)
     after = score(problems[0], state.theta)
     state = t.select(state, after)
     assert float(before) > 0.05
@@ -109,12 +110,12 @@ def test_meta_training_finds_a_step_size_that_solves_the_quadratic():
     assert float(metrics.nonfinite) == 0
 
 
-def test_chunks_make_the_same_steps_however_they_are_cut():
+def test_steps_are_the_same_however_they_are_cut():
     t, problems = trainer(), (problem(),)
     state = t.init(problems)
-    chunk = jax.jit(lambda state, length: t.chunk(problems, state, length), static_argnums=1)
-    whole, _ = chunk(state, 4)
-    parts, _ = chunk(chunk(state, 2)[0], 2)
+    steps = jax.jit(lambda state, length: t.steps(problems, state, length), static_argnums=1)
+    whole, _ = steps(state, 4)
+    parts, _ = steps(steps(state, 2)[0], 2)
     assert float(whole.theta["lr"]) == float(parts.theta["lr"])
     assert float(whole.inner_steps) == float(parts.inner_steps)
 
@@ -207,7 +208,7 @@ def test_every_optimizer_learns_in_50_outer_steps(optimizer):
     """On the quickstart's family, judged on the same 32 runs before and after."""
     small = {"lstm": 16, "bank": 8} if optimizer == "hypernet" else {}
     table = {
-        "run": {"outer_steps": 50, "chunk": 50},
+        "run": {"outer_steps": 50, "log_every": 50},
         "family": {
             "problem": "mlp",
             "data": "digits",
@@ -221,9 +222,9 @@ def test_every_optimizer_learns_in_50_outer_steps(optimizer):
         "valid": {"tasks": 32, "horizon": 60},
     }
     with jax.numpy_dtype_promotion("standard"):  # optax's schedules divide floats by integers
-        programs = Programs(*Config.from_dict(table).build(), 50)
+        programs = Programs(*build(Config.from_dict(table)), 50)
         state, before = programs.validate(programs.start)
-        state, metrics = programs.chunk(state)
+        state, metrics = programs.steps(state)
         _, after = programs.validate(state)
     assert float(metrics.nonfinite) == 0
     assert after[0] < before[0] - 0.03
@@ -233,14 +234,14 @@ def test_every_optimizer_learns_in_50_outer_steps(optimizer):
 def test_the_quickstart_learns_in_50_outer_steps():
     """The configuration as it ships, shorter; judged on the same 32 runs before and after."""
     path = Path(meta_train.__file__).parent / "configs" / "quickstart.toml"
-    overrides = ["run.outer_steps=50", "run.chunk=50", "estimator.pairs=8"]
+    overrides = ["run.outer_steps=50", "run.log_every=50", "estimator.pairs=8"]
     overrides += ["estimator.horizon=[30, 60]", "valid.tasks=32", "valid.horizon=60"]
     config = load_config(path, overrides)
     assert isinstance(config.optimizer, Nominal)
     with jax.numpy_dtype_promotion("standard"):  # optax's schedules divide floats by integers
-        programs = Programs(*config.build(), 50)
+        programs = Programs(*build(config), 50)
         state, before = programs.validate(programs.start)
-        state, metrics = programs.chunk(state)
+        state, metrics = programs.steps(state)
         _, after = programs.validate(state)
     assert float(metrics.nonfinite) == 0
     assert after[0] < before[0] - 0.03

@@ -11,9 +11,9 @@ import tomli_w
 from processes import TABLE, write_config
 
 from learned_opt.checkpoints import Store, claim_folder
-from learned_opt.meta_train import Backprop, Config, Evosax, FullES, Programs, load_config
+from learned_opt.meta_train import Backprop, Config, Evosax, FullES, Programs, build, load_config
 from learned_opt.meta_train.__main__ import main
-from learned_opt.meta_train.run import _card, _plan
+from learned_opt.meta_train.run import _plan, _provenance
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_plan_says_what_would_be_run(tmp_path, config, capsys):
     assert facts == {
         "optimizer": f"nominal, theta of {count} numbers",
         "estimator": "pes, runs of 20 to 60 steps, 10 at a time",
-        "outer steps": "20, 2 a chunk",
+        "outer steps": "20, a log line every 2",
         "inner steps": "about 160 an outer step, 3,200 in all",
         "meta-validation": "11 times 8 runs, 1,760 inner steps in all",
         "programs": "1 to compile for training, 1 for meta-validation",
@@ -96,15 +96,22 @@ def test_checkpoints_are_as_large_as_it_says(config):
     assert plan.meta_parameters == sum(x.size for x in jax.tree.leaves(state.theta))
 
 
-def saved_run(out, steps, **other):
+def old(config):
+    """A configuration as it was written before its keys were renamed."""
+    run = {"chunk" if key == "log_every" else key: value for key, value in config["run"].items()}
+    return config | {"run": run}
+
+
+def saved_run(out, steps, renew=lambda config: config, **other):
     """A folder as a run leaves it that was killed after so many outer steps."""
     config = Config.from_dict(TABLE)
-    facts = config.to_dict()
+    facts = renew(config.to_dict())
     claim_folder(out, "config.toml", facts, what="a run", resume=False)
     if steps:
-        state = Programs(*config.build(), 2).start._replace(step=jnp.int32(steps))
+        state = Programs(*build(config), 2).start._replace(step=jnp.int32(steps))
         store = Store(out / "checkpoints")
-        store.save(steps, state, {**_card.run_identity(config), "seconds": 7.0, **other})
+        identity = _provenance.run_identity(config, None) | {"config": facts}
+        store.save(steps, state, {**identity, "seconds": 7.0, **other})
         store.close()
 
 
@@ -164,6 +171,14 @@ def test_a_plan_of_a_folder_alone(tmp_path, capsys):
     assert facts["folder"] == f"{tmp_path / 'run'}: this run goes on after 8 of 12 outer steps"
 
 
+def test_a_run_of_before_its_keys_were_renamed_goes_on(tmp_path, config, capsys):
+    saved_run(tmp_path / "run", 8, renew=old)
+    assert "\nchunk = 2\n" in (tmp_path / "run" / "config.toml").read_text()
+    for words in ([], [config]):
+        facts, _ = planned(capsys, *words, "--out", tmp_path / "run", "--resume")
+        assert facts["folder"].endswith("this run goes on after 8 of 12 outer steps")
+
+
 def test_files_in_the_way(tmp_path, config, capsys):
     assert (
         "already holds files that are not"
@@ -174,7 +189,10 @@ def test_files_in_the_way(tmp_path, config, capsys):
 
 def test_what_is_wrong_is_said_as_of_a_run(config, capsys, tmp_path):
     for words, message in (
-        ([config, "--set", "run.chunk=7"], "run.outer_steps must be a multiple of run.chunk (7)"),
+        (
+            [config, "--set", "run.chunk=7"],
+            "run.outer_steps must be a multiple of run.log_every (7)",
+        ),
         ([config, "--set", "family.data=nothing"], "family.data: data set must be one of"),
         ([config, "--set", "valid.horizon=0"], "valid.horizon must be from 1 to"),
         (["--export"], "--export reads the run in --out and trains nothing, got --plan too"),
@@ -202,4 +220,4 @@ def test_expected_steps_are_those_that_are_drawn(estimator, outer_steps):
     drawn = jax.vmap(lambda key, step: estimator.horizons.draw(key, step))(rng, steps)
     share = (1 + getattr(estimator, "shortest", 1.0)) / 2
     want = estimator.runs * share * np.mean(np.asarray(drawn, np.float64))
-    assert _plan.expected_steps(estimator, outer_steps) == pytest.approx(want, rel=0.02)
+    assert estimator.steps_spent(outer_steps) == pytest.approx(want, rel=0.02)

@@ -16,10 +16,10 @@ from processes import CACHE, TABLE, finish, launch, rows, same_run, wait_for, wr
 
 import learned_opt
 from learned_opt import meta_train
-from learned_opt.checkpoints import CheckpointError, Store
+from learned_opt.checkpoints import CheckpointError, Store, saved_steps
 from learned_opt.meta_train import Config
 from learned_opt.meta_train.__main__ import main
-from learned_opt.meta_train.run import _card
+from learned_opt.meta_train.run import _provenance
 from learned_opt.meta_train.run._log import Log, validation_curve
 
 
@@ -62,7 +62,7 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
     done = rows(out)[-1]["step"]
     assert f"stopped: saved after {done} of 200000 outer steps; continue with --resume" in output
     assert "Traceback" not in output
-    assert Store(out / "checkpoints").steps()[-1] == done
+    assert saved_steps(out / "checkpoints")[-1] == done
     again = launch(*long, "--resume", "--out", out)
     wait_for(again, lambda: rows(out)[-1]["step"] > done)
     again.send_signal(signal.SIGTERM)
@@ -154,7 +154,7 @@ def tiny(tmp_path):
 
 def _tiny(tmp_path, out="run", resume=False, code=False, **sections):
     table = {k: v | sections.get(k, {}) for k, v in TABLE.items()}
-    table["run"] = TABLE["run"] | {"outer_steps": 4, "chunk": 2} | sections.get("run", {})
+    table["run"] = TABLE["run"] | {"outer_steps": 4, "log_every": 2} | sections.get("run", {})
     table["outer"] = sections.get("outer", {})
     return meta_train.meta_train(
         Config.from_dict(table), tmp_path / out, resume=resume, accept_new_code=code
@@ -164,7 +164,7 @@ def _tiny(tmp_path, out="run", resume=False, code=False, **sections):
 @pytest.mark.parametrize(("seconds", "steps"), [(0.0, [2, 4]), (1e6, [4])])
 def test_a_checkpoint_is_made_by_the_clock_and_at_the_end(tiny, tmp_path, seconds, steps):
     tiny(save={"seconds": seconds})
-    assert Store(tmp_path / "run" / "checkpoints").steps() == steps
+    assert saved_steps(tmp_path / "run" / "checkpoints") == steps
 
 
 def test_the_card_keeps_the_curve_of_meta_validation(tiny, tmp_path):
@@ -231,8 +231,8 @@ def test_the_best_theta_so_far_can_be_exported_from_a_run_that_goes_on(tiny, tmp
 def test_a_checkpoint_of_other_code_is_refused_unless_accepted(tiny, tmp_path, monkeypatch):
     tiny()
     (tmp_path / "run" / "tiny.safetensors").unlink()
-    now = _card.code_identity()
-    monkeypatch.setattr(_card, "code_identity", lambda: now | {"tasks": "0123456789ab"})
+    now = _provenance.code_identity()
+    monkeypatch.setattr(_provenance, "code_identity", lambda: now | {"tasks": "0123456789ab"})
     with pytest.raises(CheckpointError) as error:
         tiny(resume=True)
     assert f"code.tasks was '{now['tasks']}', is now '0123456789ab'" in str(error.value)
@@ -283,7 +283,7 @@ def test_store_keeps_the_newest_and_the_best(tmp_path):
     for step, score in ((1, 0.5), (2, 0.1), (3, 0.7), (4, 0.6), (5, None)):
         store.save(step, state(step / 7), FACTS, score=score)
         store.close()
-    assert store.steps() == [2, 4, 5]
+    assert saved_steps(store.directory) == [2, 4, 5]
 
 
 def test_a_save_holds_what_was_there_though_the_buffers_are_reused(tmp_path):

@@ -12,7 +12,14 @@ import pytest
 from processes import finish, launch, rows, same_run, wait_for
 
 from learned_opt import meta_train
-from learned_opt.checkpoints import CheckpointsLostError, FolderError, SaveError, Store, hold_folder
+from learned_opt.checkpoints import (
+    CheckpointsLostError,
+    FolderError,
+    SaveError,
+    Store,
+    hold_folder,
+    saved_steps,
+)
 from learned_opt.meta_train.run._folder import Found, RunFolder
 from learned_opt.meta_train.run._log import Log
 from learned_opt.meta_train.run._loop import _Loop
@@ -80,7 +87,7 @@ def test_what_is_removed_while_a_run_goes_on_is_made_anew(running, tmp_path, wha
     assert "WARNING" not in said
     steps = [row["step"] for row in rows(out)]
     assert steps == list(range(0, steps[-1] + 1, 2))
-    assert Store(out / "checkpoints").steps()[-1] == steps[-1]
+    assert saved_steps(out / "checkpoints")[-1] == steps[-1]
     again = launch(*LONG, "--out", out, "--resume")
     wait_for(again, lambda: newest(out)["step"] > steps[-1])
     assert f"Resuming after {steps[-1]} of 200000" in stop(again)
@@ -233,7 +240,7 @@ def test_a_state_is_saved_though_its_folder_is_removed_again_and_again(folder, t
             loop._save(saved, last=True)
         return
     loop._save(saved, last=True)
-    assert store.steps() == [4]
+    assert saved_steps(store.directory) == [4]
     why = f"cannot write {store.directory} (No such file or directory)"
     assert notes == [f"note: {why}; the state is saved anew"] * times
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from learned_opt.meta_train import load_config
+from learned_opt.meta_train import build, load_config
 
 CONFIGS = Path(__file__).parent.parent / "meta_train" / "configs"
 SEVERAL = {
@@ -16,7 +16,7 @@ SEVERAL = {
 
 @pytest.mark.parametrize("overrides", SEVERAL.values(), ids=SEVERAL)
 def test_neither_meta_training_nor_selection_can_read_the_test_split(overrides):
-    _, problems, judges = load_config(CONFIGS / "quickstart.toml", overrides).build()
+    _, problems, judges = build(load_config(CONFIGS / "quickstart.toml", overrides))
     assert problems
     assert judges
     families = [problem.family for problem in problems]

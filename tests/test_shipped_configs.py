@@ -3,7 +3,7 @@
 import pytest
 
 from learned_opt.meta_train import ConfigError, load_config
-from learned_opt.meta_train._shipped import FOLDER, config_path
+from learned_opt.meta_train.settings import FOLDER, config_path
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)

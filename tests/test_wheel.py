@@ -14,7 +14,7 @@ from processes import environment, write_config
 
 import learned_opt
 from learned_opt.eval.running._keys import artifact_identity
-from learned_opt.meta_train.run._card import code_identity
+from learned_opt.meta_train.run._provenance import code_identity
 
 pytestmark = pytest.mark.slow
 MINE = """import optax
@@ -102,7 +102,7 @@ def test_what_is_installed_is_the_same_code(place):
     """Its identity, by which runs are resumed and shipped runs are found, knows no place."""
     code = (
         "import json, learned_opt\nfrom pathlib import Path\n"
-        "from learned_opt.meta_train.run._card import code_identity\n"
+        "from learned_opt.meta_train.run._provenance import code_identity\n"
         "from learned_opt.eval.running._keys import artifact_identity\n"
         "rule = artifact_identity(learned_opt.load('small')).facts\n"
         "print(json.dumps([code_identity(), rule, learned_opt.__file__]))\n"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from ._folder import FolderError
+from ._claim import FolderError
 
 LOCK = ".lock"
 

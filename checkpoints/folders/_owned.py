@@ -11,7 +11,7 @@ import tomli_w
 
 from learned_opt._files import cannot_write, write_atomic
 
-from ._folder import FolderError, claim_folder
+from ._claim import FolderError, claim_folder
 from ._lock import hold_folder
 
 
@@ -27,6 +27,7 @@ def own_folder(
     *,
     what: str,
     resume: bool = True,
+    renew: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> Iterator[Callable[[], bool]]:
     """Claim a folder, see `claim_folder`, and hold it, see `hold_folder`, during a `with` block.
 
@@ -40,7 +41,7 @@ def own_folder(
     """
     path = Path(folder)
     with _claiming(path):
-        claim_folder(path, record, facts, what=what, resume=resume)
+        claim_folder(path, record, facts, what=what, resume=resume, renew=renew)
     with hold_folder(path) as hold:
 
         def watch() -> bool:

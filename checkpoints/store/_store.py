@@ -18,8 +18,8 @@ from orbax.checkpoint import v1 as ocp
 
 from learned_opt._checks import one_line
 
-from ..folders._folder import differences
-from ._failed import SaveError, as_save_error, quiet_loads
+from ..folders import differences
+from ._errors import SaveError, as_save_error, quiet_loads
 from ._sums import damage, move_aside, write_sums
 
 MIN_SLICE_BYTES = 1 << 20
@@ -140,10 +140,6 @@ class Store:
             ) from error
         return sorted(int(name) for name in names if re.fullmatch(STEP, name))
 
-    def steps(self) -> list[int]:
-        """Steps of the checkpoints, in order."""
-        return saved_steps(self.directory)
-
     def save(
         self, step: int, state: Any, facts: dict[str, Any], *, score: float | None = None
     ) -> None:
@@ -167,7 +163,10 @@ class Store:
             )
 
     def restore(
-        self, like: Any, expect: dict[str, Any] | None = None
+        self,
+        like: Any,
+        expect: dict[str, Any] | None = None,
+        renew: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     ) -> tuple[int, Any, dict[str, Any]] | None:
         """The newest whole checkpoint as (step, state, facts); None if there is none.
 
@@ -179,6 +178,7 @@ class Store:
           like: a state of the same structure, shapes and dtypes; arrays are restored to its
             shardings, whatever those they were saved with.
           expect: entries that the facts must have.
+          renew: the facts of an older checkpoint as they are said today.
 
         Raises:
           CheckpointError: the facts are others. CheckpointsLostError: there are checkpoints and
@@ -190,7 +190,7 @@ class Store:
         )
         bad = self._damaged()
         for step in reversed([step for step in bad if not bad[step]]):
-            found = self._read(step, abstract, expect or {})
+            found = self._read(step, abstract, expect or {}, renew)
             if not isinstance(found, str):
                 self._leave_out({k: reason for k, reason in bad.items() if reason}, step)
                 return step, *found
@@ -209,13 +209,17 @@ class Store:
         return {int(step): reason for step, reason in json.loads(_firsts(json.dumps(mine))).items()}
 
     def _read(
-        self, step: int, abstract: Any, expect: dict[str, Any]
+        self,
+        step: int,
+        abstract: Any,
+        expect: dict[str, Any],
+        renew: Callable[[dict[str, Any]], dict[str, Any]],
     ) -> tuple[Any, dict[str, Any]] | str:
         """(state, facts), or why they do not read back."""
         path = str(self.directory / str(step))
         with quiet_loads():
             try:
-                facts = ocp.load_checkpointables(path, {"facts": None})["facts"]
+                facts = renew(ocp.load_checkpointables(path, {"facts": None})["facts"])
                 found = differences({k: facts.get(k) for k in expect}, expect)
                 if not found:
                     return ocp.load_checkpointables(path, {"state": abstract})["state"], facts

@@ -15,17 +15,16 @@ import jax.numpy as jnp
 import optax
 
 from learned_opt import Theta
-from learned_opt._fields import NonNegative, Size, Steps
-from learned_opt.devices import map_blocks, map_lanes
+from learned_opt._fields import NonNegative, Size
+from learned_opt.devices import map_lanes
 
-from .._horizons import whole_truncations
-from .._unroll import Episode, MetaProblem, Run, advance, begin, finish, start, unroll
-from ._base import MetaGrad, OnRuns
-from ._truncated import blank, check_truncation, where_rows
+from .._unroll import Episode, MetaProblem, Run, start, unroll
+from ._base import GradientEstimator, MetaGrad
+from ._truncating import Truncating, Truncation, row_keys, where_rows
 
 
 @dataclasses.dataclass(frozen=True)
-class _Backprop(OnRuns):
+class _Backprop(GradientEstimator):
     """What both have in common.
 
     Args:
@@ -34,8 +33,7 @@ class _Backprop(OnRuns):
         out and counted.
     """
 
-    rows: ClassVar[str] = "tasks"
-    direct: ClassVar[bool] = False
+    unit: ClassVar[str] = "tasks"
     tasks: Size = 16
     clip: NonNegative = 0.0
 
@@ -62,7 +60,6 @@ class Backprop(_Backprop):
     """
 
     name: ClassVar[str] = "backprop"
-    row_state: ClassVar[bool] = False
 
     @property
     def segment(self) -> int:
@@ -71,8 +68,8 @@ class Backprop(_Backprop):
 
     @property
     def kept(self) -> int:
-        """Inner states of a run that are kept at a time."""
-        return math.ceil(self.horizon[1] / self.segment) + self.segment
+        """One a segment, those within one, and that of the step being taken."""
+        return math.ceil(self.horizon[1] / self.segment) + self.segment + 1
 
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> tuple[()]:
         """Nothing is carried."""
@@ -117,48 +114,38 @@ class Backprop(_Backprop):
 class Lane(NamedTuple):
     """A run between two truncations; in the state every leaf has a leading axis.
 
-    `first`: before the first run of all; `over`: whether the next truncation begins a new run.
+    `age`: truncations done, -1 before the first run of all; `over`: whether the next truncation
+    begins a new run.
     """
 
     episode: Episode
     run: Run
-    first: jax.Array
+    age: jax.Array
     over: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
-class TBPTT(_Backprop):
+class TBPTT(Truncating, _Backprop):
     """g = mean over runs of d L_k / d theta through the steps of one truncation k alone.
 
     Times the mean number of truncations in a run. Biased: what theta does beyond the truncation
     is not seen. Runs live on from estimate to estimate, with staggered starts.
-
-    Args:
-      truncation: inner steps an estimate.
     """
 
     name: ClassVar[str] = "tbptt"
-    row_state: ClassVar[bool] = True
-    truncation: Steps = 20
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_truncation(self.truncation, self.horizon)
 
     @property
     def kept(self) -> int:
-        """Inner states of a run that are kept at a time."""
+        """One a step of the truncation."""
         return self.truncation
 
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> Lane:
-        """Blank runs, all over: the first estimate begins them."""
+        """Blank runs, all over."""
 
         def fresh(key: jax.Array) -> Lane:
             return self._begin(problem, theta, key, jnp.int32(0), jnp.array(True))
 
-        shapes = jax.eval_shape(jax.vmap(fresh), jax.random.split(key, self.tasks))
-        yes = jnp.ones(self.tasks, bool)
-        return jax.tree.map(blank, shapes)._replace(first=yes, over=jnp.copy(yes))
+        return self.blank(fresh, key)
 
     def estimate(
         self,
@@ -169,11 +156,7 @@ class TBPTT(_Backprop):
         outer_step: jax.Array,
     ) -> tuple[MetaGrad, Lane]:
         """One estimate: one truncation of `tasks` runs, forwards and backwards."""
-        rows = (jnp.arange(self.tasks), state)
-        state, total = map_blocks(problem.mesh, self._block, rows, problem, theta, key, outer_step)
-        scale = self.horizons.truncations(self.truncation, outer_step) / self.tasks
-        grad, loss = jax.tree.map(lambda x: scale * x, (total.grad, total.loss))
-        return MetaGrad(grad, loss, total.inner_steps, total.nonfinite), state
+        return self.average(self._block, problem, state, theta, key, outer_step)
 
     def _block(
         self,
@@ -184,44 +167,32 @@ class TBPTT(_Backprop):
         outer_step: jax.Array,
     ) -> tuple[Lane, MetaGrad]:
         index, lanes = rows
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
 
         def renewed() -> Lane:
-            def one(key: jax.Array, first: jax.Array) -> Lane:
-                return self._begin(problem, theta, key, outer_step, first)
+            def one(key: jax.Array, age: jax.Array) -> Lane:
+                return self._begin(problem, theta, key, outer_step, age < 0)
 
-            return where_rows(lanes.over, jax.vmap(one)(keys, lanes.first), lanes)
+            return where_rows(lanes.over, jax.vmap(one)(row_keys(key, index), lanes.age), lanes)
 
-        episode, start_runs, _, _ = jax.lax.cond(jnp.any(lanes.over), renewed, lambda: lanes)
-        after = episode._replace(t=episode.t + self.truncation)
-        over = after.t >= after.horizon
+        lanes = jax.lax.cond(jnp.any(lanes.over), renewed, lambda: lanes)
 
-        def losses(thetas: Theta) -> tuple[jax.Array, tuple[Run, jax.Array]]:
-            def part(episode: Episode, run: Run, theta: Theta) -> tuple[Run, jax.Array]:
-                return advance(
-                    problem, episode, run, theta, self.truncation, outer_step,
-                    loop=_checkpointed(1),
-                )  # fmt: skip
-
-            runs, earned = jax.vmap(part)(episode, start_runs, thetas)
-            ends = jax.lax.cond(
-                jnp.any(over),
-                lambda: jax.vmap(lambda e, run: finish(problem, e, run))(after, runs),
-                lambda: jnp.zeros_like(earned),
-            )
-            earned += jnp.where(over, ends, 0.0)
-            return earned.sum(), (runs, earned)
+        def losses(thetas: Theta) -> tuple[jax.Array, Truncation]:
+            done = self.unroll(
+                problem, lanes.episode, lanes.run, thetas, outer_step, over=((0, 0, 0),),
+                loop=_checkpointed(1),
+            )  # fmt: skip
+            return done.losses.sum(), done
 
         each = jax.tree.map(lambda x: jnp.broadcast_to(x, (index.size, *x.shape)), theta)
-        (_, (runs, earned)), grads = jax.value_and_grad(losses, has_aux=True)(each)
+        (loss, done), grads = jax.value_and_grad(losses, has_aux=True)(each)
         grads, ok = jax.vmap(self.sound)(grads)
         total = MetaGrad(
             grad=jax.tree.map(lambda g: g.sum(0), grads),
-            loss=earned.sum(),
+            loss=loss,
             inner_steps=jnp.asarray(float(self.truncation * index.size)),
-            nonfinite=jnp.sum(~ok | (~runs.finite & over)).astype(jnp.float32),
+            nonfinite=jnp.sum(~ok | (~done.runs.finite & done.over)).astype(jnp.float32),
         )
-        return Lane(after, runs, jnp.zeros_like(lanes.first), over), total
+        return Lane(done.episode, done.runs, lanes.age + 1, done.over), total
 
     def _begin(
         self,
@@ -231,14 +202,9 @@ class TBPTT(_Backprop):
         outer_step: jax.Array,
         first: jax.Array,
     ) -> Lane:
-        task_key, horizon_key, part_key, run_key = jax.random.split(key, 4)
-        horizon = self.horizons.draw(horizon_key, outer_step)
-        horizon *= jnp.where(first, jax.random.uniform(part_key), 1.0)
-        steps = self.truncation * whole_truncations(horizon, self.truncation)
-        task = problem.family.sample(task_key)
-        episode = begin(problem.family, task, run_key, steps.astype(jnp.int32))
+        episode = self.begin(problem, key, outer_step, first)
         run = start(problem, episode, theta, outer_step)
-        return Lane(episode, run, jnp.array(False), jnp.array(False))
+        return Lane(episode, run, jnp.zeros((), jnp.int32), jnp.array(False))
 
 
 def _checkpointed(segment: int) -> Callable[..., Any]:

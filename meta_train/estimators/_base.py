@@ -1,7 +1,8 @@
 """What a meta-gradient estimator is, and what those by antithetic evolution strategies share."""
 
+import abc
 import dataclasses
-from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from learned_opt import Theta
 from learned_opt._fields import Natural, NonNegative, Size, Within, check_fields
 
 from .._horizons import Horizons
+from .._outer import Outer
 from .._unroll import MetaProblem
 
 Sigma = Annotated[float, Within(1e-6, 1e3)]
@@ -30,29 +32,35 @@ class MetaGrad(NamedTuple):
     nonfinite: jax.Array
 
 
-class GradientEstimator(Protocol):
-    """Estimates meta-gradients. A frozen dataclass of plain numbers, which configurations name.
+@dataclasses.dataclass(frozen=True)
+class GradientEstimator(abc.ABC):
+    """Estimates meta-gradients: the base of all. Plain numbers, which configurations name.
 
-    `name`: in configurations. `rows`: attribute that counts the parallel lanes of an estimate,
-    which the devices share. `row_state`: whether the leaves of the state have one row a lane.
-    `direct`: whether `grad` is the very step that theta is to take, down: the outer optimizer is
-    then plain SGD with learning rate 1.
+    `name`: in configurations. `unit`: the field that says how many lanes there are. `row_state`:
+    whether the leaves of the state have one row a lane. `outer`: the optimizer that steps theta,
+    unless another is chosen; None where `grad` is the very step that theta is to take, down.
+
+    Args:
+      horizon: bounds of the runs' lengths in steps, log-uniform; see `Horizons`.
+      curriculum: outer steps over which the upper bound of the horizon grows from the lower.
     """
 
     name: ClassVar[str]
-    rows: ClassVar[str]
-    row_state: ClassVar[bool]
-    direct: ClassVar[bool]
+    unit: ClassVar[str]
+    row_state: ClassVar[bool] = False
+    outer: ClassVar[Outer | None] = Outer()
+    horizon: Annotated[tuple[int, int], Within(1, 10**8)] = (100, 300)
+    curriculum: Natural = 0
 
-    @property
-    def runs(self) -> int:
-        """Training runs side by side."""
-        ...
+    def __post_init__(self) -> None:
+        check_fields(self)
 
+    @abc.abstractmethod
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> Any:
         """The state carried from one outer step to the next (a pytree, maybe empty)."""
         ...
 
+    @abc.abstractmethod
     def estimate(
         self,
         problem: MetaProblem,
@@ -61,33 +69,64 @@ class GradientEstimator(Protocol):
         key: jax.Array,
         outer_step: jax.Array,
     ) -> tuple[MetaGrad, Any]:
-        """One estimate at theta."""
+        """One estimate at theta, and the next state."""
         ...
 
-
-@dataclasses.dataclass(frozen=True)
-class OnRuns:
-    """Base of all: how long the runs are.
-
-    Args:
-      horizon: bounds of the runs' lengths in steps, log-uniform; see `Horizons`.
-      curriculum: outer steps over which the upper bound of the horizon grows from the lower.
-    """
-
-    horizon: Annotated[tuple[int, int], Within(1, 10**8)] = (100, 300)
-    curriculum: Natural = 0
-
-    def __post_init__(self) -> None:
-        check_fields(self)
+    @property
+    @abc.abstractmethod
+    def runs(self) -> int:
+        """Training runs side by side."""
+        ...
 
     @property
     def horizons(self) -> Horizons:
         """Distribution of the runs' lengths."""
         return Horizons(*self.horizon, self.curriculum)
 
+    @property
+    def lanes(self) -> int:
+        """Parallel parts of an estimate, which the devices share."""
+        return getattr(self, self.unit)
+
+    def with_lanes(self, lanes: int) -> Self:
+        """The same with so many lanes; ValueError if there cannot be."""
+        return dataclasses.replace(self, **{self.unit: lanes})
+
+    @property
+    def batches(self) -> int:
+        """Minibatches side by side: runs that are compared see the same."""
+        return self.lanes
+
+    @property
+    def kept(self) -> int:
+        """Inner states of a run that an estimate holds besides those in the state."""
+        return int(not self.row_state)
+
+    @property
+    def horizon_range(self) -> tuple[int, int]:
+        """Steps of the shortest and of the longest run that there can be."""
+        return self.horizon
+
+    def steps_spent(self, outer_steps: int) -> float:
+        """Training steps of an estimate, on average over so many outer steps.
+
+        Example:
+          >>> from learned_opt.meta_train import PES, Backprop
+          >>> PES(pairs=4, truncation=20).steps_spent(100)
+          160.0
+          >>> Backprop(tasks=4, horizon=(50, 50)).steps_spent(100)
+          200.0
+        """
+        return self.runs * self.horizons.mean(outer_steps)
+
+    def in_words(self) -> str:
+        """How long the runs are, for people: "runs of 20 to 60 steps"."""
+        low, high = self.horizon
+        return f"runs of {low:,} to {high:,} steps" if low < high else f"runs of {high:,} steps"
+
 
 @dataclasses.dataclass(frozen=True)
-class Antithetic(OnRuns):
+class Antithetic(GradientEstimator):
     """Base of the estimators that compare the two sides of random perturbations.
 
     Args:
@@ -97,9 +136,7 @@ class Antithetic(OnRuns):
       clip: clip each difference to [-clip, clip]; 0: as it is.
     """
 
-    rows: ClassVar[str] = "pairs"
-    row_state: ClassVar[bool] = False
-    direct: ClassVar[bool] = False
+    unit: ClassVar[str] = "pairs"
     pairs: Size = 16
     sigma: Sigma = 0.03
     sign: bool = False

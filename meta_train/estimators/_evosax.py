@@ -20,8 +20,9 @@ from learned_opt._extras import needs_extra
 from learned_opt._fields import Line, Rate, Size, shown
 from learned_opt.devices import map_lanes
 
+from .._outer import Outer
 from .._unroll import MetaProblem, unroll
-from ._base import MetaGrad, OnRuns, Sigma
+from ._base import GradientEstimator, MetaGrad, Sigma
 
 
 @functools.cache
@@ -80,7 +81,7 @@ class EvosaxState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Evosax(OnRuns):
+class Evosax(GradientEstimator):
     """theta <- the strategy's mean (or best member) after `ask`, fitness, `tell`.
 
     The fitness of a member is the mean meta-loss of runs on `tasks` tasks, whole horizon, the same
@@ -97,9 +98,8 @@ class Evosax(OnRuns):
     """
 
     name: ClassVar[str] = "evosax"
-    rows: ClassVar[str] = "population"
-    row_state: ClassVar[bool] = False
-    direct: ClassVar[bool] = True
+    unit: ClassVar[str] = "population"
+    outer: ClassVar[Outer | None] = None
     strategy: Line = "Open_ES"
     population: Size = 32
     tasks: Size = 1
@@ -127,6 +127,11 @@ class Evosax(OnRuns):
     def runs(self) -> int:
         """All members' tasks."""
         return self.population * self.tasks
+
+    @property
+    def batches(self) -> int:
+        """One a task: all members see the same."""
+        return self.tasks
 
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> EvosaxState:
         """The strategy centred on theta."""

@@ -35,6 +35,15 @@ class FullES(Antithetic):
     name: ClassVar[str] = "full_es"
     shortest: Annotated[float, Within(1e-6, 1)] = 0.6
 
+    @property
+    def horizon_range(self) -> tuple[int, int]:
+        """From the smallest share of the lowest horizon."""
+        return round(self.shortest * self.horizon[0]), self.horizon[1]
+
+    def steps_spent(self, outer_steps: int) -> float:
+        """As of whole runs, times the mean share."""
+        return super().steps_spent(outer_steps) * (1 + self.shortest) / 2
+
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> tuple[()]:
         """Nothing is carried: every estimate starts new runs."""
         del problem, theta, key

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 
-from ._links import LOST
+from ._watch import LOST
 
 HERE = "127.0.0.1"
 

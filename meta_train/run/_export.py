@@ -20,16 +20,17 @@ from learned_opt.checkpoints import (
     write_atomic,
 )
 
-from .._config import Config
 from .._errors import DivergedError
 from .._trainer import MetaTrainState
-from ..processes._together import leads
-from ._card import make_card
+from ..processes import leads
+from ..settings import Config
 from ._folder import check_progress
 from ._log import validation_curve
 from ._memory import fits
 from ._programs import Programs
-from ._record import CHECKPOINTS, COMMAND, RECORD, load_record
+from ._provenance import make_card
+from ._record import CHECKPOINTS, COMMAND, RECORD, load_record, todays
+from ._setup import build
 
 
 @fits()
@@ -45,11 +46,11 @@ def export_now(out: str | os.PathLike, *, last: bool = False) -> Artifact:
     """
     folder = Path(out)
     config = load_record(folder)
-    setup = config.build()
+    setup = build(config)
     had_place = (folder / CHECKPOINTS).is_dir()
     store = Store(folder / CHECKPOINTS, keep=config.save.keep, best=config.save.best, tidy=False)
-    programs = Programs(*setup, config.run.chunk)
-    restored = store.restore(programs.start, {"config": config.to_dict()})
+    programs = Programs(*setup, config.run.log_every)
+    restored = store.restore(programs.start, {"config": config.to_dict()}, todays)
     store.close()
     if not restored:
         check_progress(folder, had_place)
@@ -66,11 +67,14 @@ def export_now(out: str | os.PathLike, *, last: bool = False) -> Artifact:
                 f"the newest theta of {folder} (outer step {int(state.step)}) or its "
                 "meta-validation loss is not finite: export the best one, without --last"
             )
-    return export(config, folder, state, saved["seconds"], plain_console(), "exports")
+    return export(
+        config, setup.trainer.start, folder, state, saved["seconds"], plain_console(), "exports"
+    )
 
 
 def export(
     config: Config,
+    start: Artifact | None,
     folder: Path,
     state: MetaTrainState,
     seconds: float,
@@ -86,6 +90,7 @@ def export(
         )
     card, lost = make_card(
         config,
+        start,
         state,
         seconds=seconds,
         command=lambda: _first_command(folder),

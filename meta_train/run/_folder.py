@@ -15,8 +15,9 @@ from learned_opt.checkpoints import (
     write_atomic,
 )
 
+from ..settings import renamed
 from ._log import METRICS, Log, whole_rows
-from ._record import CHECKPOINTS, COMMAND, RECORD
+from ._record import CHECKPOINTS, COMMAND, RECORD, WHAT
 
 
 class Found(enum.IntEnum):
@@ -60,7 +61,7 @@ class RunFolder:
         Raises:
           FolderError: it holds something else, or is in use. OSError: it cannot be written.
         """
-        own = own_folder(self.path, RECORD, self._facts, what="a meta-training run", resume=resume)
+        own = own_folder(self.path, RECORD, self._facts, what=WHAT, resume=resume, renew=renamed)
         self._is_there = self._held.enter_context(own)
         self._had_place = (self.path / CHECKPOINTS).is_dir()
         self._write_command()

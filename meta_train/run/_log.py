@@ -1,4 +1,4 @@
-"""`metrics.jsonl` and TensorBoard: one row a chunk, never one twice."""
+"""`metrics.jsonl` and TensorBoard: one row a log interval, never one twice."""
 
 import contextlib
 import json

@@ -1,6 +1,7 @@
 """A meta-training run in a folder: start, log, save, resume, stop, export."""
 
 import contextlib
+import dataclasses
 import functools
 import math
 import os
@@ -25,18 +26,19 @@ from learned_opt.checkpoints import (
     writing,
 )
 
-from .._config import Config, Setup
 from .._errors import DivergedError, StoppedError
 from .._trainer import MetaTrainState, Metrics
-from ..processes._together import agree, idle_devices, leader_does, leads, stop_on_signals
-from ._card import run_identity
+from ..processes import agree, idle_devices, leader_does, leads, stop_on_signals
+from ..settings import Config
 from ._export import export
 from ._folder import Found, RunFolder
 from ._log import Log
 from ._memory import fits
 from ._programs import Programs
 from ._progress import Progress
-from ._record import CHECKPOINTS
+from ._provenance import run_identity
+from ._record import CHECKPOINTS, todays
+from ._setup import Setup, build
 
 GO_ON = "continue with --resume"
 """What to do with a run that was saved."""
@@ -83,12 +85,12 @@ def meta_train(
       CheckpointError: the checkpoints are of another configuration, or of other code and
         `accept_new_code` is off; or there were some, none can be read, and `start_over` is off.
       StoppedError: SIGTERM or SIGINT came; the run is saved and can be resumed.
-      DivergedError: see `Run.tolerance`; the best theta is exported.
+      DivergedError: see `run.tolerance`; the best theta is exported.
       WriteError: a file could not be written, as on a full disk; what was saved before is good.
     """
     console = console or plain_console()
     console.quiet |= not leads()
-    setup = config.build()
+    setup = build(config)
     with writing(out, lambda: saved_so_far(out), GO_ON), quiet_saves(), fits():
         return _train(
             config, setup, Path(out), resume, command, console, accept_new_code, start_over
@@ -119,11 +121,11 @@ def _train(
     folder = RunFolder(path, facts, begun, note)
     with contextlib.closing(folder):
         leader_does(lambda: folder.claim(resume), (FolderError, OSError))
-        identity = run_identity(config)
-        programs = Programs(*setup, config.run.chunk)
+        identity = run_identity(config, setup.trainer.start)
+        programs = Programs(*setup, config.run.log_every)
         store = Store(path / CHECKPOINTS, keep=config.save.keep, best=config.save.best, note=note)
         state, seconds = programs.start, 0.0
-        if idle := idle_devices(programs.mesh.size, config.estimator.rows):
+        if idle := idle_devices(programs.mesh.size, config.estimator.unit):
             note(idle)
         if resume:
             expect = {"config": facts} if accept_new_code else identity
@@ -144,7 +146,7 @@ def _train(
                     f"{GO_ON}",
                     stop.signal,
                 )
-        artifact = export(config, path, state, loop.seconds, console)
+        artifact = export(config, setup.trainer.start, path, state, loop.seconds, console)
     if loop.astray:
         step, score = int(state.best_step), float(state.best_score)
         best = f"the best theta (outer step {step}, meta-validation loss {score:.4f})"
@@ -164,7 +166,7 @@ def _restore(
 ) -> tuple[int, Any, dict[str, Any]] | None:
     """As `Store.restore`; None where the run may begin from its start."""
     try:
-        restored = store.restore(state, expect)
+        restored = store.restore(state, expect, todays)
         if not restored:
             leader_does(folder.check_progress, (CheckpointsLostError,))
     except CheckpointsLostError:
@@ -176,23 +178,26 @@ def _restore(
     return restored
 
 
+@dataclasses.dataclass
 class _Loop:
-    """The loop over chunks; `seconds`: of training so far; `astray`: why it diverged, or ""."""
+    """Log interval after log interval.
 
-    def __init__(
-        self,
-        config: Config,
-        programs: Programs,
-        store: Store,
-        folder: RunFolder,
-        progress: Progress,
-        identity: dict[str, Any],
-        seconds: float,
-    ) -> None:
-        self.config, self.programs, self.store = config, programs, store
-        self.folder, self.progress, self.identity = folder, progress, identity
-        self.seconds, self.astray, self._bad = seconds, "", 0
-        self._saved, self._saved_at, self._score = -1, 0.0, None
+    `seconds`: of training so far; `astray`: why the run diverged, or ""; `bad`: validations in a
+    row out of bounds; `saved`, `saved_at`, `score`: outer step, time and score of the newest save.
+    """
+
+    config: Config
+    programs: Programs
+    store: Store
+    folder: RunFolder
+    progress: Progress
+    identity: dict[str, Any]
+    seconds: float
+    astray: str = ""
+    bad: int = 0
+    saved: int = -1
+    saved_at: float = 0.0
+    score: float | None = None
 
     def run(self, state: MetaTrainState, stop: Any) -> MetaTrainState:
         """Until the last outer step, a request to stop, or divergence; the state is saved."""
@@ -208,22 +213,22 @@ class _Loop:
             self._write({"step": 0, **self._scores(scores)})
             if not math.isfinite(first := float(state.first_score)):
                 self.astray = f"the meta-validation loss is {first} before the first outer step"
-        self._saved_at = time.perf_counter()
+        self.saved_at = time.perf_counter()
         while step < run.outer_steps and not stop() and not self.astray:
             before, tick = float(state.inner_steps), time.perf_counter()
-            state, metrics = jax.block_until_ready(self.programs.chunk(state))
+            state, metrics = jax.block_until_ready(self.programs.steps(state))
             took = time.perf_counter() - tick
-            step, chunks = int(state.step), int(state.step) // run.chunk
+            step, lines = int(state.step), int(state.step) // run.log_every
             row, score = self._row(state, metrics, before, took), None
             last = step >= run.outer_steps
-            if last or chunks % self.config.valid.every == 0:
+            if last or lines % self.config.valid.every == 0:
                 state, scores = self.programs.validate(state)
                 row |= self._scores(scores)
                 score = row["valid_loss"]
                 self._judge(state, row)
             self.seconds = time.perf_counter() - start
             row["seconds"] = round(self.seconds, 2)
-            late = time.perf_counter() - self._saved_at >= self.config.save.seconds
+            late = time.perf_counter() - self.saved_at >= self.config.save.seconds
             due = self._due(late)
             # First the row: killed between the two, a run forgets rows its checkpoint lacks.
             self._write(row)
@@ -246,10 +251,10 @@ class _Loop:
     def _save(self, state: MetaTrainState, score: float | None = None, last: bool = False) -> None:
         """Begin to save; with `last` the save is done afterwards."""
         facts = {**self.identity, "seconds": self.seconds}
-        self._saved, self._saved_at, self._score = int(state.step), time.perf_counter(), score
+        self.saved, self.saved_at, self.score = int(state.step), time.perf_counter(), score
 
         def save() -> None:
-            self.store.save(self._saved, state, facts, score=score)
+            self.store.save(self.saved, state, facts, score=score)
             if last:
                 self.store.close()
 
@@ -263,12 +268,12 @@ class _Loop:
     def _settle(self, state: MetaTrainState) -> None:
         """The state is saved afterwards, whether or not it was being saved."""
         score = None
-        if self._saved == int(state.step):
+        if self.saved == int(state.step):
             try:
                 self.store.close()
             except SaveError as error:
                 self._mend(error)
-                score = self._score
+                score = self.score
             else:
                 return
         self._save(state, score, last=True)
@@ -293,8 +298,8 @@ class _Loop:
             bool(jax.numpy.isfinite(x).all()) for x in jax.tree.leaves(state.theta)
         ):
             self.astray = f"theta is no longer finite at outer step {row['step']}"
-        self._bad = self._bad + 1 if not score <= first + self.config.run.tolerance else 0
-        if self._bad >= PATIENCE:
+        self.bad = self.bad + 1 if not score <= first + self.config.run.tolerance else 0
+        if self.bad >= PATIENCE:
             self.astray = (
                 f"the meta-validation loss has been above {first:.4f} + "
                 f"{self.config.run.tolerance:g} {PATIENCE} times in a row up to outer step "
@@ -308,7 +313,7 @@ class _Loop:
             "step": int(state.step),
             "inner_steps": int(state.inner_steps),
             "inner_steps_per_second": round((float(state.inner_steps) - before) / took, 1),
-            "outer_steps_per_second": round(self.config.run.chunk / took, 3),
+            "outer_steps_per_second": round(self.config.run.log_every / took, 3),
             "meta_loss": float(metrics.loss),
             "grad_norm": float(metrics.grad_norm),
             "nonfinite": float(metrics.nonfinite),

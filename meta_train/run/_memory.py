@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from learned_opt._checks import one_line
 from learned_opt.tasks import inner_init
 
-from .._parse import ConfigError
 from .._trainer import Judge, Trainer
 from .._unroll import MetaProblem
+from ..settings import ConfigError
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 """Where Linux says what a container may use."""
@@ -80,12 +80,9 @@ def memory_needs(
     known: dict[Any, _Lane] = {}
     for estimator, problem in zip(trainer.estimators, problems, strict=True):
         lane = known[id(problem.family)] = _lane(problem, theta)
-        # The two runs of a pair, and the members of a population, see the same minibatches.
-        batches = getattr(estimator, "tasks", getattr(estimator, estimator.rows))
         # Theta is perturbed, or has a gradient; a run in the state is counted there.
-        states = getattr(estimator, "kept", 0) + (not estimator.row_state)
-        each = lane.work + tree_bytes(theta) + states * lane.run
-        spread = rows + estimator.runs * each + batches * lane.batch
+        each = lane.work + tree_bytes(theta) + estimator.kept * lane.run
+        spread = rows + estimator.runs * each + estimator.batches * lane.batch
         yield need("[estimator]: the runs of an outer step", whole, spread)
     for judge in judges:
         family = judge.problem.family

@@ -2,16 +2,15 @@
 
 import contextlib
 import dataclasses
-import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import rich.console
 
+from learned_opt import Artifact
 from learned_opt.checkpoints import (
     CheckpointError,
     CheckpointsLostError,
@@ -21,14 +20,14 @@ from learned_opt.checkpoints import (
     saved_steps,
 )
 
-from .._config import Config, Setup
-from ..estimators import GradientEstimator
-from ..processes._together import leads
-from ._card import run_identity
+from ..processes import leads
+from ..settings import Config, renamed
 from ._folder import check_progress
 from ._memory import Need, check_memory, size_text, tree_bytes
 from ._programs import program_of
-from ._record import CHECKPOINTS, RECORD
+from ._provenance import run_identity
+from ._record import CHECKPOINTS, RECORD, WHAT, todays
+from ._setup import Setup, assemble
 
 REFUSED = "refused: "
 
@@ -75,7 +74,7 @@ def plan_run(
     Raises:
       ConfigError: the configuration cannot be built here, or does not fit into memory.
     """
-    setup = config.assemble()
+    setup = assemble(config)
     need = check_memory(*setup)
     trainer, problems, judges = setup
     theta = jax.eval_shape(trainer.optimizer.init, jax.random.key(0))
@@ -84,42 +83,22 @@ def plan_run(
     return Plan(
         config,
         setup,
-        inner_steps=sum(expected_steps(one, steps) for one in trainer.estimators),
+        inner_steps=sum(one.steps_spent(steps) for one in trainer.estimators),
         valid_steps=sum(judge.runs * int(judge.horizon) for judge in judges),
-        valids=1 + math.ceil(steps // config.run.chunk / config.valid.every),
+        valids=1 + -(-steps // config.run.log_every // config.valid.every),
         programs=(len(problems), len({program_of(judge) for judge in judges})),
         meta_parameters=sum(x.size for x in jax.tree.leaves(theta)),
         checkpoint=tree_bytes(state),
         need=need,
-        folder=_folder(config, Path(out), state, resume, accept_new_code, start_over),
+        folder=_folder(
+            config, trainer.start, Path(out), state, resume, accept_new_code, start_over
+        ),
     )
-
-
-def expected_steps(estimator: GradientEstimator, outer_steps: int) -> float:
-    """Training steps of an outer step, on average over a whole run.
-
-    Example:
-      >>> from learned_opt.meta_train import PES, Backprop
-      >>> expected_steps(PES(pairs=4, truncation=20), 100)
-      160.0
-      >>> expected_steps(Backprop(tasks=4, horizon=(50, 50)), 100)
-      200.0
-    """
-    any_of: Any = estimator
-    if hasattr(any_of, "truncation"):
-        return float(any_of.runs * any_of.truncation)
-    low, high = any_of.horizon
-    some = np.linspace(0, outer_steps - 1, min(outer_steps, 1000))
-    done = some / any_of.curriculum if any_of.curriculum else np.ones(1)
-    span = np.minimum(1.0, done) * math.log(high / low)
-    # The mean of low exp(u span) for u uniform; at a span of zero it is low.
-    means = low * np.where(span, np.expm1(span) / np.where(span, span, 1.0), 1.0)
-    share = (1 + getattr(any_of, "shortest", 1.0)) / 2
-    return float(any_of.runs * share * means.mean())
 
 
 def _folder(
     config: Config,
+    start: Artifact | None,
     path: Path,
     state: Any,
     resume: bool,
@@ -131,15 +110,15 @@ def _folder(
     try:
         if not path.exists() or (path.is_dir() and not _entries(path)):
             return f"{path}: a new run begins there"
-        claim_folder(path, RECORD, facts, what="a meta-training run", resume=resume)
+        claim_folder(path, RECORD, facts, what=WHAT, resume=resume, renew=renamed)
         if not saved_steps(path / CHECKPOINTS):
             check_progress(path, (path / CHECKPOINTS).is_dir())
             return f"{path}: holds this run without a checkpoint; it begins anew"
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), state)
         with contextlib.closing(Store(path / CHECKPOINTS, tidy=False)) as store:
-            expect = {"config": facts} if accept_new_code else run_identity(config)
-            step, _, _ = store.restore(like, expect) or (0, None, None)
+            expect = {"config": facts} if accept_new_code else run_identity(config, start)
+            step, _, _ = store.restore(like, expect, todays) or (0, None, None)
     except (FolderError, CheckpointError, OSError) as error:
         if start_over and isinstance(error, CheckpointsLostError):
             return f"{path}: holds this run and no checkpoint that can be read; it starts over"
@@ -164,7 +143,7 @@ def print_plan(plan: Plan, console: rich.console.Console) -> None:
 def _lines(plan: Plan) -> Iterable[str]:
     config, (trainer, problems, judges) = plan.config, plan.setup
     run, mesh, estimator = config.run, problems[0].mesh, config.estimator
-    lanes = [getattr(one, one.rows) for one in trainer.estimators]
+    lanes = [one.lanes for one in trainer.estimators]
     training, valid = plan.inner_steps * run.outer_steps, plan.valid_steps * plan.valids
     devices, need = jax.devices(), plan.need
     yield f"Plan of the run {run.name}: nothing is compiled, nothing is written."
@@ -173,20 +152,20 @@ def _lines(plan: Plan) -> Iterable[str]:
         [source.name, f"{weight:.0%}", f"{lane:,}", f"{source.spec.batch_size:,}"]
         for source, weight, lane in zip(config.sources, trainer.weights, lanes, strict=True)
     ]
-    yield from _table([["family", "weight", estimator.rows, "batch"], *rows])
+    yield from _table([["family", "weight", estimator.unit, "batch"], *rows])
     yield ""
     yield from _facts(
         {
             "optimizer": f"{config.optimizer.name}, theta of {plan.meta_parameters:,} numbers",
-            "estimator": f"{estimator.name}, {_horizon(estimator)}",
-            "outer steps": f"{run.outer_steps:,}, {run.chunk:,} a chunk",
+            "estimator": f"{estimator.name}, {estimator.in_words()}",
+            "outer steps": f"{run.outer_steps:,}, a log line every {run.log_every:,}",
             "inner steps": f"about {plan.inner_steps:,.0f} an outer step, {training:,.0f} in all",
             "meta-validation": f"{plan.valids:,} times {sum(j.runs for j in judges):,} runs, "
             f"{valid:,} inner steps in all",
             "programs": f"{plan.programs[0]:,} to compile for training, "
             f"{plan.programs[1]:,} for meta-validation",
             "devices": f"{mesh.size} of {len(devices)} x {devices[0].platform}, "
-            f"{sum(lanes) // mesh.size:,} {estimator.rows} on each",
+            f"{sum(lanes) // mesh.size:,} {estimator.unit} on each",
             "checkpoints": f"{size_text(plan.checkpoint)} each; the newest {config.save.keep:,} "
             f"and the best {config.save.best:,} are kept",
             "memory": f"at least {size_text(need.bytes)} of the {size_text(need.available)} that "
@@ -194,13 +173,6 @@ def _lines(plan: Plan) -> Iterable[str]:
             "folder": plan.folder,
         }
     )
-
-
-def _horizon(estimator: Any) -> str:
-    low, high = estimator.horizon
-    runs = f"runs of {low:,} to {high:,} steps" if low < high else f"runs of {high:,} steps"
-    cut = getattr(estimator, "truncation", None)
-    return f"{runs}, {cut:,} at a time" if cut else runs
 
 
 def _facts(facts: dict[str, str]) -> Iterable[str]:

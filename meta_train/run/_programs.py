@@ -20,16 +20,16 @@ process deadlock in jax 0.10 and 0.11."""
 
 
 class Programs:
-    """What a run calls: `chunk` and `validate`, compiled; and `start`, the state it starts from.
+    """What a run calls: `steps` and `validate`, compiled; and `start`, the state it starts from.
 
-    One family: a chunk of outer steps is one compiled scan. Several: a program each, compiled side
+    One family: a log interval is one compiled scan. Several: a program each, compiled side
     by side and called without waiting for one another, then one that steps theta.
 
     Args:
       trainer: the mathematics.
       problems: one a family.
       judges: of the meta-validation, whose score is their mean.
-      length: outer steps a chunk.
+      length: outer steps of a log interval.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Programs:
         def jit(fn: Callable[..., Any], out: Any, donate: tuple[int, ...] = ()) -> Any:
             return jax.jit(fn, out_shardings=out, donate_argnums=donate, compiler_options=options)
 
-        self._chunk = jit(
-            lambda problems, state: trainer.chunk(problems, state, length), (layout, whole), (1,)
+        self._steps = jit(
+            lambda problems, state: trainer.steps(problems, state, length), (layout, whole), (1,)
         )
         self._estimates = [
             jit(
@@ -79,8 +79,8 @@ class Programs:
                 return pool.submit(lambda: program.lower(*args).compile())
 
             if train and len(self.problems) == 1:
-                self._chunk = submit(self._chunk, self.problems, self.start)
-                jobs.append("_chunk")
+                self._steps = submit(self._steps, self.problems, self.start)
+                jobs.append("_steps")
             elif train:
                 pairs = zip(self._estimates, self.problems, strict=True)
                 self._estimates = [submit(one, p, self.start) for one, p in pairs]
@@ -100,8 +100,8 @@ class Programs:
                 setattr(self, name, done)
 
     def memory(self) -> int:
-        """Bytes that a chunk takes on one device: its arguments, results and temporaries."""
-        compiled = [self._chunk] if len(self.problems) == 1 else self._estimates
+        """Bytes that outer steps take on one device: its arguments, results and temporaries."""
+        compiled = [self._steps] if len(self.problems) == 1 else self._estimates
         stats = [one.memory_analysis() for one in compiled]
         return max(
             m.argument_size_in_bytes
@@ -111,10 +111,10 @@ class Programs:
             for m in stats
         )
 
-    def chunk(self, state: MetaTrainState) -> tuple[MetaTrainState, Metrics]:
+    def steps(self, state: MetaTrainState) -> tuple[MetaTrainState, Metrics]:
         """`length` outer steps; `state` is used up."""
         if len(self.problems) == 1:
-            return self._chunk(self.problems, state)
+            return self._steps(self.problems, state)
         steps = []
         for _ in range(self.length):
             estimates = []

@@ -4,14 +4,22 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from .._config import Config
-from .._parse import ConfigError, load_table
+from ..settings import Config, ConfigError, load_table, renamed
 
 RECORD, COMMAND, CHECKPOINTS = "config.toml", "command.txt", "checkpoints"
 """Of a run's folder: its configuration; what began it, for its card; and what it goes on from."""
 
+WHAT = "a meta-training run"
+"""What a folder holds, in messages."""
+
 CURE = "put it back as it was, or name another folder with --out"
+
+
+def todays(facts: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint was made with, its configuration in today's names."""
+    return {**facts, "config": renamed(facts.get("config", {}))}
 
 
 def load_record(folder: str | os.PathLike, overrides: Sequence[str] = ()) -> Config:

@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def claim_folder(
     *,
     what: str,
     resume: bool,
+    renew: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> Path:
     """Make a folder one run's own: create it and record the run's facts, or recognise them.
 
@@ -31,6 +33,7 @@ def claim_folder(
       facts: what identifies the run, as TOML types.
       what: what a run is called, with its article, for messages.
       resume: whether a folder that holds the same run is welcome.
+      renew: the facts of an older record as they are said today.
 
     Raises:
       FolderError: a file, a folder with other files, with another run, or `resume` is off and
@@ -41,7 +44,7 @@ def claim_folder(
     if folder.exists() and not folder.is_dir():
         raise FolderError(f"--out must be a folder, got the file {folder}; choose another")
     if os.path.lexists(path):
-        recorded = _read(path)
+        recorded = renew(_read(path))
         found, lacks = differences(recorded, facts), sorted(facts.keys() - recorded.keys())
         if lacks and _within(recorded, facts):
             raise FolderError(

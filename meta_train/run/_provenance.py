@@ -7,13 +7,14 @@ from typing import Any
 
 import jax
 
+from learned_opt import Artifact
 from learned_opt._checks import one_line, shown
 from learned_opt._rooms import room_sources, source_hash
 from learned_opt.checkpoints import code_version, describe_device
 from learned_opt.tasks import describe
 
-from .._config import Config
 from .._trainer import MetaTrainState
+from ..settings import Config
 
 DEEPEST = 100
 """Tables within tables, as of what started from what."""
@@ -21,6 +22,7 @@ DEEPEST = 100
 
 def make_card(
     config: Config,
+    start: Artifact | None,
     state: MetaTrainState,
     *,
     seconds: float,
@@ -34,7 +36,7 @@ def make_card(
     whose card is kept as `start`.
     """
     specs = [source.spec for source in config.sources]
-    before = config.ancestor.card if config.ancestor else {}
+    before = start.card if start else {}
 
     def names(what: str, now: Iterable[str]) -> list[str]:
         return sorted({*_given(before, "trained_on", what, [], str), *now})
@@ -55,7 +57,7 @@ def make_card(
                 for spec, weight in zip(specs, _shares(config), strict=True)
             ],
             "horizon": lambda: _hull(
-                _given(before, "trained_on", "horizon", [], int), _horizon(config)
+                _given(before, "trained_on", "horizon", [], int), config.estimator.horizon_range
             ),
         },
         "budget": {
@@ -73,8 +75,8 @@ def make_card(
         "jax": jax.__version__,
         "date": lambda: datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
-    if config.ancestor:
-        facts["start"] = {**before, "sha256": config.ancestor.sha256}
+    if start:
+        facts["start"] = {**before, "sha256": start.sha256}
     lost: list[str] = []
     return _told(facts, "", lost), lost
 
@@ -126,23 +128,14 @@ def _shares(config: Config) -> list[float]:
     return [source.weight / total for source in config.sources]
 
 
-def _horizon(config: Config) -> tuple[int, int]:
-    """The shortest and the longest run that meta-training can have seen."""
-    estimator: Any = config.estimator
-    low, high = estimator.horizon
-    shortest = getattr(estimator, "shortest", 1.0)
-    resume = getattr(estimator, "resume", None)
-    return round(shortest * low), high + (resume.longest if resume and resume.share else 0)
-
-
-def run_identity(config: Config) -> dict[str, Any]:
+def run_identity(config: Config, start: Artifact | None) -> dict[str, Any]:
     """What a checkpoint must have been made with for a run to go on from it."""
     identity: dict[str, Any] = {"config": config.to_dict(), "code": code_identity()}
-    return identity | ({"start": config.ancestor.sha256} if config.ancestor else {})
+    return identity | ({"start": start.sha256} if start else {})
 
 
 def code_identity() -> dict[str, str]:
-    """What a checkpoint depends on: a hash of the sources of each room it needs, and jax's version.
+    """What a checkpoint depends on: a hash of the code of each folder it needs, and jax's version.
 
     Unlike a commit it holds outside a checkout and does not change with the documentation.
     """

@@ -1,13 +1,11 @@
-"""Frozen dataclasses <-> TOML tables, with errors that name the cure."""
+"""Frozen dataclasses <-> tables of TOML, with errors that name the cure."""
 
 import dataclasses
 import difflib
 import re
-import tomllib
 import types
 import typing
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from learned_opt._fields import shown
@@ -15,56 +13,6 @@ from learned_opt._fields import shown
 
 class ConfigError(ValueError):
     """The configuration is wrong; the message says where, what came and what was expected."""
-
-
-def load_table(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """A TOML file as a dict, with overrides applied in turn.
-
-    They are "section.key=value", or "section={key=value, ...}" in place of the whole section.
-    """
-    try:
-        text = Path(path).read_bytes().decode()
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path} is not valid TOML: it must be UTF-8, byte {error.start} is not"
-        ) from error
-    table = _toml(text, str(path))
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        *sections, name = key.strip().split(".")
-        value = _value(text.strip(), key)
-        if not equals or not (sections or isinstance(value, dict)):
-            raise ConfigError(
-                "--set expects section.key=value or section={key=value, ...}, "
-                f"got {shown(override)}"
-            )
-        target = table
-        for i, part in enumerate(sections):
-            target = section(target.setdefault(part, {}), ".".join(sections[: i + 1]))
-        target[name] = value
-    return table
-
-
-def _toml(text: str, what: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise ConfigError(f"{what} is not valid TOML: it is nested too deeply") from error
-    except ValueError as error:  # bad TOML, or an integer of thousands of digits
-        raise ConfigError(f"{what} is not valid TOML: {error}") from error
-
-
-def _value(text: str, key: str) -> Any:
-    """What an override sets: TOML, or else the text itself."""
-    try:
-        table = _toml(f"x = {text}", key)
-    except ConfigError as error:
-        if isinstance(error.__cause__, tomllib.TOMLDecodeError):
-            return text
-        raise
-    return table["x"] if len(table) == 1 else text
 
 
 def pick(known: Mapping[str, type], name: Any, where: str) -> type:
@@ -114,9 +62,13 @@ def placed(error: Exception, where: str, known: Collection[str] = ()) -> str:
 
 
 def to_dict(value: Any) -> Any:
-    """JSON types, with the names of what was chosen by name; `from_dict` is its inverse."""
+    """JSON types, with the names of what was chosen by name; `from_dict` is its inverse.
+
+    A field that is None is left out.
+    """
     if dataclasses.is_dataclass(value):
-        fields = {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        given = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        fields = {key: to_dict(item) for key, item in given.items() if item is not None}
         name = getattr(value, "name", None)
         return fields if name is None or "name" in fields else {"name": name, **fields}
     if isinstance(value, dict):
@@ -125,6 +77,8 @@ def to_dict(value: Any) -> Any:
 
 
 def _convert(hint: Any, value: Any, name: str, choices: Mapping[Any, Any]) -> Any:
+    if isinstance(hint, types.UnionType):  # or None, as what is left out
+        hint = typing.get_args(hint)[0]
     if hint in choices:
         table = dict(section(value, name))
         known = {cls.name: cls for cls in choices[hint]}

@@ -7,7 +7,7 @@ from typing import Any
 from learned_opt import Artifact
 
 from ._markdown import markdown_code, markdown_text
-from .folders._lines import is_number
+from .folders import is_number
 
 
 def card_markdown(artifact: Artifact) -> str:

@@ -17,7 +17,7 @@ def leads() -> bool:
     return jax.process_index() == 0
 
 
-def idle_devices(used: int, rows: str) -> str:
+def idle_devices(used: int, unit: str) -> str:
     """What to say of devices that a run leaves out; "" if it uses all.
 
     Only where there is one process: several are refused, see `devices.device_mesh`.
@@ -26,7 +26,7 @@ def idle_devices(used: int, rows: str) -> str:
     if used == count:
         return ""
     return (
-        f"note: this run uses {used} of {count} devices; for all of them estimator.{rows} and "
+        f"note: this run uses {used} of {count} devices; for all of them estimator.{unit} and "
         f"valid.tasks must be multiples of {count}"
     )
 

@@ -5,7 +5,7 @@ import re
 
 from learned_opt._checks import name_fault, shown
 
-from ._parse import ConfigError
+from ..settings import ConfigError
 
 
 def check_flags(args: argparse.Namespace) -> None:

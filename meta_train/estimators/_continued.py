@@ -20,7 +20,7 @@ class Shelf(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Resume:
+class Continuation:
     """With probability `share` a pair whose run is over takes up one it has finished before.
 
     The run goes on for another horizon drawn as usual: the optimizer is told the new total and

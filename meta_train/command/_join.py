@@ -22,16 +22,11 @@ from jaxlib.version import __version__ as jaxlib_version
 
 from learned_opt.checkpoints import unwritten
 
-from .._config import Config
 from .._errors import ProcessLostError
-from .._flags import check_address
-from .._parse import ConfigError
-from ..run._card import code_identity
-from ..run._loop import GO_ON, saved_so_far
-from ..run._record import CHECKPOINTS
-from ._links import BEAT, LOST, Watch, enter, gather
-from ._relay import relay
-from ._unsaved import failed_saves
+from ..processes import BEAT, LOST, Watch, enter, failed_saves, gather, relay
+from ..run import CHECKPOINTS, GO_ON, code_identity, saved_so_far
+from ..settings import Config, ConfigError
+from ._flags import check_address
 
 WAIT = 300.0
 """Seconds in which all processes must have come."""

@@ -1,0 +1,1 @@
+"""What the command line is: flags that fit together, and several processes that become one run."""

@@ -1,0 +1,115 @@
+"""From a configuration to what it describes: artifact, data, mesh, trainer, meta-validation."""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from learned_opt import OPTIMIZERS, Artifact, ArtifactError, load
+from learned_opt._fields import shown
+from learned_opt.devices import device_mesh
+from learned_opt.tasks import FamilySpec
+
+from .._trainer import Judge, Trainer
+from .._unroll import MetaProblem
+from ..settings import Config, ConfigError
+from ._memory import check_memory
+
+
+class Setup(NamedTuple):
+    """What a configuration describes, ready to be compiled."""
+
+    trainer: Trainer
+    problems: tuple[MetaProblem, ...]
+    judges: tuple[Judge, ...]
+
+
+def build(config: Config) -> Setup:
+    """What is to be compiled; ConfigError if it cannot be had here, or cannot fit."""
+    setup = assemble(config)
+    check_memory(*setup)
+    return setup
+
+
+def assemble(config: Config) -> Setup:
+    """Trainer, families and meta-validation.
+
+    Raises:
+      ConfigError: the artifact to start from, or some data, cannot be had, or does not fit.
+    """
+    if type(config.optimizer) not in OPTIMIZERS:
+        raise ConfigError(
+            "optimizer must be one of learned_opt.OPTIMIZERS, or it could not be exported, got "
+            f"{shown(config.optimizer)}: add its class to them"
+        )
+    start, estimators, sizes = starting_artifact(config), config.estimators, _judge_sizes(config)
+    lanes = [one.lanes for one in estimators]
+    # One mesh for all of a run: its programs share their arrays.
+    try:
+        mesh = device_mesh(math.gcd(*lanes, *sizes))
+    except ValueError as error:
+        unit = config.estimator.unit
+        raise ConfigError(f"estimator.{unit} and valid.tasks: {error}") from error
+
+    def problem(spec: FamilySpec, where: str) -> MetaProblem:
+        try:
+            family = spec.build().without_test()
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}") from error
+        return MetaProblem(family, config.optimizer, config.objective, mesh)
+
+    trainer = Trainer(
+        config.optimizer,
+        estimators,
+        tuple(one / sum(lanes) for one in lanes),
+        config.outer.build(config.run.outer_steps) if config.outer else optax.sgd(1.0),
+        config.run.seed,
+        start,
+    )
+    untaught = [
+        problem(source.spec, config.suite or f"{config.where(i)}.data")
+        for i, source in enumerate(config.sources)
+    ]
+    judged = [(one, None, config.valid.horizon) for one in untaught]
+    if config.judged:
+        judged = [
+            (problem(t.spec, "valid.suite"), t.member, min(t.horizon, config.valid.horizon))
+            for t in config.judged
+        ]
+    key = jax.random.fold_in(jax.random.key(config.run.seed), 0x7A11D)
+    judges = tuple(
+        Judge(one, task, jnp.int32(horizon), jax.random.fold_in(key, i), size)
+        for i, ((one, task, horizon), size) in enumerate(zip(judged, sizes, strict=True))
+    )
+    taught = tuple(dataclasses.replace(one, teacher=config.teacher) for one in untaught)
+    return Setup(trainer, taught, judges)
+
+
+def starting_artifact(config: Config) -> Artifact | None:
+    """What the run starts from; ConfigError if it cannot be read or its theta does not fit."""
+    if not config.run.start:
+        return None
+    try:
+        found = load(config.run.start)
+    except ArtifactError as error:
+        raise ConfigError(f"run.start: {error}") from error
+    shapes = [
+        jax.eval_shape(o.init, jax.random.key(0)) for o in (found.optimizer, config.optimizer)
+    ]
+    if type(found.optimizer) is not type(config.optimizer) or shapes[0] != shapes[1]:
+        raise ConfigError(
+            "run.start must be an artifact whose theta fits [optimizer], "
+            f"{config.optimizer}, got one of {found.optimizer}"
+        )
+    return found
+
+
+def _judge_sizes(config: Config) -> list[int]:
+    """Runs of each judge."""
+    if config.judged:
+        return [config.valid.tasks] * len(config.judged)
+    count = len(config.sources)
+    return [math.ceil(config.valid.tasks / count)] * count

@@ -1,0 +1,39 @@
+"""Settings that have been renamed: files and commands with an old name mean the new one.
+
+A key with another name is one row of `KEYS`; what else has changed is one more line in `renamed`,
+which is applied to the table of every file, override, record and checkpoint before it is used.
+"""
+
+from typing import Any
+
+from ._parse import ConfigError
+
+KEYS = {("run", "chunk"): "log_every"}
+"""New names of keys, by (section, old name)."""
+
+
+def new_key(section: str, key: str) -> str:
+    """Today's name of a key of a section."""
+    return KEYS.get((section, key), key)
+
+
+def renamed(table: dict[str, Any]) -> dict[str, Any]:
+    """A configuration's table in today's names; one that has no old name is returned as it is.
+
+    Raises:
+      ConfigError: a key is given by its old and by its new name.
+
+    Example:
+      >>> from learned_opt.meta_train.settings import renamed
+      >>> renamed({"run": {"chunk": 5}})
+      {'run': {'log_every': 5}}
+    """
+    for (section, old), new in KEYS.items():
+        given = table.get(section)
+        if isinstance(given, dict) and old in given:
+            if new in given:
+                raise ConfigError(
+                    f"{section}.{old} is the old name of {section}.{new}, got both: leave one out"
+                )
+            table = table | {section: {new_key(section, k): v for k, v in given.items()}}
+    return table
