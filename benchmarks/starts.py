@@ -21,7 +21,7 @@ import learned_opt
 from learned_opt.checkpoints import describe_device
 from learned_opt.meta_train._config import load_config
 from learned_opt.meta_train.run._programs import Programs
-from learned_opt.optimizers._nominal_scales import LOG_GAIN
+from learned_opt.parts._controlled import LOG_GAIN
 from learned_opt.tasks import use_all_cores
 
 

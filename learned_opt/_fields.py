@@ -5,7 +5,7 @@ import functools
 import math
 import numbers
 import typing
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 
 class Within(NamedTuple):
@@ -43,6 +43,16 @@ Sizes = Annotated[tuple[float, float], Within(1, 10**6)]
 """[low, high] of what is drawn log-uniformly and rounded to an integer."""
 Counts = Annotated[tuple[int, int], Within(1, 10**6)]
 """[low, high] of an integer."""
+Width = Annotated[int, Within(1, 16_384)]
+"""Of a layer or a memory: far more than has been meta-trained, far less than fills a machine."""
+Depth = Annotated[int, Within(1, 64)]
+"""Layers of a network for every element."""
+Scale = Annotated[float, Within(1e-12, 1e6)]
+"""Of a step size or of what multiplies one."""
+Weight = Annotated[float, Within(0, 1e3)]
+"""Of decay."""
+Momenta = Literal["float32", "bfloat16"]
+"""Dtypes in which momenta can be kept."""
 
 LONGEST = 80
 """Characters of a value in a message."""

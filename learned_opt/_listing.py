@@ -15,18 +15,13 @@ import jax.numpy as jnp
 from ._base import LearnedOptimizer
 from .artifacts._artifact import OPTIMIZERS, Artifact, ArtifactError, available, load
 from .artifacts._published import PUBLISHED, import_published
-from .optimizers import Nominal
+from .optimizers import Spectral
 
 WIDTH = 100
 HORIZON = 100
 """For optimizers that cannot be without one; their state does not depend on it."""
 
-VARIANTS = {
-    Nominal: (
-        {"orthogonal": True, "hidden": 0, "controller_hidden": 0, "feedback": True},
-        {"momenta": "bfloat16", "factored": True},
-    )
-}
+VARIANTS = {Spectral: ({"momenta": "bfloat16", "factored": True},)}
 """Rows of their own in the list."""
 
 FACTS = ("command", "source", "date")

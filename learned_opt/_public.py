@@ -22,12 +22,13 @@ from .optimizers import RNNMLP as RNNMLP
 from .optimizers import Celo as Celo
 from .optimizers import Celo2 as Celo2
 from .optimizers import CeloAdam as CeloAdam
+from .optimizers import GatedAdam as GatedAdam
 from .optimizers import HyperAdam as HyperAdam
 from .optimizers import Hypernet as Hypernet
 from .optimizers import MomentumMLP as MomentumMLP
 from .optimizers import NNAdam as NNAdam
-from .optimizers import Nominal as Nominal
 from .optimizers import PerParamMLP as PerParamMLP
+from .optimizers import Spectral as Spectral
 from .parts._per_param import PerParamFeatures as PerParamFeatures
 from .shell._guard import GuardState as GuardState
 from .shell._guard import SkippedError as SkippedError

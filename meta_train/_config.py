@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from learned_opt import OPTIMIZERS, Artifact, ArtifactError, LearnedOptimizer, Nominal, load
+from learned_opt import OPTIMIZERS, Artifact, ArtifactError, GatedAdam, LearnedOptimizer, load
+from learned_opt.artifacts import current
 from learned_opt.tasks import (
     AUGMENTATIONS,
     PROBLEMS,
@@ -55,7 +56,7 @@ class Run:
     fields may differ where theta's shapes stay); `note`: what else readers of the card should know.
     """
 
-    name: str = "nominal"
+    name: str = "gated_adam"
     outer_steps: Count = 200
     chunk: Count = 20
     seed: Annotated[int, Within(0, 2**32 - 1)] = 0
@@ -167,7 +168,7 @@ class Config:
     suite: Line = ""
     family: Family = Family()
     families: tuple[Family, ...] = ()
-    optimizer: LearnedOptimizer = Nominal()
+    optimizer: LearnedOptimizer = GatedAdam()
     estimator: GradientEstimator = FullES()
     objective: Objective = Objective()
     teacher: Teacher = Teacher()
@@ -337,6 +338,14 @@ class Config:
         """ConfigError for an unknown or mistyped key or a value of the wrong type."""
         if table.get("families") == [] and not (table.get("family") or table.get("suite")):
             raise ConfigError("families must not be empty: say what to learn from, or leave it out")
+        section = table.get("optimizer")
+        if isinstance(section, dict) and isinstance(section.get("name"), str):
+            try:
+                options = {key: value for key, value in section.items() if key != "name"}
+                name, options = current(section["name"], options)
+            except ValueError as error:
+                raise ConfigError(f"optimizer: {error}") from error
+            table = table | {"optimizer": {"name": name, **options}}
         choices = {LearnedOptimizer: OPTIMIZERS, GradientEstimator: ESTIMATORS}
         return from_dict(cls, table, choices=choices)
 

@@ -114,7 +114,7 @@ def test_optimizer_and_estimator_are_chosen_by_name():
     config = load_config(
         QUICKSTART,
         [
-            "optimizer.name=nominal", "estimator.name=pes", "estimator.truncation=25",
+            "optimizer.name=gated_adam", "estimator.name=pes", "estimator.truncation=25",
             "estimator.resume.share=0.5", "estimator.sign=true", "teacher.name=muon",
             "outer.optimizer=adamw", "outer.weight_decay=0.1", "outer.warmup=10",
         ],

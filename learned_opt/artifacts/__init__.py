@@ -1,1 +1,3 @@
 """Meta-trained optimizers as files."""
+
+from ._older import current as current
