@@ -1,6 +1,5 @@
 """What a learned optimizer is: a function theta -> optax gradient transformation."""
 
-import dataclasses
 import numbers
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -68,14 +67,6 @@ class LearnedOptimizer(Protocol):
         ...
 
 
-def added(default: Any) -> Any:
-    """A dataclass field that an optimizer gained after artifacts of it had been released.
-
-    `default` is what those do: where a field has it, digests and files of artifacts leave it out.
-    """
-    return dataclasses.field(default=default, metadata={"added": True})
-
-
 def check_num_steps(num_steps: Any) -> jax.Array:
     """`num_steps` as a float32 scalar; a ValueError unless it is a positive integer or traced."""
     if isinstance(num_steps, np.ndarray):
@@ -97,12 +88,6 @@ def check_num_steps(num_steps: Any) -> jax.Array:
             "pass the number of updates the whole training run will make"
         )
     return jnp.asarray(num_steps, jnp.float32)
-
-
-def check_free_num_steps(num_steps: Any) -> None:
-    """For optimizers that do not need `num_steps`: None is fine, else as `check_num_steps`."""
-    if num_steps is not None:
-        check_num_steps(num_steps)
 
 
 def zeros_for(p: Any, *leading: int) -> jax.Array:

@@ -111,7 +111,7 @@ def _check(name: str, hint: Any, value: Any, bounds: Within | None) -> None:
         _check_type(name, hint, value)
         if hint is str:
             _check_text(name, value, bounds)
-        elif hint is float and not math.isfinite(value):
+        elif hint is float and not -math.inf < value < math.inf:
             raise ValueError(f"{name} must be a finite number, got {value}")
         if bounds and hint in (int, float) and not bounds.low <= value <= bounds.high:
             low, high = _number(bounds.low), _number(bounds.high)
@@ -151,7 +151,8 @@ def _check_pair(name: str, hint: Any, value: Any, bounds: Within, most: float) -
 
 
 def _number(x: float) -> str:
-    return f"{x:,}" if isinstance(x, int) else f"{x:g}"
+    short = f"{x:,}" if isinstance(x, int) else f"{x:g}"
+    return short if isinstance(x, int) or float(short) == x else repr(x)
 
 
 def shown(value: Any) -> str:

@@ -13,11 +13,9 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from .._base import Shape, Theta, check_num_steps, shaped
-from .._checks import MOMENTA, WIDTH, check_fields, float_dtype
-from ..layouts._layouts import AxesLike
+from .._base import Theta
+from .._fields import Momenta, Width
 from ..parts._adam import Moments, corrected, init_moments, update_moments
 from ..parts._loss import (
     NUM_LOSS_FEATURES,
@@ -30,8 +28,8 @@ from ..parts._loss import (
 from ..parts._lstm import LSTMState, init_lstm, init_lstm_net, linear, run_lstm
 from ..parts._per_param import TensorState, accumulate
 from ..parts._published import FEATURES, clip_gradient, init_mlp, published_decays, tensor_scale
-from ..shell._rule import Change, Kept, Now, Rule, Tensors
-from ..shell._transformation import as_transformation
+from ..shell._optimizer import Optimizer
+from ..shell._rule import Change, Kept, Now, Tensors
 
 STEP, MAGNITUDE = 0.001, 0.001
 ETA = 0.1
@@ -76,46 +74,26 @@ class Scheduler(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Scheduled(Rule):
+class _Scheduled(Optimizer):
     """What the two share: everything but the step of a tensor."""
 
     keywords: ClassVar[tuple[str, ...]] = ("value",)
-    lstm: int = 64
+    lstm: Width = 64
     as_published: bool = dataclasses.field(default=False, kw_only=True)
 
-    def schedule(
-        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
-    ) -> optax.Schedule:
+    def _peak(self, theta: Theta) -> Any:
         """0.001 at any time, as if eta_t were 1: the true eta_t follows from the losses alone."""
-        check_num_steps(num_steps)
-        return shaped(STEP, shape)
-
-    def transform(
-        self,
-        theta: Theta,
-        *,
-        num_steps: Any = None,
-        schedule: Shape = None,
-        axes: AxesLike = None,
-        **shell: Any,
-    ) -> optax.GradientTransformationExtraArgs:
-        """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
-        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
-        total = check_num_steps(num_steps)
-        return as_transformation(self, theta, step_size, total=total, axes=axes, **shell)
+        return STEP
 
     def _init_memory(self, theta: Theta, tensors: int) -> Kept:
-        del tensors
         return Kept((), Scheduler(init_loss(), init_lstm(theta["scheduler"], 1)))
 
-    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
-        eta, run = _step_size(self.as_published, theta["scheduler"], now, memory.run)
-        return Change(self._steps(theta, now.size * eta, now, stacks), None, Kept((), run))
+    def _update(self, now: Now, stacks: list[Tensors]) -> Change:
+        eta, run = _step_size(self.as_published, now)
+        return Change(self._steps(now, now.size * eta, stacks), None, Kept((), run))
 
     @abc.abstractmethod
-    def _steps(
-        self, theta: Theta, size: jax.Array, now: Now, stacks: list[Tensors]
-    ) -> list[jax.Array]:
+    def _steps(self, now: Now, size: jax.Array, stacks: list[Tensors]) -> list[jax.Array]:
         """The steps of every stack; `size`: 0.001 eta."""
 
 
@@ -163,11 +141,8 @@ class Celo(_Scheduled):
         "With published weights, up to about 2,000 steps; pass the loss as `value`."
     )
     horizon_free: ClassVar[bool] = False
-    hidden: int = 4
-    momenta: str = "float32"
-
-    def __post_init__(self) -> None:
-        check_fields(self, lstm=WIDTH, hidden=WIDTH, momenta=MOMENTA)
+    hidden: Width = 4
+    momenta: Momenta = "float32"
 
     @classmethod
     def from_published(cls, arrays: Mapping[str, np.ndarray]) -> Theta:
@@ -195,20 +170,13 @@ class Celo(_Scheduled):
         }
 
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> TensorState:
-        del kind
-        return FEATURES.init(zeros, dtype=float_dtype(self.momenta, "momenta"))
+        return FEATURES.init(zeros, dtype=jnp.dtype(self.momenta))
 
-    def _accumulate(
-        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: TensorState, g: jax.Array
-    ) -> TensorState:
-        del theta, now, memory, kind
+    def _accumulate(self, now: Now, kind: Hashable, old: TensorState, g: jax.Array) -> TensorState:
         return accumulate(published_decays(), old, clip_gradient(g))
 
-    def _steps(
-        self, theta: Theta, size: jax.Array, now: Now, stacks: list[Tensors]
-    ) -> list[jax.Array]:
-        del now
-        net = theta["mlp"]
+    def _steps(self, now: Now, size: jax.Array, stacks: list[Tensors]) -> list[jax.Array]:
+        net = now.theta["mlp"]
 
         def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
             direction, magnitude, _ = outputs
@@ -250,9 +218,6 @@ class CeloAdam(_Scheduled):
     horizon_free: ClassVar[bool] = False
     cheap: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        check_fields(self, lstm=WIDTH)
-
     @classmethod
     def from_published(cls, arrays: Mapping[str, np.ndarray]) -> Theta:
         """`theta` of `CeloAdam(as_published=True)` from the 36,865 numbers, keys as in `Celo`'s.
@@ -271,19 +236,12 @@ class CeloAdam(_Scheduled):
         return {"scheduler": _init_scheduler(key, self.lstm)}
 
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> Moments:
-        del kind
         return init_moments(zeros)
 
-    def _accumulate(
-        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: Moments, g: jax.Array
-    ) -> Moments:
-        del theta, now, memory, kind
+    def _accumulate(self, now: Now, kind: Hashable, old: Moments, g: jax.Array) -> Moments:
         return update_moments(old, clip_gradient(g), B1, B2)
 
-    def _steps(
-        self, theta: Theta, size: jax.Array, now: Now, stacks: list[Tensors]
-    ) -> list[jax.Array]:
-        del theta
+    def _steps(self, now: Now, size: jax.Array, stacks: list[Tensors]) -> list[jax.Array]:
         found = (corrected(x.kept, B1, B2, now.t + 1) for x in stacks)
         return [size * m / (EPS + jnp.sqrt(v + ROOT_EPS)) for m, v in found]
 
@@ -293,11 +251,10 @@ def _init_scheduler(key: jax.Array, lstm: int) -> Theta:
     return {**init_lstm_net(key, NUM_INPUTS, lstm), "step_size": head}
 
 
-def _step_size(
-    as_published: bool, net: Theta, now: Now, memory: Scheduler
-) -> tuple[jax.Array, Scheduler]:
+def _step_size(as_published: bool, now: Now) -> tuple[jax.Array, Scheduler]:
     """eta, and what is remembered after."""
     assert now.total is not None
+    net, memory = now.theta["scheduler"], now.memory.run
     features, loss = loss_features(memory.loss, now.told["value"], now.total, as_published)
     x = jnp.concatenate([time_features(now.count, now.total), features])
     lstm = run_lstm(net, x[None], memory.lstm)

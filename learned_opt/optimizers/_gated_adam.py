@@ -27,7 +27,7 @@ from ..parts._control import (
     summarise,
 )
 from ..parts._controlled import Controlled, seen_times
-from ..shell._rule import Change, Kept, Now, Tensors
+from ..shell._rule import Change, Now, Tensors
 
 NUM_FEATURES, NUM_DIRECTIONS = 8, 6
 ADAM = 2  # index of m_hat_.9 / sqrt(v_hat) among the directions
@@ -101,8 +101,8 @@ class GatedAdam(Controlled):
         }
         return {**self._init_scalars(), "controller": controller, "gate": gate}
 
-    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
-        times = seen_times(now)
+    def _update(self, now: Now, stacks: list[Tensors]) -> Change:
+        theta, times = now.theta, seen_times(now)
         every, x = summarise(stacks, now.t)
         log_step, log_decay = control(theta["controller"], statistics(x, times)).T
         decay = most_decay(self._decay(theta) * jnp.exp(log_decay), now.size)
@@ -113,7 +113,7 @@ class GatedAdam(Controlled):
             now.size * x.stack.map(step, x.stack.each(scales), x.g, x.p, seen)
             for x, seen in zip(stacks, every, strict=True)
         ]
-        return Change(steps, None, memory)
+        return Change(steps, None, now.memory)
 
 
 class Scales(NamedTuple):

@@ -102,7 +102,6 @@ class Spectral(Controlled):
 
     def init(self, key: jax.Array) -> Theta:
         """Zeros, whatever the key: Muon on matrices, Adam elsewhere."""
-        del key
         zero = lambda *shape: jnp.zeros(shape, jnp.float32)  # noqa: E731
         return {
             **self._init_scalars(),
@@ -114,12 +113,12 @@ class Spectral(Controlled):
         }
 
     def _init_memory(self, theta: Theta, tensors: int) -> Kept:
-        del theta
         return Kept(Memory(*(jnp.zeros(tensors) for _ in Memory._fields)), ())
 
-    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+    def _update(self, now: Now, stacks: list[Tensors]) -> Change:
         every, x = summarise(stacks, now.t)
-        log_step, log_decay, new = _logarithms(theta, now, x, memory.tensors)
+        theta = now.theta
+        log_step, log_decay, new = _logarithms(now, x)
         # Above zero, where the power has a derivative.
         left = jnp.maximum(now.size / self._peak(theta), 1e-9)
         decay = self._decay(theta) * left ** _learned(theta["log_fade"])
@@ -142,10 +141,9 @@ def _bracket(scales: tuple[jax.Array, jax.Array], direction: jax.Array, p: jax.A
     return scales[0] * direction + scales[1] * p
 
 
-def _logarithms(
-    theta: Theta, now: Now, x: Summary, old: Memory
-) -> tuple[jax.Array, jax.Array, Memory]:
+def _logarithms(now: Now, x: Summary) -> tuple[jax.Array, jax.Array, Memory]:
     """c and c' of the docstring, (tensors,), and the new memory."""
+    theta, old = now.theta, now.memory.tensors
     fast, slow = (b * y + (1 - b) * x.cosine for b, y in ((FAST, old.fast), (SLOW, old.slow)))
     common = (jnp.broadcast_to(jnp.mean(y), fast.shape) for y in (old.fast, old.slow))
     feedback = [*(3 * y for y in (fast, slow, *common)), old.shift]

@@ -8,11 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .._base import Shape, Theta, check_free_num_steps, check_num_steps, shaped
-from .._fields import Momenta, Scale, Share, Weight, check_fields
-from ..layouts._layouts import AxesLike
-from ..shell._rule import Kept, Now, Rule
-from ..shell._transformation import as_transformation
+from .._base import Theta
+from .._fields import Momenta, Scale, Share, Weight
+from ..shell._optimizer import Optimizer
+from ..shell._rule import Now
 from ._accumulators import Accumulators, init_accumulators, update_accumulators
 from ._schedule import ramp_and_decay, ramp_and_fade
 
@@ -21,7 +20,7 @@ LOG_GAIN = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Controlled(Rule):
+class Controlled(Optimizer):
     """Three momenta and a second moment; a step size that warms up, then falls.
 
     theta: `log_lr`, `log_decay`, `log_power`, zero at initialisation, and more.
@@ -34,39 +33,15 @@ class Controlled(Rule):
     factored: bool = False
     horizon_free: bool = False
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-    def schedule(
-        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
-    ) -> optax.Schedule:
+    def _own_schedule(self, theta: Theta, peak: Any, total: jax.Array | None) -> optax.Schedule:
         """a(t) = lr min(1, (t + 1) / (warmup T)) max(0, 1 - t/T)^power, t = 0, 1, ...
 
-        With `horizon_free` lr min(1, (t + 1) / 50) (1 + t/100)^(-power/2); or lr shape(t).
+        With `horizon_free` lr min(1, (t + 1) / 50) (1 + t/100)^(-power/2).
         """
-        peak, power = self._peak(theta), jnp.exp(theta["log_power"])
-        total = None if self.horizon_free else check_num_steps(num_steps)
-        if total is None:
-            check_free_num_steps(num_steps)
-        if shape is not None:
-            return shaped(peak, shape)
+        power = jnp.exp(theta["log_power"])
         if total is None:
             return ramp_and_fade(peak, power)
         return ramp_and_decay(peak, power, self.warmup, total)
-
-    def transform(
-        self,
-        theta: Theta,
-        *,
-        num_steps: Any = None,
-        schedule: Shape = None,
-        axes: AxesLike = None,
-        **shell: Any,
-    ) -> optax.GradientTransformationExtraArgs:
-        """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
-        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
-        total = None if self.horizon_free else check_num_steps(num_steps)
-        return as_transformation(self, theta, step_size, total=total, axes=axes, **shell)
 
     def _init_scalars(self) -> dict[str, Any]:
         return {name: jnp.zeros((), jnp.float32) for name in ("log_lr", "log_decay", "log_power")}
@@ -78,13 +53,11 @@ class Controlled(Rule):
         return self.weight_decay * jnp.exp(LOG_GAIN * theta["log_decay"])
 
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> Accumulators:
-        del kind
         return init_accumulators(zeros, jnp.dtype(self.momenta), self.factored)
 
     def _accumulate(
-        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: Accumulators, g: jax.Array
+        self, now: Now, kind: Hashable, old: Accumulators, g: jax.Array
     ) -> Accumulators:
-        del theta, now, memory, kind
         return update_accumulators(old, g)
 
 

@@ -194,14 +194,14 @@ def _step(
     seen = apart(jnp.all(largest < LARGEST_NORM**2))
     most = max(1 if x.alone else len(x.leaves) for x in stacks)
     places = make_places(jnp.where(state.count < 0, 2, 1), most)
-    now = Now(state.count, state.count.astype(jnp.float32), total, size, told)
     rows = _active_rows(read, active)
     old = Kept(_rows(state.tensors, rows), state.run)
+    now = Now(state.count, state.count.astype(jnp.float32), total, size, told, theta, old)
     after = list(kept)
     traced: dict[Hashable, Callable[..., Any]] = {}
     for i in active:
         if (read[i], kinds[i]) not in traced:
-            see = functools.partial(rule._accumulate, theta, now, old, kinds[i])
+            see = functools.partial(rule._accumulate, now, kinds[i])
             # Traced once for all leaves that are alike.
             traced[read[i], kinds[i]] = jax.jit(_accumulation(see, read[i], seen), inline=True)
         after[i] = traced[read[i], kinds[i]](kept[i], grads[i])
@@ -216,7 +216,7 @@ def _step(
         )
         for x, g in zip(stacks, gs, strict=True)
     ]
-    change = rule._update(theta, now, tensors, old)
+    change = rule._update(now, tensors)
     bad = [~jnp.isfinite(x).all() for x in jax.tree.leaves(change.memory) if _is_float(x)]
     for x, u in zip(tensors, change.steps, strict=True):
         u = -u if end is None else end.update_stack(x.stack, read, u, x.p)
