@@ -12,10 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ._base import LearnedOptimizer
 from .artifacts._artifact import OPTIMIZERS, Artifact, ArtifactError, available, load
 from .artifacts._published import PUBLISHED, import_published
 from .optimizers import Spectral
+from .shell._learned_optimizer import LearnedOptimizer
 
 WIDTH = 100
 HORIZON = 100

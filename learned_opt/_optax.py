@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from ._base import Shape
-from .artifacts._artifact import RECOMMENDED, Artifact, load
-from .layouts._layouts import AxesLike
+from .artifacts import RECOMMENDED, Artifact, load
+from .layouts import AxesLike
 from .shell._finish import Finish
 from .shell._guard import OnSkips
 from .shell._transformation import as_float32

@@ -1,6 +1,5 @@
 """Every public name: what `learned_opt.NAME` finds."""
 
-from ._base import LearnedOptimizer as LearnedOptimizer
 from ._base import Theta as Theta
 from ._fallback import FallbackState as FallbackState
 from ._fallback import with_fallback as with_fallback
@@ -9,13 +8,13 @@ from ._optax import MicroState as MicroState
 from ._optax import learned as learned
 from ._optax import multi_steps as multi_steps
 from ._optax import scale_by_learned as scale_by_learned
-from .artifacts._artifact import Artifact as Artifact
-from .artifacts._artifact import ArtifactError as ArtifactError
-from .artifacts._artifact import available as available
-from .artifacts._artifact import load as load
+from .artifacts import Artifact as Artifact
+from .artifacts import ArtifactError as ArtifactError
+from .artifacts import available as available
+from .artifacts import load as load
 from .artifacts._published import import_published as import_published
-from .layouts._layout import Axes as Axes
-from .layouts._layouts import describe_layouts as describe_layouts
+from .layouts import Axes as Axes
+from .layouts import describe_layouts as describe_layouts
 from .optimizers import OPEN as OPEN
 from .optimizers import OPTIMIZERS as OPTIMIZERS
 from .optimizers import RNNMLP as RNNMLP
@@ -35,4 +34,5 @@ from .shell._guard import SkippedError as SkippedError
 from .shell._guard import SkippedWarning as SkippedWarning
 from .shell._guard import check_skips as check_skips
 from .shell._guard import skip_nonfinite as skip_nonfinite
+from .shell._learned_optimizer import LearnedOptimizer as LearnedOptimizer
 from .shell._transformation import LearnedState as LearnedState

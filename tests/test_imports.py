@@ -67,8 +67,8 @@ def test_learned_opt_loads_no_other_room_and_no_heavy_package():
 
 
 LAZY = """
-import sys, learned_opt
-assert not hasattr(learned_opt, "__version__")
+import importlib.metadata, sys, learned_opt
+assert learned_opt.__version__ == importlib.metadata.version("learned-opt")
 assert "jax" not in sys.modules
 names = {}
 exec("from learned_opt import *", names)

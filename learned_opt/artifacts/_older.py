@@ -7,9 +7,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from .._base import LearnedOptimizer
 from .._checks import shown
 from ..optimizers import GatedAdam, Spectral
+from ..shell._learned_optimizer import LearnedOptimizer
 
 NOMINAL = "nominal"
 SPECTRAL = ("bounded", "damped", "fading", "feedback", "orthogonal", "selective")

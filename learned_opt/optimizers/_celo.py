@@ -16,7 +16,7 @@ import numpy as np
 
 from .._base import Theta
 from .._fields import Momenta, Width
-from ..parts._adam import Moments, corrected, init_moments, update_moments
+from ..parts._averages import Moments, corrected, init_moments, update_moments
 from ..parts._loss import (
     NUM_LOSS_FEATURES,
     TIMES,
@@ -25,10 +25,17 @@ from ..parts._loss import (
     loss_features,
     time_features,
 )
-from ..parts._lstm import LSTMState, init_lstm, init_lstm_net, linear, run_lstm
+from ..parts._networks import LSTMState, init_lstm, init_lstm_net, linear, run_lstm
 from ..parts._per_param import TensorState, accumulate
-from ..parts._published import FEATURES, clip_gradient, init_mlp, published_decays, tensor_scale
-from ..shell._optimizer import Optimizer
+from ..parts._published import (
+    FEATURES,
+    check_published,
+    clip_gradient,
+    init_mlp,
+    published_decays,
+    tensor_scale,
+)
+from ..shell._learned_optimizer import LearnedOptimizer
 from ..shell._rule import Change, Kept, Now, Tensors
 
 STEP, MAGNITUDE = 0.001, 0.001
@@ -74,7 +81,7 @@ class Scheduler(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Scheduled(Optimizer):
+class _Scheduled(LearnedOptimizer):
     """What the two share: everything but the step of a tensor."""
 
     keywords: ClassVar[tuple[str, ...]] = ("value",)
@@ -155,7 +162,7 @@ class Celo(_Scheduled):
         Raises:
           ValueError: an array is missing, unknown, misshapen or not finite.
         """
-        _check_published("Celo", CELO_SHAPES, arrays)
+        check_published("Celo", CELO_SHAPES, arrays)
         mlp = {name: _float32(arrays[f"ff_mod_stack/~/{name}"])[0] for name in MLP_SHAPES}
         net = {"w1": jnp.concatenate([mlp[f"w0__{i}"] for i in range(14)]), "b1": mlp["b0"]}
         net |= {"w2": mlp["w1"], "b2": mlp["b1"], "w3": mlp["w2"], "b3": mlp["b2"]}
@@ -228,7 +235,7 @@ class CeloAdam(_Scheduled):
         Raises:
           ValueError: an array is missing, unknown, misshapen or not finite.
         """
-        _check_published("Celo-Adam", SCHEDULER_SHAPES, arrays)
+        check_published("Celo-Adam", SCHEDULER_SHAPES, arrays)
         return {"scheduler": _published_scheduler(arrays)}
 
     def init(self, key: jax.Array) -> Theta:
@@ -259,26 +266,6 @@ def _step_size(as_published: bool, now: Now) -> tuple[jax.Array, Scheduler]:
     x = jnp.concatenate([time_features(now.count, now.total), features])
     lstm = run_lstm(net, x[None], memory.lstm)
     return ETA * jnp.exp(linear(net["step_size"], lstm.hidden)[0, 0]), Scheduler(loss, lstm)
-
-
-def _check_published(
-    name: str, shapes: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray]
-) -> None:
-    """A ValueError that says what about `arrays` is not as published, in one sentence."""
-    wrong = [f"{key} is missing" for key in shapes if key not in arrays]
-    for key, array in arrays.items():
-        if key not in shapes:
-            wrong.append(f"{key} is unknown")
-        elif np.shape(array) != shapes[key]:
-            wrong.append(f"{key} has shape {np.shape(array)}, not {shapes[key]}")
-        elif not np.isfinite(array).all():
-            wrong.append(f"{key} holds a number that is not finite")
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(
-            f"these are not the published weights of {name}: {', '.join(wrong[:3])}{more}; pass "
-            f"the {len(shapes)} arrays of its theta file, nested keys joined by '/'"
-        )
 
 
 def _published_scheduler(arrays: Mapping[str, np.ndarray]) -> Theta:

@@ -20,12 +20,12 @@ from .._base import Theta, check_num_steps, shaped, zeros_for
 from .._checks import one_line, shown
 from .._fields import Momenta, Scale, Width
 from ..devices._axes import untyped
-from ..layouts._layout import Layout
-from ..parts._adam import Moments, corrected, update_moments
+from ..layouts._layout import Layout, leaf_name
+from ..parts._averages import Moments, corrected, update_moments
 from ..parts._orthogonal import newton_schulz
 from ..parts._per_param import Decays, PerParamFeatures, TensorState, accumulate
-from ..parts._published import OUTPUTS, clip_gradient, init_mlp
-from ..shell._optimizer import Optimizer
+from ..parts._published import OUTPUTS, check_published, clip_gradient, init_mlp
+from ..shell._learned_optimizer import LearnedOptimizer
 from ..shell._rule import Change, Now, Tensors
 from ._celo2_across import is_across, step_across
 
@@ -45,7 +45,7 @@ FACTORED_FROM = sum(GROUPS[:9])
 
 
 @dataclasses.dataclass(frozen=True)
-class Celo2(Optimizer):
+class Celo2(LearnedOptimizer):
     """Celo2, 347 meta-parameters: a learned direction of root mean square 1 for every matrix.
 
     At step t = 0, 1, ... for a matrix p, with a direction d from 30 features of every element::
@@ -128,7 +128,7 @@ class Celo2(Optimizer):
             `w0__13` (features of a group, 8), `w1` (8, 8), `w2` (8, 3), `b0`, `b1`, `b2`.
 
         Raises:
-          ValueError: an array is missing, unknown or of another shape.
+          ValueError: an array is missing, unknown, misshapen or not finite.
         """
         hidden = cls.hidden
         blocks = [f"w0__{i}" for i in range(len(GROUPS))]
@@ -137,19 +137,7 @@ class Celo2(Optimizer):
         shapes |= {"w2": (hidden, OUTPUTS), "b2": (OUTPUTS,)}
         shapes = {f"ff_mod_stack/~/{name}": shape for name, shape in shapes.items()}
         found = {key.replace(".", "/"): np.asarray(x) for key, x in arrays.items()}
-        if found.keys() != shapes.keys():
-            missing, extra = sorted(shapes.keys() - found.keys()), sorted(found.keys() - shapes)
-            raise ValueError(
-                f"the weights of Celo2 are {len(shapes)} arrays, {len(missing)} of them missing "
-                f"(such as {_first(missing)}) and {len(extra)} unknown (such as {_first(extra)}); "
-                "pass the arrays of the published checkpoint"
-            )
-        for name, shape in shapes.items():
-            if found[name].shape != shape:
-                raise ValueError(
-                    f"{name} must have shape {shape}, got {found[name].shape}; "
-                    "pass the arrays of the published checkpoint"
-                )
+        check_published("Celo2", shapes, found)
         layers = {name.rpartition("/")[2]: x.astype(np.float32) for name, x in found.items()}
         net = {"w1": jnp.asarray(np.concatenate([layers[name] for name in blocks]))}
         for ours, theirs in (("b1", "b0"), ("w2", "w1"), ("b2", "b1"), ("w3", "w2"), ("b3", "b2")):
@@ -186,7 +174,7 @@ class Celo2(Optimizer):
           theta: from `init`, `from_published` or an artifact.
           labels: "celo2" or "adam" for every leaf, a tree like the parameters or a prefix of it,
             or a function that gives one for parameters; by rank and name if None.
-          settings: as other optimizers take them, see `Optimizer.transform`.
+          settings: as other optimizers take them, see `LearnedOptimizer`.
 
         Raises:
           ValueError: `num_steps` is neither None, a positive integer nor traced, or, at `init`,
@@ -283,14 +271,9 @@ class Celo2(Optimizer):
         return rules
 
 
-def _first(names: list[str]) -> str:
-    return names[0] if names else "none"
-
-
 def _by_rank_and_name(embeddings: str, params: Any, tensors: Sequence[Layout]) -> list[Hashable]:
     found: list[Hashable] = []
     for (path, _), tensor in zip(jax.tree.leaves_with_path(params), tensors, strict=True):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        embedding = embeddings and re.search(embeddings, name)
+        embedding = embeddings and re.search(embeddings, leaf_name(path))
         found.append(ADAM if len(tensor.tensor) < 2 or embedding else LEARNED)
     return found

@@ -16,9 +16,9 @@ import optax
 
 from .._base import Theta
 from .._fields import Scale, Share, Within
-from ..parts._adam import Moments, init_moments
+from ..parts._averages import Moments, init_moments
 from ..parts._schedule import ramp_and_decay
-from ..shell._optimizer import Optimizer
+from ..shell._learned_optimizer import LearnedOptimizer
 from ..shell._rule import Change, Now, Tensors
 
 LOG_GAIN = 3.0
@@ -38,7 +38,7 @@ Decay = Annotated[float, Within(0, 1 - ROOM[0])]
 
 
 @dataclasses.dataclass(frozen=True)
-class HyperAdam(Optimizer):
+class HyperAdam(LearnedOptimizer):
     """Adam with five learned numbers, the smallest learned optimizer.
 
     At step t = 0, 1, ... of T, with m_hat and v_hat the bias-corrected EMAs of g and g^2::

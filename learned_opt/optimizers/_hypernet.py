@@ -22,7 +22,7 @@ from ..parts._loss import (
     loss_features,
     time_features,
 )
-from ..parts._lstm import init_lstm, init_lstm_net, linear, run_lstm
+from ..parts._networks import init_lstm, init_lstm_net, linear, run_lstm
 from ..parts._per_param import TensorState, accumulate
 from ..parts._published import (
     FEATURES,
@@ -32,7 +32,7 @@ from ..parts._published import (
     published_decays,
     tensor_scale,
 )
-from ..shell._optimizer import Optimizer
+from ..shell._learned_optimizer import LearnedOptimizer
 from ..shell._rule import Change, Kept, Now, Tensors
 from ..shell._stacks import gather
 
@@ -43,7 +43,7 @@ NUM_INPUTS = len(TIMES) + NUM_LOSS_FEATURES + NUM_RANKS + 7
 
 
 @dataclasses.dataclass(frozen=True)
-class Hypernet(Optimizer):
+class Hypernet(LearnedOptimizer):
     """The hypernetwork optimizer VeLO, 2.3 million meta-parameters at its defaults.
 
     For tensor j, at step t of T, from 30 features x_j of time, loss and the tensor's statistics::

@@ -15,9 +15,9 @@ from jax.lax import rsqrt
 
 from .._base import Theta, zeros_for
 from .._fields import Depth, Scale, Share, Width
-from ..parts._elements import TIME_SCALES, dense, times_since_start, update_average
-from ..parts._lstm import init_layers
-from ..shell._optimizer import Optimizer
+from ..parts._averages import ema
+from ..parts._networks import TIME_SCALES, dense, init_layers, times_since_start
+from ..shell._learned_optimizer import LearnedOptimizer
 from ..shell._rule import Change, Now, Tensors
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
@@ -31,7 +31,7 @@ class Momenta(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class MomentumMLP(Optimizer):
+class MomentumMLP(LearnedOptimizer):
     """The small predecessor of `PerParamMLP`, 1,762 meta-parameters at its defaults.
 
     For every element, from 8 features of its tensor and 11 of the time t = 0, 1, ...::
@@ -84,7 +84,7 @@ class MomentumMLP(Optimizer):
 
     def _accumulate(self, now: Now, kind: Hashable, old: Momenta, g: jax.Array) -> Momenta:
         pairs = zip(DECAYS, old.momenta, strict=True)
-        return Momenta(tuple(update_average(b, m, g) for b, m in pairs))
+        return Momenta(tuple(ema(b, m, g) for b, m in pairs))
 
     def _update(self, now: Now, stacks: list[Tensors]) -> Change:
         net = now.theta["net"]

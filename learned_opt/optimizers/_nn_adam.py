@@ -17,10 +17,10 @@ import optax
 from .._base import Shape, Theta, shaped
 from .._fields import Share, Width, Within
 from ..layouts._layouts import AxesLike
-from ..parts._adam import Moments, init_moments
-from ..parts._lstm import init_linear, linear, lstm_cell
+from ..parts._averages import Moments, init_moments
+from ..parts._networks import init_linear, linear, lstm_cell
 from ..parts._per_param import mean_each
-from ..shell._optimizer import Optimizer
+from ..shell._learned_optimizer import LearnedOptimizer
 from ..shell._rule import Change, Kept, Now, Tensors
 from ..shell._stacks import facts, gather
 from ..shell._transformation import as_transformation
@@ -51,7 +51,7 @@ class Hyper(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class NNAdam(Optimizer):
+class NNAdam(LearnedOptimizer):
     """Adam whose hyper-parameters an LSTM moves, for each tensor by itself; 6,856 meta-parameters.
 
     For a tensor p with the gradient g, clipped to +-1000, and x = log(lr, 1 - b1, 1 - b2, eps)::

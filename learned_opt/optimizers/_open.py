@@ -17,9 +17,12 @@ from jax.lax import rsqrt
 from .._base import Theta, zeros_for
 from .._fields import Scale, Share, Width, Within
 from ..layouts._layout import Layout
-from ..parts._elements import dense, update_average
-from ..parts._leaves import for_leaves, layer_fractions
-from ..parts._recurrent import (
+from ..parts._averages import ema
+from ..parts._networks import dense
+from ..shell._learned_optimizer import LearnedOptimizer
+from ..shell._rule import Change, Kept, Now, Tensors
+from ._open_leaves import for_leaves, layer_fractions
+from ._open_network import (
     count_weights,
     from_vector,
     gru_cell,
@@ -27,8 +30,6 @@ from ..parts._recurrent import (
     network_outputs,
     network_shapes,
 )
-from ..shell._optimizer import Optimizer
-from ..shell._rule import Change, Kept, Now, Tensors
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 NUM_NORMALISED, NUM_INPUTS, NUM_OUTPUTS = 15, 19, 3
@@ -56,7 +57,7 @@ class Beside(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class OPEN(Optimizer):
+class OPEN(LearnedOptimizer):
     """The published RL optimizer, 1,211 meta-parameters at its defaults.
 
     For every parameter, with h its memory and N normal noise (with `stochastic` only)::
@@ -201,7 +202,7 @@ class OPEN(Optimizer):
 
     def _accumulate(self, now: Now, kind: Hashable, old: OPENTensor, g: jax.Array) -> OPENTensor:
         pairs = zip(DECAYS, old.momenta, strict=True)
-        return old._replace(momenta=tuple(update_average(b, m, g) for b, m in pairs))
+        return old._replace(momenta=tuple(ema(b, m, g) for b, m in pairs))
 
     def _update(self, now: Now, stacks: list[Tensors]) -> Change:
         assert now.total is not None

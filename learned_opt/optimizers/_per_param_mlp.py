@@ -14,10 +14,9 @@ import numpy as np
 
 from .._base import Theta
 from .._fields import Depth, Momenta, Scale, Share, Width
-from ..parts._elements import TIME_SCALES, times_since_start
-from ..parts._lstm import init_layers
+from ..parts._networks import TIME_SCALES, init_layers, times_since_start
 from ..parts._per_param import Decays, PerParamFeatures, TensorState, accumulate
-from ..shell._optimizer import Optimizer
+from ..shell._learned_optimizer import LearnedOptimizer
 from ..shell._rule import Change, Now, Tensors
 
 MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
@@ -29,7 +28,7 @@ LOG_GAIN = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
-class PerParamMLP(Optimizer):
+class PerParamMLP(LearnedOptimizer):
     """The published per-parameter MLP optimizer, 197 meta-parameters at its defaults.
 
     For every element, from 28 features of its tensor and 11 of the time t = 0, 1, ...::

@@ -17,20 +17,21 @@ from jax.lax import rsqrt
 
 from .._base import Theta
 from .._fields import Depth, Scale, Share, Width
-from ..parts._adam import gathered
-from ..parts._elements import TIME_SCALES, dense
-from ..parts._lstm import init_layers, init_linear, linear, lstm_cell
-from ..parts._statistics import (
+from ..parts._averages import ema, gathered
+from ..parts._networks import TIME_SCALES, dense, init_layers, init_linear, linear, lstm_cell
+from ..shell._learned_optimizer import LearnedOptimizer
+from ..shell._rule import Change, Kept, Now, Tensors
+from ..shell._stacks import facts, gather
+from ._rnn_mlp_inputs import (
+    LossAverages,
     TensorAverages,
+    init_losses,
     init_tensor,
     see_gradient,
+    see_losses,
     shape_statistics,
     tensor_statistics,
 )
-from ..parts._two_losses import LossAverages, init_losses, see_losses
-from ..shell._optimizer import Optimizer
-from ..shell._rule import Change, Kept, Now, Tensors
-from ..shell._stacks import facts, gather
 
 CLIP_DECAY, CLIP_RATIO = 0.99, 10.0
 LARGEST = 5.0
@@ -64,7 +65,7 @@ class Run(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class RNNMLP(Optimizer):
+class RNNMLP(LearnedOptimizer):
     """The published RNN-MLP optimizer, 35,799 meta-parameters at its defaults.
 
     For tensor j at step t = 0, 1, ..., with L a linear layer each::
@@ -199,7 +200,7 @@ class RNNMLP(Optimizer):
         squares = [x.map(lambda g: jnp.mean(g * g), g) for x, g in zip(groups, gs, strict=True)]
         raw, squares = gather(groups, raw), gather(groups, squares)
         size = jnp.sqrt(1e-8 + jnp.mean(squares))
-        clip = CLIP_DECAY * run.clip + (1 - CLIP_DECAY) * size
+        clip = ema(CLIP_DECAY, run.clip, size)
         n = len(raw)
         inputs = [
             jnp.clip(jnp.log(1e-8 + jnp.abs(raw)), -LARGEST, LARGEST),

@@ -10,7 +10,7 @@ import optax
 
 from .._base import Theta
 from .._fields import Momenta, Scale, Share, Weight
-from ..shell._optimizer import Optimizer
+from ..shell._learned_optimizer import LearnedOptimizer
 from ..shell._rule import Now
 from ._accumulators import Accumulators, init_accumulators, update_accumulators
 from ._schedule import ramp_and_decay, ramp_and_fade
@@ -20,7 +20,7 @@ LOG_GAIN = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Controlled(Optimizer):
+class Controlled(LearnedOptimizer):
     """Three momenta and a second moment; a step size that warms up, then falls.
 
     theta: `log_lr`, `log_decay`, `log_power`, zero at initialisation, and more.

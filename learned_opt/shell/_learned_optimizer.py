@@ -13,10 +13,12 @@ from ._rule import Rule
 from ._transformation import as_transformation
 
 
-class Optimizer(Rule):
-    """What all learned optimizers do alike; each is a frozen dataclass that derives from it.
+class LearnedOptimizer(Rule):
+    """A family of update rules indexed by meta-parameters `theta`: theta -> optax.
 
-    The types of its fields say what they may hold: see `learned_opt._fields`.
+    Each is a frozen dataclass that derives from this: equal configurations are equal and hash
+    alike, so they are safe static arguments of `jax.jit`. The types of its fields say what they
+    may hold, see `learned_opt._fields`.
     """
 
     name: ClassVar[str]
