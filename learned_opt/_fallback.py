@@ -148,7 +148,8 @@ def with_fallback(
         steps, wasted, *counts = zeros(7, jnp.int32)
         anchor = Anchor(jax.tree.map(jnp.array, params), *inner(), *zeros(2, jnp.float32))
         numbers = zeros(3, jnp.float32)
-        return FallbackState(steps, wasted, jnp.array(True), *counts, *numbers, *inner(), anchor)
+        start = [steps, wasted, jnp.array(True), *counts, *numbers, *inner(), anchor]
+        return FallbackState(*start)
 
     def update(
         updates: optax.Updates,

@@ -26,13 +26,13 @@ from ..parts._loss import (
     time_features,
 )
 from ..parts._networks import LSTMState, init_lstm, init_lstm_net, linear, run_lstm
-from ..parts._per_param import TensorState, accumulate
+from ..parts._per_param import TensorState
 from ..parts._published import (
     FEATURES,
     check_published,
     clip_gradient,
     init_mlp,
-    published_decays,
+    see_gradient,
     tensor_scale,
 )
 from ..shell._learned_optimizer import LearnedOptimizer
@@ -147,7 +147,6 @@ class Celo(_Scheduled):
     use: ClassVar[str] = (
         "With published weights, up to about 2,000 steps; pass the loss as `value`."
     )
-    horizon_free: ClassVar[bool] = False
     hidden: Width = 4
     momenta: Momenta = "float32"
 
@@ -180,7 +179,7 @@ class Celo(_Scheduled):
         return FEATURES.init(zeros, dtype=jnp.dtype(self.momenta))
 
     def _accumulate(self, now: Now, kind: Hashable, old: TensorState, g: jax.Array) -> TensorState:
-        return accumulate(published_decays(), old, clip_gradient(g))
+        return see_gradient(old, g)
 
     def _steps(self, now: Now, size: jax.Array, stacks: list[Tensors]) -> list[jax.Array]:
         net = now.theta["mlp"]
@@ -222,7 +221,6 @@ class CeloAdam(_Scheduled):
 
     name: ClassVar[str] = "celo_adam"
     use: ClassVar[str] = "The steadiest with published weights; pass the loss as `value`."
-    horizon_free: ClassVar[bool] = False
     cheap: ClassVar[bool] = True
 
     @classmethod

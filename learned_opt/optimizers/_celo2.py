@@ -96,7 +96,6 @@ class Celo2(LearnedOptimizer):
     use: ClassVar[str] = (
         "With published weights, your own learning rate and schedule; matrices first."
     )
-    horizon_free: ClassVar[bool] = False
     hidden: Width = 8
     learning_rate: Scale = 1e-3
     orthogonalise: bool = True

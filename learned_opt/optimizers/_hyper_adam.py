@@ -74,7 +74,6 @@ class HyperAdam(LearnedOptimizer):
     use: ClassVar[str] = (
         "A test oracle, and the row that says how much more than Adam's numbers was learned."
     )
-    horizon_free: ClassVar[bool] = False
     cheap: ClassVar[bool] = True
     learning_rate: Scale = 1e-3
     b1: Decay = 0.9

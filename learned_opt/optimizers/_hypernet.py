@@ -23,13 +23,13 @@ from ..parts._loss import (
     time_features,
 )
 from ..parts._networks import init_lstm, init_lstm_net, linear, run_lstm
-from ..parts._per_param import TensorState, accumulate
+from ..parts._per_param import TensorState
 from ..parts._published import (
     FEATURES,
     FLOOR,
     clip_gradient,
     init_mlp,
-    published_decays,
+    see_gradient,
     tensor_scale,
 )
 from ..shell._learned_optimizer import LearnedOptimizer
@@ -90,7 +90,6 @@ class Hypernet(LearnedOptimizer):
 
     name: ClassVar[str] = "hypernet"
     use: ClassVar[str] = "Large meta-training budgets; small sizes as a rival."
-    horizon_free: ClassVar[bool] = False
     keywords: ClassVar[tuple[str, ...]] = ("value",)
     lstm: Width = 512
     bank: Width = 256
@@ -126,7 +125,7 @@ class Hypernet(LearnedOptimizer):
         return Kept(init_lstm(theta["lstm"], tensors), init_loss())
 
     def _accumulate(self, now: Now, kind: Hashable, old: TensorState, g: jax.Array) -> TensorState:
-        return accumulate(published_decays(), old, clip_gradient(g))
+        return see_gradient(old, g)
 
     def _update(self, now: Now, stacks: list[Tensors]) -> Change:
         assert now.total is not None

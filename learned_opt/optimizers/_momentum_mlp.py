@@ -64,7 +64,7 @@ class MomentumMLP(LearnedOptimizer):
 
     name: ClassVar[str] = "momentum_mlp"
     use: ClassVar[str] = "The simplest of the literature, an ablation of the second moments."
-    horizon_free: ClassVar[bool] = True
+    horizon_free = True
     hidden: Width = 32
     layers: Depth = 2
     step_multiplier: Scale = 0.001

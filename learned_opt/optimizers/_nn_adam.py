@@ -98,7 +98,7 @@ class NNAdam(LearnedOptimizer):
     use: ClassVar[str] = (
         "Hyper-parameters that move during a run, at some three times Adam's update."
     )
-    horizon_free: ClassVar[bool] = True
+    horizon_free = True
     hidden: Width = 32
     output_scale: Share = 0.01
     learning_rate: Annotated[float, Within(1e-8, 1e3)] = 1e-4

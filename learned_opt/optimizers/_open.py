@@ -118,7 +118,6 @@ class OPEN(LearnedOptimizer):
 
     name: ClassVar[str] = "open"
     use: ClassVar[str] = "Reinforcement learning; pass dormancy where you have it."
-    horizon_free: ClassVar[bool] = False
     keywords: ClassVar[tuple[str, ...]] = (
         "dormancy", "batch_fraction", "training_fraction", "actor",
     )  # fmt: skip

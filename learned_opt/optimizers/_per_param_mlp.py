@@ -64,7 +64,7 @@ class PerParamMLP(LearnedOptimizer):
 
     name: ClassVar[str] = "per_param_mlp"
     use: ClassVar[str] = "The reference of the literature; no horizon needed."
-    horizon_free: ClassVar[bool] = True
+    horizon_free = True
     hidden: Width = 4
     layers: Depth = 2
     step_multiplier: Scale = 0.001

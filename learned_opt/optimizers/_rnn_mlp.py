@@ -134,7 +134,7 @@ class RNNMLP(LearnedOptimizer):
     use: ClassVar[str] = (
         "A rule that sees training and validation loss, where cost does not matter."
     )
-    horizon_free: ClassVar[bool] = True
+    horizon_free = True
     keywords: ClassVar[tuple[str, ...]] = ("value", "valid_value")
     hidden: Width = 32
     layers: Depth = 2

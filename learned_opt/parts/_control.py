@@ -61,7 +61,8 @@ def summarise(stacks: Sequence[Tensors], t: jax.Array) -> tuple[list[Seen], Summ
     v, means = gather(groups, [(seen.estimate.mean, means) for seen, means in found])
     sides = facts(groups, lambda x: (x.layout.fan_in, x.layout.fan_out, x.layout.is_matrix))
     hat = means[:, :6] * jnp.stack([1.0, 1.0, *(s * s for s in hats), hats[1]])[None]
-    return [seen for seen, _ in found], Summary(*sides.T, v, *hat.T, _cosine_before(means))
+    every = [*sides.T, v, *hat.T, _cosine_before(means)]
+    return [seen for seen, _ in found], Summary(*every)
 
 
 def _look(

@@ -13,11 +13,12 @@ import numpy as np
 
 from .._base import Theta
 from ._networks import init_layers
-from ._per_param import Decays, PerParamFeatures
+from ._per_param import Decays, PerParamFeatures, TensorState, accumulate
 
 LARGEST_GRADIENT = 1000.0
 OUTPUTS = 3
 DECAYS = ((0.9, 0.99, 0.999), 0.999, (0.9, 0.99, 0.999))
+"""Of momenta, of the second moment, of its factors."""
 FEATURES = PerParamFeatures(velo=True, momentum_eps=1e-36)
 """Below rank 2 the last are m_k / sqrt(R_k): what is added only keeps a zero from dividing."""
 
@@ -32,9 +33,10 @@ def init_mlp(key: jax.Array, hidden: int, *stack: int) -> Theta:
     return init_layers(jax.random.split(key, 3), widths, *stack)
 
 
-def published_decays() -> Decays:
-    """0.9, 0.99 and 0.999 for momenta and factors, 0.999 for the second moment."""
-    return Decays(*(jnp.asarray(x, jnp.float32) for x in DECAYS))
+def see_gradient(old: TensorState, g: jax.Array) -> TensorState:
+    """The averages after a gradient, clipped, with the published decays."""
+    decays = Decays(*(jnp.asarray(x, jnp.float32) for x in DECAYS))
+    return accumulate(decays, old, clip_gradient(g))
 
 
 def tensor_scale(p: Any, as_published: bool) -> jax.Array:

@@ -27,7 +27,7 @@ class LearnedOptimizer(Rule):
     use: ClassVar[str]
     """When to use it, in a sentence."""
 
-    horizon_free: bool
+    horizon_free: bool = False
     """It never uses `num_steps`, whether that is passed or not."""
 
     def __post_init__(self) -> None:
