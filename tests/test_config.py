@@ -255,5 +255,7 @@ def test_sections_that_name_the_optimizer_of_older_versions_still_load():
     assert config.optimizer == learned_opt.Spectral(learning_rate=0.05)
     config = Config.from_dict({"optimizer": {"name": "nominal", "hidden": 3, "damped": False}})
     assert config.optimizer == learned_opt.GatedAdam(hidden=3)
-    with pytest.raises(ConfigError, match="^optimizer: nominal with {'paced': True.*; use version"):
+    with pytest.raises(
+        ConfigError, match=r"^optimizer: nominal with .*'paced': True.*; use version"
+    ):
         Config.from_dict({"optimizer": {"name": "nominal", "paced": True}})
