@@ -7,6 +7,8 @@ import numbers
 import typing
 from typing import Annotated, Any, Literal, NamedTuple
 
+from ._checks import shown as shown
+
 
 class Within(NamedTuple):
     """In an `Annotated` type: numbers from `low` to `high`, strings of so many characters.
@@ -53,9 +55,6 @@ Weight = Annotated[float, Within(0, 1e3)]
 """Of decay."""
 Momenta = Literal["float32", "bfloat16"]
 """Dtypes in which momenta can be kept."""
-
-LONGEST = 80
-"""Characters of a value in a message."""
 
 
 def check_fields(thing: Any) -> None:
@@ -153,12 +152,3 @@ def _check_pair(name: str, hint: Any, value: Any, bounds: Within, most: float) -
 def _number(x: float) -> str:
     short = f"{x:,}" if isinstance(x, int) else f"{x:g}"
     return short if isinstance(x, int) or float(short) == x else repr(x)
-
-
-def shown(value: Any) -> str:
-    """A value in a message: on one line, and cut where it is long."""
-    try:
-        text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
-    except (ValueError, RecursionError):  # thousands of digits, or of brackets
-        return f"a very large {type(value).__name__}"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text):,} characters)"

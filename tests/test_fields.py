@@ -31,7 +31,7 @@ SENTENCES = (
     (Celo2, {"adam_ratio": INF}, "adam_ratio must be a finite number, got inf"),
     (Celo2, {"embeddings": 5}, "embeddings must be of type str, got 5"),
     (OPEN, {"seed": 2**32}, "seed must be from 0 to 4,294,967,295, got 4294967296"),
-    (OPEN, {"gru": 10**5000}, "gru must be from 1 to 16,384, got a very large int"),
+    (OPEN, {"gru": 10**5000}, "gru must be from 1 to 16,384, got a value of type int"),
 )
 
 
