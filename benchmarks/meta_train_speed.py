@@ -171,7 +171,7 @@ def main() -> None:
         for s in SIZES
         for r in (("plain", cores), ("fused", cores), ("fused", 1), ("sgd", cores))
     ]
-    for size, update, devices in [*rows, ("quickstart", "nominal", cores)]:
+    for size, update, devices in [*rows, ("quickstart", "gated_adam", cores)]:
         found = fresh(f"measure({devices}, {size!r}, {update!r})")
         rate = rates[size, update, devices] = found["rate"]
         plain = rates.get((size, "plain", cores))

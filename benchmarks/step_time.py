@@ -24,7 +24,7 @@ import optax
 
 import learned_opt
 from benchmarks import seconds_per_call
-from learned_opt import OPTIMIZERS, Nominal
+from learned_opt import OPTIMIZERS, Spectral
 from learned_opt.checkpoints import describe_device
 from learned_opt.eval.cost._steps import NETWORKS, CostRow, measure_costs
 
@@ -37,10 +37,18 @@ SLOW = ("rnn_mlp", "celo2", "open")
 """Timed apart, in fewer steps."""
 
 VARIANTS = {
-    "nominal, lean": Nominal(momenta="bfloat16", factored=True),
-    "nominal, orthogonal": Nominal(orthogonal=True, hidden=0, controller_hidden=0, feedback=True),
+    "spectral, lean": Spectral(momenta="bfloat16", factored=True),
 }
-CHEAP = ("nominal", *VARIANTS, "hyper_adam", "nn_adam", "per_param_mlp", "celo", "celo_adam")
+CHEAP = (
+    "gated_adam",
+    "spectral",
+    *VARIANTS,
+    "hyper_adam",
+    "nn_adam",
+    "per_param_mlp",
+    "celo",
+    "celo_adam",
+)
 
 
 @dataclasses.dataclass(frozen=True)

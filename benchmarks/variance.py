@@ -1,6 +1,6 @@
 """python -m benchmarks.variance: what a meta-gradient costs, by estimator.
 
-On MLPs of the quickstart, runs of 200 steps, at the untrained theta of a small `Nominal`.
+On MLPs of the quickstart, runs of 200 steps, at the untrained theta of a small `GatedAdam`.
 "steps x noise" is inner steps spent, times the variance of the estimate (trace of its covariance)
 over the squared norm of the true gradient: the inner steps after which the noise is as large as
 the gradient. Halve it and meta-training needs half the steps. Variances are of means over whole
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from learned_opt import Nominal
+from learned_opt import GatedAdam
 from learned_opt.devices import compiler_options, device_mesh, use_all_cores
 from learned_opt.meta_train import (
     NRES,
@@ -94,7 +94,7 @@ def main() -> None:
     use_all_cores()
     network: Any = PROBLEMS["mlp"]
     spec = FamilySpec(network(widths=(16, 16), depths=(1, 1)), "digits", 64)
-    optimizer = Nominal(hidden=4, controller_hidden=8, learning_rate=0.01)
+    optimizer = GatedAdam(hidden=4, controller_hidden=8, learning_rate=0.01)
     theta = optimizer.init(jax.random.key(0))
     for title, objective in OBJECTIVES.items():
         problem = MetaProblem(spec.build(), optimizer, objective, device_mesh(PAIRS))

@@ -4,12 +4,18 @@ TYPE_CHECKING = False  # as `typing` has it, without its import
 
 if TYPE_CHECKING:
     from ._public import *  # noqa: F403
+
+    __version__: str
 else:
     # All are imported when the first is asked for, and JAX with them: so a command starts at
     # once, and can be stopped while JAX loads.
 
     def __getattr__(name):
         """A public name, or a module that came with them."""
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("learned-opt")
         if name == "__all__":
             return list(_every())
         own = globals()

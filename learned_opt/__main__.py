@@ -8,6 +8,8 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
+import learned_opt
+
 from ._extras import MissingExtraError
 
 STOPPED = 130
@@ -44,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line, up to the command."""
     parser = argparse.ArgumentParser(
         prog="learned-opt",
-        usage="%(prog)s [-h] COMMAND ...",
+        usage="%(prog)s [-h] [--version] COMMAND ...",
         description="Learned optimizers: use, meta-train and evaluate them.",
         epilog="commands:\n"
         + "\n".join(f"  {name:10}  {use}" for name, (_, use) in COMMANDS.items())
@@ -52,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="store_true", help="show it and exit")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=argparse.SUPPRESS)
     return parser
 
@@ -77,6 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    if argv[:1] == ["--version"]:
+        print(f"learned-opt {learned_opt.__version__}")
+        return 0
     with _ends_at_once():
         command = parser().parse_args(argv[:1]).command
         module, _ = COMMANDS[command]

@@ -1,9 +1,8 @@
-"""What a learned optimizer is: a function theta -> optax gradient transformation."""
+"""What all of this package is made of: types, checks and arrays that everything needs."""
 
-import dataclasses
 import numbers
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,64 +15,6 @@ Theta = Any
 
 Shape = Callable[[Any], Any] | None
 """Of a schedule: count -> factor of the peak step size; None for the rule's own."""
-
-
-@runtime_checkable
-class LearnedOptimizer(Protocol):
-    """A family of update rules indexed by meta-parameters `theta`.
-
-    Implementations are frozen dataclasses: equal configurations are equal and hash alike, so they
-    are safe static arguments of `jax.jit`. `transform` follows the `scale_by_*` convention of
-    optax: it returns the un-negated step, so that `params - step` descends.
-    """
-
-    name: ClassVar[str]
-    """In artifacts and configurations."""
-
-    use: ClassVar[str]
-    """When to use it, in a sentence."""
-
-    @property
-    def horizon_free(self) -> bool:
-        """It never uses `num_steps`, whether that is passed or not."""
-        ...
-
-    def init(self, key: jax.Array) -> Theta:
-        """Meta-parameters before any meta-training."""
-        ...
-
-    def transform(
-        self,
-        theta: Theta,
-        *,
-        num_steps: Any = None,
-        schedule: Shape = None,
-        axes: Any = None,
-        **shell: Any,
-    ) -> optax.GradientTransformationExtraArgs:
-        """The update rule at `theta` for a run of `num_steps` inner steps (both may be traced).
-
-        `schedule` as below; `axes` as in `learned_opt.layouts`; `shell`: see `as_transformation`.
-        """
-        ...
-
-    def schedule(
-        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
-    ) -> optax.Schedule:
-        """The nominal step size after `count` steps, before any per-tensor correction.
-
-        Its peak times shape(count), where `shape` is given in place of the rule's own warm-up and
-        decay.
-        """
-        ...
-
-
-def added(default: Any) -> Any:
-    """A dataclass field that an optimizer gained after artifacts of it had been released.
-
-    `default` is what those do: where a field has it, digests and files of artifacts leave it out.
-    """
-    return dataclasses.field(default=default, metadata={"added": True})
 
 
 def check_num_steps(num_steps: Any) -> jax.Array:
@@ -99,10 +40,9 @@ def check_num_steps(num_steps: Any) -> jax.Array:
     return jnp.asarray(num_steps, jnp.float32)
 
 
-def check_free_num_steps(num_steps: Any) -> None:
-    """For optimizers that do not need `num_steps`: None is fine, else as `check_num_steps`."""
-    if num_steps is not None:
-        check_num_steps(num_steps)
+def select(ok: Any, new: Any, old: Any) -> Any:
+    """Trees: `new` where `ok`, else `old`."""
+    return jax.tree.map(lambda x, y: jnp.where(ok, x, y), new, old)
 
 
 def zeros_for(p: Any, *leading: int) -> jax.Array:

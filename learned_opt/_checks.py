@@ -1,66 +1,7 @@
-"""What the fields of an optimizer may hold, and how a wrong value is shown: in one sentence."""
+"""How a wrong value is shown, in one line, and names of files that are given."""
 
-import dataclasses
-import math
 import os
 from typing import Any
-
-import jax.numpy as jnp
-
-WIDTH = (1, 16_384)
-"""Of a layer or a memory: far more than has been meta-trained, far less than fills a machine."""
-
-DEPTH = (1, 64)
-STEP = (1e-12, 1e6)
-"""Of a step size or of what multiplies one."""
-
-MOMENTA = ("float32", "bfloat16")
-"""Dtypes in which momenta can be kept."""
-
-
-def check_fields(optimizer: Any, **allowed: tuple[Any, ...] | None) -> None:
-    """Check a dataclass of booleans, numbers and strings, from its `__post_init__`.
-
-    Args:
-      optimizer: the dataclass.
-      allowed: for each field that is no boolean: of a number the lowest and the highest, of a
-        string all there are, or None for any. An integer will do for a float, a boolean for none.
-
-    Raises:
-      ValueError: names the first field whose value is of another type, not finite or not allowed.
-    """
-    for field in dataclasses.fields(optimizer):
-        value = getattr(optimizer, field.name)
-        rule = None if field.type is bool else allowed[field.name]
-        wanted = _wanted(field.type, rule, value)
-        if wanted:
-            raise ValueError(
-                f"{field.name} must be {wanted}, got {shown(value)}; "
-                f"leave it out for {shown(field.default)}"
-            )
-
-
-def _wanted(kind: Any, allowed: tuple[Any, ...] | None, value: Any) -> str:
-    """What a field of that type must be; "" where `value` is."""
-    if kind is bool:
-        return "" if isinstance(value, bool) else "True or False"
-    if kind is str:
-        right = isinstance(value, str) and (allowed is None or value in allowed)
-        return "" if right else " or ".join(f'"{x}"' for x in allowed or ()) or "a string"
-    low, high = allowed or (-math.inf, math.inf)
-    kinds = (int,) if kind is int else (int, float)
-    # A NaN is not within.
-    right = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
-    noun = "an integer" if kind is int else "a number"
-    return "" if right else f"{noun} from {low} to {high}"
-
-
-def float_dtype(name: str, argument: str) -> Any:
-    """The dtype of accumulators called `name`; a ValueError unless float32 or bfloat16."""
-    wanted = _wanted(str, MOMENTA, name)
-    if wanted:
-        raise ValueError(f"{argument} must be {wanted}, got {shown(name)}")
-    return jnp.dtype(name)
 
 
 def check_path(name: str, value: Any) -> str:

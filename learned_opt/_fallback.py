@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 
-from ._base import check_num_steps
+from ._base import check_num_steps, select
 from .shell._guard import all_stay_finite
 from .shell._trees import check_params
 
@@ -95,13 +95,6 @@ def with_fallback(
       more at most, even if the fallback loses the races: from one race to the next without a new
       lowest smoothed loss, and the lead is the fallback's.
 
-    Measured (`tests/races.py`: quadratics of condition 1, 30 and 1,000, Rosenbrock, logistic
-    regression; 600 steps, windows of 10): with each of ten bad optimizers, which ascend,
-    explode, freeze, crawl, diverge late or give noise or NaN, the final loss is at most that of
-    the fallback alone with as many steps less as the bound above and one longest reign allow, and
-    at most 1.6 times its own final loss (20 times for the quadratic of condition 1, which falls
-    by a constant factor a step to the end).
-
     A race sees one window ahead: an optimizer that does well for a window at a time and badly in
     the long run keeps the lead. With noise, take windows long enough that the loss averaged over
     a quarter of one shows the difference. Schedules inside follow the steps that are kept.
@@ -149,17 +142,14 @@ def with_fallback(
         def inner() -> tuple[optax.OptState, optax.OptState]:
             return jax.tree.map(jnp.array, (learned.init(params), fallback.init(params)))
 
-        def count() -> jax.Array:
-            return jnp.zeros((), jnp.int32)
+        def zeros(count: int, dtype: Any) -> list[jax.Array]:
+            return [jnp.zeros((), dtype) for _ in range(count)]
 
-        def number() -> jax.Array:
-            return jnp.zeros((), jnp.float32)
-
-        anchor = Anchor(jax.tree.map(jnp.array, params), *inner(), number(), number())
-        return FallbackState(
-            count(), count(), jnp.array(True), count(), count(), count(), count(), count(),
-            number(), number(), number(), *inner(), anchor,
-        )  # fmt: skip
+        steps, wasted, *counts = zeros(7, jnp.int32)
+        anchor = Anchor(jax.tree.map(jnp.array, params), *inner(), *zeros(2, jnp.float32))
+        numbers = zeros(3, jnp.float32)
+        start = [steps, wasted, jnp.array(True), *counts, *numbers, *inner(), anchor]
+        return FallbackState(*start)
 
     def update(
         updates: optax.Updates,
@@ -213,7 +203,7 @@ def with_fallback(
         # Whose turn it is, and whether that goes wrong. Alone, the fallback is not judged by the
         # loss: it must go on as it would without a guard.
         acts = leads ^ (phase == FIRST)
-        step = _select(acts, _like(ours, updates), _like(theirs, updates))
+        step = select(acts, _like(ours, updates), _like(theirs, updates))
         broken = ~(_finite(updates) & all_stay_finite(params, step))
         alone = (phase == REIGN) & ~leads
         fails = ~away & (broken | (~alone & ~finite) | (acts & risen & ~start))
@@ -236,16 +226,16 @@ def with_fallback(
 
         better = moves & (phase == REIGN) & leads & (left % window == 0) & (mean < best)
         here = Anchor(params, state.learned, state.fallback, mean, spread)
-        anchor = _select(start | better, here, state.anchor)
+        anchor = select(start | better, here, state.anchor)
         since = jnp.where(start | better, 0, state.since)
 
         home = _like(jax.tree.map(jnp.subtract, anchor.params, params), updates)
-        step = _select(skip, jax.tree.map(jnp.zeros_like, step), step)
+        step = select(skip, jax.tree.map(jnp.zeros_like, step), step)
         inner = (state.learned, state.fallback)
-        inner = _select(moves, (new_learned, new_fallback), inner)
-        inner = _select(back, (anchor.learned, anchor.fallback), inner)
+        inner = select(moves, (new_learned, new_fallback), inner)
+        inner = select(back, (anchor.learned, anchor.fallback), inner)
         gone = jnp.where(back, since + 1, jnp.where(moves, 0, 1))
-        return _select(away | back, home, step), FallbackState(
+        return select(away | back, home, step), FallbackState(
             steps=state.steps + 1,
             wasted=state.wasted + gone,
             learned_leads=leads,
@@ -307,19 +297,12 @@ def _windows(wins: jax.Array, longest: int) -> jax.Array:
     return jnp.minimum(jnp.left_shift(jnp.ones_like(wins), jnp.minimum(wins, 30)), longest)
 
 
-def _select(condition: jax.Array, yes: Any, no: Any) -> Any:
-    return jax.tree.map(lambda y, n: jnp.where(condition, y, n), yes, no)
-
-
 def _like(tree: Any, other: Any) -> Any:
     return jax.tree.map(lambda x, y: x.astype(y.dtype), tree, other)
 
 
 def _finite(tree: Any) -> jax.Array:
-    good = jnp.array(True)
-    for x in jax.tree.leaves(tree):
-        good &= jnp.all(jnp.isfinite(x))
-    return good
+    return jnp.all(jnp.array([True, *(jnp.isfinite(x).all() for x in jax.tree.leaves(tree))]))
 
 
 def _close(params: optax.Params, target: optax.Params) -> jax.Array:

@@ -5,7 +5,9 @@ import functools
 import math
 import numbers
 import typing
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from ._checks import shown as shown
 
 
 class Within(NamedTuple):
@@ -43,9 +45,16 @@ Sizes = Annotated[tuple[float, float], Within(1, 10**6)]
 """[low, high] of what is drawn log-uniformly and rounded to an integer."""
 Counts = Annotated[tuple[int, int], Within(1, 10**6)]
 """[low, high] of an integer."""
-
-LONGEST = 80
-"""Characters of a value in a message."""
+Width = Annotated[int, Within(1, 16_384)]
+"""Of a layer or a memory: far more than has been meta-trained, far less than fills a machine."""
+Depth = Annotated[int, Within(1, 64)]
+"""Layers of a network for every element."""
+Scale = Annotated[float, Within(1e-12, 1e6)]
+"""Of a step size or of what multiplies one."""
+Weight = Annotated[float, Within(0, 1e3)]
+"""Of decay."""
+Momenta = Literal["float32", "bfloat16"]
+"""Dtypes in which momenta can be kept."""
 
 
 def check_fields(thing: Any) -> None:
@@ -102,7 +111,7 @@ def _check(name: str, hint: Any, value: Any, bounds: Within | None) -> None:
         _check_type(name, hint, value)
         if hint is str:
             _check_text(name, value, bounds)
-        elif hint is float and not math.isfinite(value):
+        elif hint is float and not -math.inf < value < math.inf:
             raise ValueError(f"{name} must be a finite number, got {value}")
         if bounds and hint in (int, float) and not bounds.low <= value <= bounds.high:
             low, high = _number(bounds.low), _number(bounds.high)
@@ -142,13 +151,5 @@ def _check_pair(name: str, hint: Any, value: Any, bounds: Within, most: float) -
 
 
 def _number(x: float) -> str:
-    return f"{x:,}" if isinstance(x, int) else f"{x:g}"
-
-
-def shown(value: Any) -> str:
-    """A value in a message: on one line, and cut where it is long."""
-    try:
-        text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
-    except (ValueError, RecursionError):  # thousands of digits, or of brackets
-        return f"a very large {type(value).__name__}"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text):,} characters)"
+    short = f"{x:,}" if isinstance(x, int) else f"{x:g}"
+    return short if isinstance(x, int) or float(short) == x else repr(x)

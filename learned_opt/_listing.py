@@ -12,21 +12,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ._base import LearnedOptimizer
 from .artifacts._artifact import OPTIMIZERS, Artifact, ArtifactError, available, load
 from .artifacts._published import PUBLISHED, import_published
-from .optimizers import Nominal
+from .optimizers import Spectral
+from .shell._learned_optimizer import LearnedOptimizer
 
 WIDTH = 100
 HORIZON = 100
 """For optimizers that cannot be without one; their state does not depend on it."""
 
-VARIANTS = {
-    Nominal: (
-        {"orthogonal": True, "hidden": 0, "controller_hidden": 0, "feedback": True},
-        {"momenta": "bfloat16", "factored": True},
-    )
-}
+VARIANTS = {Spectral: ({"momenta": "bfloat16", "factored": True},)}
 """Rows of their own in the list."""
 
 FACTS = ("command", "source", "date")

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
-from .layouts._layout import Layout
+from .layouts._layout import Layout, leaf_name
 from .layouts._layouts import AxesLike, layouts
+from .shell._trees import leaf_shape
 
 ROLES = ("input", "hidden", "output", "embedding", "vector")
 
@@ -94,7 +94,7 @@ def scale_by_mup(
       {'in': 1.0, 'mid': 0.25, 'out': 1.0}
     """
     common = _common_base(base_params, roles)
-    bases = {} if common else {path: _shape(leaf) for path, leaf in _leaves(base_params)}
+    bases = {} if common else {path: leaf_shape(leaf) for path, leaf in _leaves(base_params)}
     told = {} if roles is None or callable(roles) else dict(_leaves(roles))
 
     def multiplier(path: str, layout: Layout) -> float:
@@ -201,13 +201,5 @@ def _fan_in(layout: Layout) -> int:
     return layout.fan_in if layout.is_matrix else math.prod(layout.tensor)
 
 
-def _shape(leaf: Any) -> tuple[int, ...]:
-    return tuple(leaf.shape) if hasattr(leaf, "shape") else jnp.shape(leaf)
-
-
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/") or "the only leaf"
-
-
 def _leaves(tree: Any) -> list[tuple[str, Any]]:
-    return [(_name(path), leaf) for path, leaf in jax.tree.leaves_with_path(tree)]
+    return [(leaf_name(path), leaf) for path, leaf in jax.tree.leaves_with_path(tree)]

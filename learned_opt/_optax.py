@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from ._base import Shape
-from .artifacts._artifact import RECOMMENDED, Artifact, load
-from .layouts._layouts import AxesLike
+from .artifacts import RECOMMENDED, Artifact, load
+from .layouts import AxesLike
 from .shell._finish import Finish
 from .shell._guard import OnSkips
 from .shell._transformation import as_float32
@@ -72,8 +72,9 @@ def learned(
     Args:
       artifact_or_name: an `Artifact`, a name from `available()`, or a path; "small" if left out.
       num_steps: updates the whole run will make, a positive integer (may be traced). The step
-        size of `Nominal`, `HyperAdam` and `Celo2` follows t / num_steps and is zero from there
-        on; the others see the time as an input, or have no horizon, may go without, and go on.
+        size of `Spectral`, `GatedAdam`, `HyperAdam` and `Celo2` follows t / num_steps and is
+        zero from there on; the others see the time as an input, or have no horizon, may go
+        without, and go on.
       learning_rate: multiplies the whole step; 1 is what was meta-trained. Like the next a number,
         or a schedule: a function of the number of steps taken.
       weight_decay: decay on top of what the optimizer learned to apply itself.

@@ -28,14 +28,6 @@ UNAUGMENTED = "families without augmentations"
 PES = '{name="pes", pairs=24, sigma=0.08, truncation=50, horizon=[50, 500], clip=0.5}'
 ROWS = (
     ("nothing", "", ()),
-    ("nominal", "no equal singular values", ("optimizer.orthogonal=false",)),
-    ("nominal", "no fading of decay", ("optimizer.fading=false",)),
-    ("nominal", "no damping", ("optimizer.damped=false",)),
-    ("nominal", "decay not by scale", ("optimizer.bounded=false",)),
-    ("nominal", "decay not by signal", ("optimizer.selective=false",)),
-    ("controller", "8 hidden units", ("optimizer.controller_hidden=8",)),
-    ("controller", "no feedback, decay not by signal",
-     ("optimizer.feedback=false", "optimizer.selective=false")),
     ("augmentation", "none", (UNAUGMENTED,)),
     ("objective", "validation loss alone", ("objective.mean=0.0",)),
     ("objective", "training loss alone", ("objective.valid=0.0", "objective.last=1.0")),

@@ -3,7 +3,7 @@
 The heat equation u_t = u_xx / 10 of the family `heat`, two half waves, a tanh network of three
 layers of 16 units, 128 new points a step, 1,500 steps, six seeds: geometric mean of the validation
 loss. No task of any suite has these numbers, though `small` learns from the family. Artifacts are
-of the kind nominal, and run with their steps and their decay times constants.
+of the kind spectral, and run with their steps and their decay times constants.
 """
 
 import argparse
@@ -15,12 +15,12 @@ import numpy as np
 import optax
 
 import learned_opt
-from learned_opt import Nominal
+from learned_opt import Spectral
 from learned_opt.checkpoints import describe_device
 from learned_opt.devices import use_all_cores
 from learned_opt.eval import Hyper, Runner, Trial
 from learned_opt.eval.running._trials import MakeTx
-from learned_opt.optimizers._nominal_scales import LOG_GAIN
+from learned_opt.parts._controlled import LOG_GAIN
 from learned_opt.tasks import FamilySpec
 from learned_opt.tasks.problems import Heat
 from learned_opt.tasks.suites import EvalTask
@@ -55,8 +55,8 @@ def with_decay(artifact: learned_opt.Artifact, times: float) -> MakeTx:
 
 
 def untrained(**options: Any) -> MakeTx:
-    """`Nominal` as it is before meta-training."""
-    optimizer = Nominal(hidden=0, controller_hidden=0, orthogonal=True, **options)
+    """`Spectral` as it is before meta-training."""
+    optimizer = Spectral(**options)
     theta = optimizer.init(jax.random.key(0))
     return make_learned(learned_opt.Artifact(optimizer, theta, {}))
 
@@ -81,11 +81,8 @@ def main() -> None:
         for times in (0.1, 1e-3):
             show(f"{name}, decay x {times}", with_decay(artifact, times))
     for decay in (0.1, 1e-4):
-        for options in ({}, {"damped": True}, {"fading": True, "damped": True}):
-            what = ", ".join([f"untrained, 0.05, decay {decay}", *options])
-            show(what, untrained(learning_rate=0.05, weight_decay=decay, **options))
-    held = dict.fromkeys(("fading", "damped", "bounded", "feedback", "selective"), True)
-    show(", ".join(["untrained, 0.05", *held]), untrained(learning_rate=0.05, **held))
+        what = f"untrained, 0.05, decay {decay}"
+        show(what, untrained(learning_rate=0.05, weight_decay=decay))
     for lr in (3e-3, 1e-2, 3e-2):
         show(f"Adam, cosine {lr}, no decay", cosine(optax.adam), lr)
         show(f"Muon, cosine {lr}, no decay", cosine(optax.contrib.muon), lr)

@@ -21,7 +21,7 @@ import learned_opt
 from learned_opt.checkpoints import describe_device
 from learned_opt.devices import use_all_cores
 from learned_opt.meta_train import Programs, build, load_config
-from learned_opt.optimizers._nominal_scales import LOG_GAIN
+from learned_opt.parts._controlled import LOG_GAIN
 
 
 def main() -> None:

@@ -179,7 +179,7 @@ def make(
         "date": "2026-11-21", "seeds": 10, "tune_seeds": 3, "headline": "adamw", "seconds": 167.0,
         "subject": {"name": name, "kind": "artifact", "identity": "ab" * 32, "trials": 0,
                     "horizon_free": False, "card": {
-                        "name": name, "optimizer": "Nominal", "outer_steps": 2000,
+                        "name": name, "optimizer": "GatedAdam", "outer_steps": 2000,
                         "meta_training_hours": 1.25, "device": "1 x H200",
                         "trained_on": {"networks": ["mlp"], "datasets": ["digits", "wine"]}}},
         "optimizers": {"learned": {"label": f"{name}, untuned", "role": "learned",

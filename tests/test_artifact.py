@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-from signed import read
+from signed import read, sign, write
 
 import learned_opt
-from learned_opt import Artifact, ArtifactError, Nominal
+from learned_opt import Artifact, ArtifactError, GatedAdam, Spectral
 from learned_opt.artifacts import _artifact
 
 CARD = {"name": "test", "horizon": [1, 2], "nested": {"a": 1.5}}
@@ -19,7 +19,7 @@ CARD = {"name": "test", "horizon": [1, 2], "nested": {"a": 1.5}}
 
 @pytest.fixture
 def artifact():
-    optimizer = Nominal(hidden=3, learning_rate=0.123)
+    optimizer = GatedAdam(hidden=3, learning_rate=0.123)
     return Artifact(optimizer, optimizer.init(jax.random.key(3)), CARD)
 
 
@@ -38,18 +38,39 @@ def test_round_trip_is_exact(artifact, path):
     assert again.sha256 == artifact.sha256
 
 
-def test_an_option_that_an_optimizer_gained_leaves_older_artifacts_what_they_were(tmp_path):
-    """Digest and file know `horizon_free`, which came after the first release, only where on."""
-    kept, theta = {}, Nominal().init(jax.random.key(3))
-    for on in (False, True):
-        optimizer = Nominal(horizon_free=on)
-        made = Artifact(optimizer, theta, CARD)
-        made.save(tmp_path / "made.safetensors")
-        assert learned_opt.load(tmp_path / "made.safetensors").optimizer == optimizer
-        header, _ = read(tmp_path / "made.safetensors")
-        assert header["config"].get("horizon_free") == (True if on else None)
-        kept[on] = made.sha256
-    assert kept[False] != kept[True]
+FLAGS = ("bounded", "damped", "fading", "feedback", "orthogonal", "selective")
+OLDER = {
+    "gated adam": (GatedAdam(hidden=3), {"hidden": 3, "controller_hidden": 16}),
+    "gated adam, free": (GatedAdam(horizon_free=True), {"horizon_free": True}),
+    "spectral": (
+        Spectral(learning_rate=0.05),
+        dict.fromkeys(FLAGS, True) | {"hidden": 0, "controller_hidden": 0, "learning_rate": 0.05},
+    ),
+    "one flag": (GatedAdam(), {"damped": True}),
+    "a rule that is gone": (Spectral(), dict.fromkeys((*FLAGS, "paced"), True) | {"hidden": 0}),
+    "gates in spectral": (Spectral(), dict.fromkeys(FLAGS, True)),
+}
+
+
+@pytest.mark.parametrize("case", OLDER)
+def test_what_was_called_nominal_is_one_of_two_or_refused_in_a_sentence(case, tmp_path):
+    """And its digest is that of then."""
+    (optimizer, config), path = OLDER[case], tmp_path / "made.safetensors"
+    made = Artifact(optimizer, optimizer.init(jax.random.key(3)), CARD)
+    made.save(path)
+    header, tensors = read(path)
+    write(path, header | {"optimizer": "nominal", "config": config}, tensors)
+    if case in ("one flag", "a rule that is gone", "gates in spectral"):
+        with pytest.raises(ArtifactError, match=r"cannot be used: nominal with .*; use version"):
+            learned_opt.load(path)
+        return
+    again = learned_opt.load(path)
+    assert again.optimizer == optimizer
+    assert again.sha256 == made.sha256
+    plain = {"learning_rate": 3e-3, "weight_decay": 0.1, "warmup": 0.05, "momenta": "float32",
+             "factored": False, "hidden": 4, "controller_hidden": 16}  # fmt: skip
+    said = {"optimizer": "nominal", "config": plain | config}
+    assert made.sha256 == sign(said, tensors)["sha256"]
 
 
 def test_equal_artifacts_give_equal_bytes(artifact, path, tmp_path):

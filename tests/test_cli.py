@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import learned_opt
 from learned_opt.__main__ import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
@@ -37,13 +38,18 @@ def test_help(words, capsys):
         assert word.lower() in text
 
 
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"learned-opt {learned_opt.__version__}\n"
+
+
 @pytest.mark.parametrize("argv", [[], ["lost"], ["--resume", "eval"]])
 def test_the_wrong_command_shows_the_usage(argv, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(argv)
     assert stopped.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith("usage: learned-opt [-h] COMMAND ...")
+    assert error.startswith("usage: learned-opt [-h] [--version] COMMAND ...")
     if argv == ["lost"]:
         assert "invalid choice: 'lost'" in error
         assert all(name in error for name in COMMANDS)

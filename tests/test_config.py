@@ -134,7 +134,7 @@ def test_optimizer_and_estimator_are_chosen_by_name():
     config = load_config(
         QUICKSTART,
         [
-            "optimizer.name=nominal", "estimator.name=pes", "estimator.truncation=25",
+            "optimizer.name=gated_adam", "estimator.name=pes", "estimator.truncation=25",
             "estimator.resume.share=0.5", "estimator.sign=true", "teacher.name=muon",
             "outer.optimizer=adamw", "outer.weight_decay=0.1", "outer.warmup=10",
         ],
@@ -275,3 +275,17 @@ def test_foreign_files_are_left_alone(tmp_path, resume):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
     with pytest.raises(FolderError, match="--out must be a folder, got the file"):
         claim(tmp_path / "thesis.txt", resume=resume)
+
+
+def test_sections_that_name_the_optimizer_of_older_versions_still_load():
+    """As run folders hold them, and as people wrote them."""
+    flags = ("bounded", "damped", "fading", "feedback", "orthogonal", "selective")
+    older = {"name": "nominal", "hidden": 0, "controller_hidden": 0, "learning_rate": 0.05}
+    config = Config.from_dict({"optimizer": older | dict.fromkeys(flags, True) | {"paced": False}})
+    assert config.optimizer == learned_opt.Spectral(learning_rate=0.05)
+    config = Config.from_dict({"optimizer": {"name": "nominal", "hidden": 3, "damped": False}})
+    assert config.optimizer == learned_opt.GatedAdam(hidden=3)
+    with pytest.raises(
+        ConfigError, match=r"^optimizer: nominal with .*'paced': True.*; use version"
+    ):
+        Config.from_dict({"optimizer": {"name": "nominal", "paced": True}})

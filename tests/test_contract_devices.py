@@ -47,7 +47,7 @@ def whole(cls):
 
 
 WHOLE = [cls for cls in OPTIMIZERS if cls.name in {
-    "nominal", "hyper_adam", "nn_adam", "momentum_mlp", "rnn_mlp", "celo_adam"
+    "gated_adam", "spectral", "hyper_adam", "nn_adam", "momentum_mlp", "rnn_mlp", "celo_adam"
 }]  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def test_in_shard_map_the_carry_of_a_scan_keeps_its_types(cls, mesh):
         assert count.dtype == jnp.int32
 
 
-FAST = {"nominal"}
+FAST = {"gated_adam"}
 
 
 @pytest.mark.parametrize(

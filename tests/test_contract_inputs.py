@@ -160,7 +160,7 @@ def test_schedules_follow_the_closed_form(cls):
     it = artifact(cls)
     size = it.optimizer.schedule(it.theta, num_steps=10)
     alone = learned_opt.scale_by_learned(it, num_steps=10)
-    for mask, decayed in MASKS.values() if cls.name == "nominal" else [MASKS["tree"]]:
+    for mask, decayed in MASKS.values() if cls.name == "gated_adam" else [MASKS["tree"]]:
         tx = learned(cls, learning_rate=rate, weight_decay=decay, mask=mask)
         params, state, inner = PARAMS, tx.init(PARAMS), alone.init(PARAMS)
         for t in range(3):
@@ -175,7 +175,7 @@ def test_schedules_follow_the_closed_form(cls):
 @pytest.mark.parametrize(
     "cls",
     [
-        pytest.param(cls, marks=() if cls.name == "nominal" else pytest.mark.slow, id=cls.name)
+        pytest.param(cls, marks=() if cls.name == "gated_adam" else pytest.mark.slow, id=cls.name)
         for cls in OPTIMIZERS
     ],
 )
@@ -233,7 +233,7 @@ def test_a_gradient_of_none_freezes_its_parameter(cls):
         near(part(got), want)
     thawed, _ = tx.update(GRADS, twice, PARAMS)
     assert np.isfinite(thawed["b"]).all()
-    assert cls.name in {"hyper_adam", "nominal"} or (thawed["b"] != 0).any()
+    assert cls.name in {"hyper_adam", "gated_adam"} or (thawed["b"] != 0).any()
     none, same = tx.update(dict.fromkeys(PARAMS), start, PARAMS)
     assert none == dict.fromkeys(PARAMS)
     jax.tree.map(np.testing.assert_array_equal, same, start)

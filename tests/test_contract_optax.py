@@ -19,7 +19,7 @@ PARAMS = {
 GRADS = jax.tree.map(lambda p: 0.1 * p + 0.01, PARAMS)
 BAD = {**GRADS, "b": GRADS["b"].at[1].set(jnp.nan)}
 
-FAST = {"nominal"}
+FAST = {"gated_adam"}
 """Of which all is compiled at each change."""
 
 every = pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.name)

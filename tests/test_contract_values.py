@@ -21,7 +21,8 @@ LARGE = {**SHAPES, "large": (130, 128)}
 STEPS = 20
 
 REFERENCES = {
-    "nominal": "test_nominal",
+    "gated_adam": "test_gated_adam",
+    "spectral": "test_spectral",
     "hyper_adam": "test_hyper_adam",
     "nn_adam": "test_nn_adam",
     "momentum_mlp": "test_momentum_mlp",

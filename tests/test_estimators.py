@@ -30,7 +30,7 @@ from problems import (
     influence_gradients,
 )
 
-from learned_opt import Nominal, PerParamMLP
+from learned_opt import GatedAdam, PerParamMLP
 from learned_opt.meta_train import (
     NRES,
     PES,
@@ -159,7 +159,7 @@ def test_backprop_is_exact(objective):
 
 
 @pytest.mark.slow  # compiling the backward pass takes a minute or two
-@pytest.mark.parametrize("optimizer", [Nominal(2, 2), PerParamMLP(2)], ids=lambda o: o.name)
+@pytest.mark.parametrize("optimizer", [GatedAdam(2, 2), PerParamMLP(2)], ids=lambda o: o.name)
 def test_backprop_through_learned_optimizers_is_their_finite_difference(optimizer):
     """On an MLP whose biases start at zero, where square roots have no derivative."""
     family = FamilySpec(PROBLEMS["mlp"](widths=(8, 8), depths=(1, 1), max_width=8), "wine", 8)
@@ -173,7 +173,7 @@ def test_backprop_through_learned_optimizers_is_their_finite_difference(optimize
     grad, _ = ravel_pytree(estimate(theta).grad)
     assert np.isfinite(grad).all()
     along = grad / jnp.linalg.norm(grad)
-    step = 0.02 if optimizer.name == "nominal" else 0.5
+    step = 0.02 if optimizer.name == "gated_adam" else 0.5
     losses = [float(estimate(unravel(flat + s * step * along)).loss) for s in (1, -1)]
     want = (losses[0] - losses[1]) / (2 * step)
     np.testing.assert_allclose(float(jnp.linalg.norm(grad)), want, rtol=0.03)

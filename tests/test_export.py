@@ -262,7 +262,7 @@ def test_an_export_that_could_not_be_written_is_made_by_resuming(tmp_path, confi
 
 
 def test_an_optimizer_that_could_not_be_exported_is_refused_at_the_start():
-    class Mine(learned_opt.Nominal):
+    class Mine(learned_opt.GatedAdam):
         pass
 
     with pytest.raises(ConfigError, match=r"optimizer must be one of learned_opt\.OPTIMIZERS, or "):

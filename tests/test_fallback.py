@@ -26,7 +26,7 @@ from races import (
     run_kinds,
 )
 
-from learned_opt import Nominal, with_fallback
+from learned_opt import GatedAdam, with_fallback
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -198,7 +198,7 @@ def test_jit_vmap_donation_and_one_trace():
 
 def test_a_learned_optimizer_of_this_package_keeps_dtypes():
     """Shapes and types only, of the updates and of a state that a scan can carry."""
-    optimizer = Nominal()
+    optimizer = GatedAdam()
     theta = optimizer.init(jax.random.key(0))
     learned = optax.chain(optimizer.transform(theta, num_steps=100), optax.scale(-1.0))
     tx = with_fallback(learned, optax.sgd(0.1), num_steps=jnp.asarray(100), window=5)

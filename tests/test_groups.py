@@ -11,7 +11,7 @@ from reference_optimizers import per_param_mlp
 from sharded import SMALL as SIZES
 from steps import descend, limits, moved_theta, tree
 
-from learned_opt import OPEN, OPTIMIZERS, Axes, Celo, Celo2, Hypernet, Nominal, PerParamMLP
+from learned_opt import OPEN, OPTIMIZERS, Axes, Celo, Celo2, GatedAdam, Hypernet, PerParamMLP
 from learned_opt.layouts._layout import Layout
 from learned_opt.shell import _transformation as _shell
 from learned_opt.shell._stacks import SMALL, make_places, make_stacks, stack, unstack
@@ -28,13 +28,12 @@ STEPS = 6
 FEATURES = [PerParamMLP(), Celo(lstm=8), Celo2(), Hypernet(lstm=8, bank=4)]
 """Optimizers of features for each element."""
 OTHERS = [
-    Nominal(feedback=True, orthogonal=True, damped=True, bounded=True),
-    Nominal(factored=True),
+    GatedAdam(factored=True),
     OPEN(stochastic=True),
     *(
         cls(**SIZES.get(cls, {}))
         for cls in OPTIMIZERS
-        if cls not in (PerParamMLP, Celo, Celo2, Hypernet, Nominal, OPEN)
+        if cls not in (PerParamMLP, Celo, Celo2, Hypernet, GatedAdam, OPEN)
     ),
 ]
 family = pytest.mark.parametrize("optimizer", FEATURES, ids=lambda x: x.name)
@@ -133,7 +132,7 @@ def test_a_stack_comes_apart_as_it_was():
             np.testing.assert_array_equal(x, y)
 
 
-@pytest.mark.parametrize("optimizer", [PerParamMLP(), Nominal()], ids=lambda x: x.name)
+@pytest.mark.parametrize("optimizer", [PerParamMLP(), GatedAdam()], ids=lambda x: x.name)
 def test_a_stack_may_hold_tensors_of_several_types(optimizer):
     """They are updated as one by one, in float32; each step has the type of its gradient."""
     shapes = {"a": (5, 6), "b": (5, 6), "c": (5, 6)}

@@ -14,7 +14,7 @@ from made_runs import RULE, TASK, Recorder, trials
 import learned_opt.eval.cost._measurements
 import learned_opt.eval.running._progress
 import learned_opt.eval.tuning._frozen
-from learned_opt import Artifact, Nominal
+from learned_opt import Artifact, GatedAdam
 from learned_opt.eval import BASELINES, Baseline, Hyper, Runner
 from learned_opt.eval.contestants._jobs import Entry, Job, Plan, baseline_job, run_jobs
 from learned_opt.eval.contestants._results import Contestant
@@ -104,7 +104,7 @@ def test_the_choice_of_the_frozen_setting_says_how_far_it_is(monkeypatch, tmp_pa
 
 
 def test_measurements_are_made_again_where_what_they_depend_on_differs(monkeypatch):
-    optimizer = Nominal()
+    optimizer = GatedAdam()
     artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {"name": "mine"})
     subject = artifact_subject(artifact)
 

@@ -21,7 +21,7 @@ from made_runs import RULE, SPEC, TASK, Recorder, trials, value
 import learned_opt
 import learned_opt.eval.running._archive
 import learned_opt.eval.running._keys
-from learned_opt import Artifact, Nominal, _rooms
+from learned_opt import Artifact, GatedAdam, _rooms
 from learned_opt._rooms import room_sources, source_hash
 from learned_opt.eval import BASELINES, Hyper, Trial
 from learned_opt.eval.running._archive import Archive
@@ -203,10 +203,10 @@ def test_identities():
     assert one.name == BASELINES[0].name
     assert one.facts == {"baseline": one.name, "version": one.facts["version"]}
     assert len({json.dumps(baseline_identity(row).facts) for row in BASELINES}) == len(BASELINES)
-    optimizer = Nominal()
+    optimizer = GatedAdam()
     thetas = [optimizer.init(jax.random.key(seed)) for seed in (0, 1)]
     first, second = (Artifact(optimizer, theta, {"name": "mine"}) for theta in thetas)
-    source = source_hash(*rule_sources(OPTIMIZERS / "_nominal.py"))
+    source = source_hash(*rule_sources(OPTIMIZERS / "_gated_adam.py"))
     facts = {"artifact": first.sha256, "source": source}
     assert artifact_identity(first) == Identity("mine", facts)
     assert artifact_identity(second).facts != artifact_identity(first).facts
@@ -302,7 +302,7 @@ def test_changed_code_of_a_learned_optimizer_makes_its_runs_anew(tmp_path, monke
     shutil.copytree(OPTIMIZERS.parent, room)
     before = source_hash(*room.rglob("*.py"))
     assert before == source_hash(*room_sources("learned_opt"))
-    path = next((room / "optimizers").glob("_n*.py"))
+    path = next((room / "optimizers").glob("_gated*.py"))
     path.write_bytes(path.read_bytes() + b"# more\n")
     (room / "notes.txt").write_text("no code")
     assert source_hash(*room.rglob("*.py")) == before
@@ -310,7 +310,7 @@ def test_changed_code_of_a_learned_optimizer_makes_its_runs_anew(tmp_path, monke
     changed = source_hash(*room.rglob("*.py"))
     (room / "parts" / "_new.py").write_text("")
     assert len({before, changed, source_hash(*room.rglob("*.py"))}) == 3
-    optimizer = Nominal()
+    optimizer = GatedAdam()
     artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {})
     old = artifact_identity(artifact)
     monkeypatch.setattr(learned_opt.eval.running._keys, "source_hash", lambda *paths: "changed")
@@ -319,14 +319,13 @@ def test_changed_code_of_a_learned_optimizer_makes_its_runs_anew(tmp_path, monke
 
 def test_sources_of_a_rule_are_its_own_and_what_all_rules_share():
     """Its modules by import, those inside functions too; of other rules' modules none."""
-    nominal, celo = (rule_sources(OPTIMIZERS / name) for name in ("_nominal.py", "_celo.py"))
+    celo, celo2 = (rule_sources(OPTIMIZERS / name) for name in ("_celo.py", "_celo2.py"))
     names = lambda paths: {p.name for p in paths if p.parent == OPTIMIZERS}  # noqa: E731
-    parts = ("", "_rule", "_scales")
-    assert names(nominal) == {f"_nominal{part}.py" for part in parts}
+    assert names(celo2) == {"_celo2.py", "_celo2_across.py"}
     assert names(celo) == {"_celo.py"}
     everywhere = set(OPTIMIZERS.parent.rglob("*.py")) - set(OPTIMIZERS.glob("*.py"))
     assert OPTIMIZERS.parent / "parts" / "_orthogonal.py" in everywhere
-    assert everywhere < set(nominal)
+    assert everywhere < set(celo2)
     assert everywhere < set(celo)
 
 

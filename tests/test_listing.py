@@ -71,7 +71,7 @@ def test_list_cites_every_source(run):
 def test_list_is_made_of_the_classes(run, monkeypatch):
     monkeypatch.setattr(_listing, "OPTIMIZERS", (Celo2,))
     _, out, _ = run("list")
-    assert "\nnominal" not in out
+    assert "\ngated_adam" not in out
     row = next(line.split() for line in out.splitlines() if line.startswith("celo2"))
     # Three momenta and v, and three row and column sums of the matrix; two moments of the bias.
     each = (4 * 65_536 + 2 * 3 * 256 + 2 * 256) / 65_792

@@ -63,7 +63,7 @@ def test_every_estimator_that_is_too_large_is_refused(gigabyte, cls):
 )
 @jax.numpy_dtype_promotion("standard")  # evosax's own code adds integers and floats
 def test_what_an_estimator_keeps_counts(gigabyte, estimator):
-    optimizer = {"name": "nominal", "hidden": 4000} if "strategy" in estimator else {}
+    optimizer = {"name": "gated_adam", "hidden": 4000} if "strategy" in estimator else {}
     refused({"estimator": estimator, "optimizer": optimizer})
 
 
@@ -138,7 +138,7 @@ def test_the_bound_is_below_what_a_meta_validation_takes():
 @jax.numpy_dtype_promotion("standard")  # optax's and evosax's own code
 @jax.numpy_rank_promotion("allow")
 def test_the_bound_is_below_what_an_outer_step_takes(estimator):
-    _, needs, programs = built({"name": "nominal"}, {"horizon": [20, 100], **estimator}, 1)
+    _, needs, programs = built({"name": "gated_adam"}, {"horizon": [20, 100], **estimator}, 1)
     programs._steps = programs._steps.lower(programs.problems, programs.start).compile()
     assert 0.2 * programs.memory() < needs["[estimator]"] < programs.memory()
 

@@ -10,7 +10,7 @@ import optax
 import pytest
 from problems import FINAL, FLOOR, LearnedSGD, Quadratics, mesh
 
-from learned_opt import OPTIMIZERS, Nominal, meta_train
+from learned_opt import OPTIMIZERS, GatedAdam, meta_train
 from learned_opt.devices import device_mesh
 from learned_opt.meta_train import (
     Config,
@@ -237,7 +237,7 @@ def test_the_quickstart_learns_in_50_outer_steps():
     overrides = ["run.outer_steps=50", "run.log_every=50", "estimator.pairs=8"]
     overrides += ["estimator.horizon=[30, 60]", "valid.tasks=32", "valid.horizon=60"]
     config = load_config(path, overrides)
-    assert isinstance(config.optimizer, Nominal)
+    assert isinstance(config.optimizer, GatedAdam)
     with jax.numpy_dtype_promotion("standard"):  # optax's schedules divide floats by integers
         programs = Programs(*build(config), 50)
         state, before = programs.validate(programs.start)

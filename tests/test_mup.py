@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from learned_opt import Axes, Celo, Nominal, PerParamMLP, scale_by_mup
+from learned_opt import Axes, Celo, GatedAdam, PerParamMLP, scale_by_mup
 
 
 def factors(base, shapes, **options):
@@ -265,7 +265,7 @@ def adam_relative(rate=0.05):
 
 
 def learned():
-    optimizer = Nominal(learning_rate=1e-2, warmup=0.0)
+    optimizer = GatedAdam(learning_rate=1e-2, warmup=0.0)
     theta = optimizer.init(jax.random.key(0))
     return optax.chain(optimizer.transform(theta, num_steps=100), optax.scale(-1.0))
 
@@ -278,7 +278,7 @@ def learned():
         (adam_relative(), True, (64, 1024), 1.7),
         (learned(), False, (64, 256), None),
     ],
-    ids=["adam", "relative", "nominal"],
+    ids=["adam", "relative", "gated_adam"],
 )
 def test_coordinate_check(optimizer, relative, widths, growth):
     """Changes stay within a factor of 1.5 over all widths; unscaled they grow by `growth`."""

@@ -10,7 +10,7 @@ import steps
 from steps import check_finite
 
 from learned_opt import OPEN
-from learned_opt.parts._leaves import layer_fractions
+from learned_opt.optimizers._open_leaves import layer_fractions
 
 SHAPES = {
     "actor": {"dense_0": {"bias": (4,), "kernel": (5, 4)}, "log_std": ()},

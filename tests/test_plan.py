@@ -51,7 +51,7 @@ def test_a_plan_says_what_would_be_run(tmp_path, config, capsys):
     devices = jax.device_count()
     used = math.gcd(8, devices)
     assert facts == {
-        "optimizer": f"nominal, theta of {count} numbers",
+        "optimizer": f"gated_adam, theta of {count} numbers",
         "estimator": "pes, runs of 20 to 60 steps, 10 at a time",
         "outer steps": "20, a log line every 2",
         "inner steps": "about 160 an outer step, 3,200 in all",

@@ -9,7 +9,7 @@ import jax
 import matplotlib
 import pytest
 
-from learned_opt import Artifact, Celo, CeloAdam, Nominal
+from learned_opt import Artifact, Celo, CeloAdam, GatedAdam
 from learned_opt.eval.__main__ import main
 from learned_opt.eval.report import to_markdown
 from learned_opt.eval.report._draw import STYLE, alone
@@ -93,7 +93,7 @@ def test_rivals_are_told_what_they_ask_for():
     rivals = {"rival:small-free": True, "rival:x": False, "rival:small-free:tuned": False}
     facts = {"role": "rival", "horizon_free": False}
     wrong = report | {"optimizers": report["optimizers"] | dict.fromkeys(rivals, facts)}
-    made = with_facts(wrong, [published(Nominal(), name="x")])
+    made = with_facts(wrong, [published(GatedAdam(), name="x")])
     found = {name: made["optimizers"][name]["horizon_free"] for name in rivals}
     assert found == rivals
     assert "rival:small-free" in made["tracks"]["free"]

@@ -7,7 +7,7 @@ import pytest
 from steps import SHAPES, check_finite, moved_theta, run, tree
 
 from learned_opt import RNNMLP
-from learned_opt.parts._two_losses import init_losses, see_losses
+from learned_opt.optimizers._rnn_mlp_inputs import init_losses, see_losses
 
 STEPS = 20
 TAUS = np.array([1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5])

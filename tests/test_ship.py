@@ -15,7 +15,7 @@ import learned_opt.eval._evaluate
 import learned_opt.eval._ship
 import learned_opt.eval.contestants._jobs
 import learned_opt.eval.cost._measurements
-from learned_opt import Artifact, Nominal
+from learned_opt import Artifact, GatedAdam
 from learned_opt.checkpoints import FolderError
 from learned_opt.eval import BASELINES, Runner, Trial
 from learned_opt.eval.__main__ import main
@@ -166,7 +166,7 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
         "trace",
         lambda *a, **k: watched.append(a) or trace(*a, **k),
     )
-    optimizer = Nominal()
+    optimizer = GatedAdam()
     artifact = Artifact(optimizer, optimizer.init(jax.random.key(0)), {"name": "mine"})
     subject, folder = artifact_subject(artifact), tmp_path / "report"
     arguments = ["mine", "--suite", "quickstart"]

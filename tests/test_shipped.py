@@ -10,7 +10,7 @@ from made_runs import Recorder, check, trial_of
 
 import learned_opt.eval._evaluate
 import learned_opt.eval._ship
-from learned_opt import Artifact, Nominal
+from learned_opt import Artifact, GatedAdam
 from learned_opt.eval import BASELINES, Hyper, Runner
 from learned_opt.eval._evaluate import suite_plan
 from learned_opt.eval._ship import pack_baselines
@@ -35,7 +35,7 @@ def test_the_baselines_side_of_the_grid_ships_too(monkeypatch, tmp_path):
     file = pack_baselines(GRID, out=tmp_path / "grid-cpu.npz", console=SILENT)
     assert {row["optimizer"] for row in unpack(file)} == {"adamw"}
     made = len(recorder.asked)
-    optimizer = Nominal()
+    optimizer = GatedAdam()
     subject = artifact_subject(Artifact(optimizer, optimizer.init(jax.random.key(0)), {}))
     archive = Archive(tmp_path / "runs.jsonl", [file])
     text = io.StringIO()
@@ -60,7 +60,7 @@ def test_runs_of_a_cell_that_diverge_are_failures(monkeypatch, tmp_path):
         return (diverging if learned else healthy)(trials, **kind)
 
     monkeypatch.setattr(Runner, "__call__", runner)
-    optimizer = Nominal()
+    optimizer = GatedAdam()
     subject = artifact_subject(Artifact(optimizer, optimizer.init(jax.random.key(0)), {}))
     (cell,), rows = learned_opt.eval._evaluate._grid(
         subject, Archive(tmp_path / "runs.jsonl"), SILENT

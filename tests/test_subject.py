@@ -12,7 +12,7 @@ from made_runs import Recorder
 
 import learned_opt.eval._evaluate
 import learned_opt.eval.contestants._jobs
-from learned_opt import OPTIMIZERS, Artifact, Celo2, HyperAdam, Nominal, PerParamMLP
+from learned_opt import OPTIMIZERS, Artifact, Celo2, GatedAdam, HyperAdam, PerParamMLP
 from learned_opt.eval.__main__ import main
 from learned_opt.eval.baselines._table import Hyper, warmup_cosine
 from learned_opt.eval.contestants._factory import factory_subject, ignores_horizon
@@ -228,7 +228,7 @@ def test_trials_are_those_of_the_card():
 @pytest.mark.parametrize(
     "optimizer",
     [
-        Celo2(), Nominal(horizon_free=True),
+        Celo2(), GatedAdam(horizon_free=True),
         *(pytest.param(cls(), marks=pytest.mark.slow) for cls in OPTIMIZERS if cls is not Celo2),
     ],
     ids=lambda optimizer: optimizer.name,
@@ -309,7 +309,7 @@ def row_of(standard, monkeypatch):
 @pytest.mark.parametrize("cosine", [0.0, 1.0])
 def test_a_tuned_rival_has_the_schedule_that_is_tuned_in_place_of_its_own(row_of, cosine):
     """Own warm-up and decay are gone; the learning rate multiplies the own peak."""
-    row = row_of(Nominal(learning_rate=3e-3, weight_decay=0.0))
+    row = row_of(GatedAdam(learning_rate=3e-3, weight_decay=0.0))
     tx = row.transform(Hyper(10.0, 0.0, cosine), jnp.int32(100))
     params = {"w": jnp.ones((3, 2))}
     state, steps = tx.init(params), []

@@ -12,11 +12,13 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from .._base import LearnedOptimizer, Theta
+from .._base import Theta
 from .._checks import check_path, one_line, shown, shown_path
 from .._files import write_atomic
 from .._rooms import room_folder
 from ..optimizers import OPTIMIZERS
+from ..shell._learned_optimizer import LearnedOptimizer
+from ._older import current, hashed
 from ._theta import flatten_theta, restore_theta
 
 FORMAT = 1
@@ -38,7 +40,7 @@ class Artifact:
     """A meta-trained optimizer.
 
     Attributes:
-      optimizer: the update rule's family, e.g. `Nominal()`.
+      optimizer: the update rule's family, e.g. `GatedAdam()`.
       theta: its meta-parameters, a nested dict of float arrays.
       card: provenance as JSON types: name, command, tasks, data, horizons, budget, code version.
 
@@ -47,7 +49,7 @@ class Artifact:
 
     Example:
       >>> import jax, learned_opt, tempfile, pathlib
-      >>> optimizer = learned_opt.Nominal()
+      >>> optimizer = learned_opt.GatedAdam()
       >>> theta = optimizer.init(jax.random.key(0))
       >>> path = pathlib.Path(tempfile.mkdtemp()) / "mine.safetensors"
       >>> learned_opt.Artifact(optimizer, theta, {"name": "mine"}).save(path)
@@ -62,7 +64,7 @@ class Artifact:
     def __post_init__(self) -> None:
         if isinstance(self.optimizer, type) or not hasattr(self.optimizer, "transform"):
             raise ArtifactError(
-                f"optimizer must be a learned optimizer such as Nominal(), got "
+                f"optimizer must be a learned optimizer such as GatedAdam(), got "
                 f"{shown(self.optimizer)}; see learned_opt.OPTIMIZERS"
             )
         if not isinstance(self.card, dict):
@@ -86,7 +88,9 @@ class Artifact:
         tensors = flatten_theta(self.theta)
         try:
             # As it will be read: JSON turns keys into strings, and orders them.
-            header = json.loads(_json({"format": FORMAT, **self._rule(), "card": self.card}))
+            config = dataclasses.asdict(self.optimizer)  # type: ignore[arg-type]
+            said = {"optimizer": self.optimizer.name, "config": config, "card": self.card}
+            header = json.loads(_json({"format": FORMAT, **said}))
         except (RecursionError, TypeError, ValueError) as error:
             raise ArtifactError(
                 f"{where} cannot be written: its card must consist of JSON types and finite "
@@ -101,14 +105,7 @@ class Artifact:
     @property
     def sha256(self) -> str:
         """Content hash of theta and the optimizer's configuration (hex)."""
-        return _digest(self._rule(), flatten_theta(self.theta))
-
-    def _rule(self) -> dict[str, Any]:
-        config = dataclasses.asdict(self.optimizer)  # type: ignore[arg-type]
-        for field in dataclasses.fields(self.optimizer):  # type: ignore[arg-type]
-            if field.metadata.get("added") and config[field.name] == field.default:
-                del config[field.name]
-        return {"optimizer": self.optimizer.name, "config": config}
+        return _digest(hashed(self.optimizer), flatten_theta(self.theta))
 
 
 def available() -> tuple[str, ...]:
@@ -194,6 +191,10 @@ def _decode(where: str, header: Any, tensors: dict[str, np.ndarray]) -> Artifact
                 f"{where} must have {noun} as its {key}, got {shown(value)}; export it again"
             )
     known = {cls.name: cls for cls in OPTIMIZERS}
+    try:
+        name, config = current(name, config)
+    except ValueError as error:
+        raise ArtifactError(f"{where} cannot be used: {error}") from error
     if name not in known:
         raise ArtifactError(
             f"{where} holds an optimizer named {shown(name)}, this code knows "

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._base import LearnedOptimizer, Theta
+from .._base import Theta
 from .._checks import shown
+from ..shell._learned_optimizer import LearnedOptimizer
 
 LARGEST, USUAL = 1e4, 10.0
 """In size: of any number, and of those that are trusted without a trial.

@@ -8,12 +8,18 @@ import math
 from functools import cached_property
 from itertools import accumulate
 from operator import mul
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec, reshard
 
 from ..devices._axes import has_explicit_axes
+
+
+def leaf_name(path: Any) -> str:
+    """The path to a leaf as layer/w."""
+    return jax.tree_util.keystr(path, simple=True, separator="/") or "the only leaf"
 
 
 @dataclasses.dataclass(frozen=True)

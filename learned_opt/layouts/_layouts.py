@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ._layout import Axes, Layout
+from ._layout import Axes, Layout, leaf_name
 from ._names import BOTH, FLAX, HAIKU, Leaf, path_of, read_names
 from ._types import read_types
 
@@ -53,7 +53,7 @@ def layouts(axes: AxesLike, params: Any) -> tuple[Layout, ...]:
         typed = read_types(params)
         given = [a or b or c for a, b, c in zip(given, typed, named, strict=True)]
     return tuple(
-        Layout(shape, a and a.resolved(shape, _name(path)))
+        Layout(shape, a and a.resolved(shape, leaf_name(path)))
         for (path, shape), a in zip(found, given, strict=True)
     )
 
@@ -76,7 +76,7 @@ def describe_layouts(params: Any, axes: AxesLike = None) -> str:
       block/bias    (12, 32)      12 of vector 32
       block/kernel  (12, 64, 32)  12 of 64 -> 32
     """
-    paths = [_name(path) for path, _ in jax.tree.leaves_with_path(params)]
+    paths = [leaf_name(path) for path, _ in jax.tree.leaves_with_path(params)]
     rows = [
         (path, str(x.shape), str(x)) for path, x in zip(paths, layouts(axes, params), strict=True)
     ]
@@ -92,7 +92,7 @@ def _by_leaf(tree: Any, params: Any) -> list[Axes | None]:
     for path, x in entries:
         if not _is_axes(x):
             raise TypeError(
-                f"axes must hold Axes or None, got {type(x).__name__} at {_name(path)}; "
+                f"axes must hold Axes or None, got {type(x).__name__} at {leaf_name(path)}; "
                 "write learned_opt.Axes(inputs=..., outputs=...)"
             )
     # In boxes: None is a tree without leaves.
@@ -111,16 +111,12 @@ def _misfit(entries: list[Any], params: Any) -> str:
     paths = [path for path, _ in jax.tree.leaves_with_path(params)]
     for path in paths:
         if not any(path[: len(entry)] == entry for entry in entries):
-            return f"without an entry for {_name(path)}"
+            return f"without an entry for {leaf_name(path)}"
     for entry in entries:
         if not any(path[: len(entry)] == entry for path in paths):
-            return f"with an entry {_name(entry)} that params has not"
+            return f"with an entry {leaf_name(entry)} that params has not"
     return "whose containers are of other types"
 
 
 def _is_axes(x: Any) -> bool:
     return x is None or isinstance(x, Axes)
-
-
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/") or "the only leaf"

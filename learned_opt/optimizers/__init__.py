@@ -3,17 +3,19 @@
 from ._celo import Celo as Celo
 from ._celo import CeloAdam as CeloAdam
 from ._celo2 import Celo2 as Celo2
+from ._gated_adam import GatedAdam as GatedAdam
 from ._hyper_adam import HyperAdam as HyperAdam
 from ._hypernet import Hypernet as Hypernet
 from ._momentum_mlp import MomentumMLP as MomentumMLP
 from ._nn_adam import NNAdam as NNAdam
-from ._nominal import Nominal as Nominal
 from ._open import OPEN as OPEN
 from ._per_param_mlp import PerParamMLP as PerParamMLP
 from ._rnn_mlp import RNNMLP as RNNMLP
+from ._spectral import Spectral as Spectral
 
 OPTIMIZERS: tuple[type, ...] = (
-    Nominal,
+    GatedAdam,
+    Spectral,
     HyperAdam,
     NNAdam,
     MomentumMLP,

@@ -13,12 +13,10 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from .._base import Shape, Theta, check_num_steps, shaped
-from .._checks import MOMENTA, WIDTH, check_fields, float_dtype
-from ..layouts._layouts import AxesLike
-from ..parts._adam import Moments, corrected, init_moments, update_moments
+from .._base import Theta
+from .._fields import Momenta, Width
+from ..parts._averages import Moments, corrected, init_moments, update_moments
 from ..parts._loss import (
     NUM_LOSS_FEATURES,
     TIMES,
@@ -27,11 +25,18 @@ from ..parts._loss import (
     loss_features,
     time_features,
 )
-from ..parts._lstm import LSTMState, init_lstm, init_lstm_net, linear, run_lstm
-from ..parts._per_param import TensorState, accumulate
-from ..parts._published import FEATURES, clip_gradient, init_mlp, published_decays, tensor_scale
-from ..shell._rule import Change, Kept, Now, Rule, Tensors
-from ..shell._transformation import as_transformation
+from ..parts._networks import LSTMState, init_lstm, init_lstm_net, linear, run_lstm
+from ..parts._per_param import TensorState
+from ..parts._published import (
+    FEATURES,
+    check_published,
+    clip_gradient,
+    init_mlp,
+    see_gradient,
+    tensor_scale,
+)
+from ..shell._learned_optimizer import LearnedOptimizer
+from ..shell._rule import Change, Kept, Now, Tensors
 
 STEP, MAGNITUDE = 0.001, 0.001
 ETA = 0.1
@@ -76,46 +81,26 @@ class Scheduler(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Scheduled(Rule):
+class _Scheduled(LearnedOptimizer):
     """What the two share: everything but the step of a tensor."""
 
     keywords: ClassVar[tuple[str, ...]] = ("value",)
-    lstm: int = 64
+    lstm: Width = 64
     as_published: bool = dataclasses.field(default=False, kw_only=True)
 
-    def schedule(
-        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
-    ) -> optax.Schedule:
+    def _peak(self, theta: Theta) -> Any:
         """0.001 at any time, as if eta_t were 1: the true eta_t follows from the losses alone."""
-        check_num_steps(num_steps)
-        return shaped(STEP, shape)
-
-    def transform(
-        self,
-        theta: Theta,
-        *,
-        num_steps: Any = None,
-        schedule: Shape = None,
-        axes: AxesLike = None,
-        **shell: Any,
-    ) -> optax.GradientTransformationExtraArgs:
-        """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
-        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
-        total = check_num_steps(num_steps)
-        return as_transformation(self, theta, step_size, total=total, axes=axes, **shell)
+        return STEP
 
     def _init_memory(self, theta: Theta, tensors: int) -> Kept:
-        del tensors
         return Kept((), Scheduler(init_loss(), init_lstm(theta["scheduler"], 1)))
 
-    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
-        eta, run = _step_size(self.as_published, theta["scheduler"], now, memory.run)
-        return Change(self._steps(theta, now.size * eta, now, stacks), None, Kept((), run))
+    def _update(self, now: Now, stacks: list[Tensors]) -> Change:
+        eta, run = _step_size(self.as_published, now)
+        return Change(self._steps(now, now.size * eta, stacks), None, Kept((), run))
 
     @abc.abstractmethod
-    def _steps(
-        self, theta: Theta, size: jax.Array, now: Now, stacks: list[Tensors]
-    ) -> list[jax.Array]:
+    def _steps(self, now: Now, size: jax.Array, stacks: list[Tensors]) -> list[jax.Array]:
         """The steps of every stack; `size`: 0.001 eta."""
 
 
@@ -162,12 +147,8 @@ class Celo(_Scheduled):
     use: ClassVar[str] = (
         "With published weights, up to about 2,000 steps; pass the loss as `value`."
     )
-    horizon_free: ClassVar[bool] = False
-    hidden: int = 4
-    momenta: str = "float32"
-
-    def __post_init__(self) -> None:
-        check_fields(self, lstm=WIDTH, hidden=WIDTH, momenta=MOMENTA)
+    hidden: Width = 4
+    momenta: Momenta = "float32"
 
     @classmethod
     def from_published(cls, arrays: Mapping[str, np.ndarray]) -> Theta:
@@ -180,7 +161,7 @@ class Celo(_Scheduled):
         Raises:
           ValueError: an array is missing, unknown, misshapen or not finite.
         """
-        _check_published("Celo", CELO_SHAPES, arrays)
+        check_published("Celo", CELO_SHAPES, arrays)
         mlp = {name: _float32(arrays[f"ff_mod_stack/~/{name}"])[0] for name in MLP_SHAPES}
         net = {"w1": jnp.concatenate([mlp[f"w0__{i}"] for i in range(14)]), "b1": mlp["b0"]}
         net |= {"w2": mlp["w1"], "b2": mlp["b1"], "w3": mlp["w2"], "b3": mlp["b2"]}
@@ -195,20 +176,13 @@ class Celo(_Scheduled):
         }
 
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> TensorState:
-        del kind
-        return FEATURES.init(zeros, dtype=float_dtype(self.momenta, "momenta"))
+        return FEATURES.init(zeros, dtype=jnp.dtype(self.momenta))
 
-    def _accumulate(
-        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: TensorState, g: jax.Array
-    ) -> TensorState:
-        del theta, now, memory, kind
-        return accumulate(published_decays(), old, clip_gradient(g))
+    def _accumulate(self, now: Now, kind: Hashable, old: TensorState, g: jax.Array) -> TensorState:
+        return see_gradient(old, g)
 
-    def _steps(
-        self, theta: Theta, size: jax.Array, now: Now, stacks: list[Tensors]
-    ) -> list[jax.Array]:
-        del now
-        net = theta["mlp"]
+    def _steps(self, now: Now, size: jax.Array, stacks: list[Tensors]) -> list[jax.Array]:
+        net = now.theta["mlp"]
 
         def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
             direction, magnitude, _ = outputs
@@ -247,11 +221,7 @@ class CeloAdam(_Scheduled):
 
     name: ClassVar[str] = "celo_adam"
     use: ClassVar[str] = "The steadiest with published weights; pass the loss as `value`."
-    horizon_free: ClassVar[bool] = False
     cheap: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_fields(self, lstm=WIDTH)
 
     @classmethod
     def from_published(cls, arrays: Mapping[str, np.ndarray]) -> Theta:
@@ -263,7 +233,7 @@ class CeloAdam(_Scheduled):
         Raises:
           ValueError: an array is missing, unknown, misshapen or not finite.
         """
-        _check_published("Celo-Adam", SCHEDULER_SHAPES, arrays)
+        check_published("Celo-Adam", SCHEDULER_SHAPES, arrays)
         return {"scheduler": _published_scheduler(arrays)}
 
     def init(self, key: jax.Array) -> Theta:
@@ -271,19 +241,12 @@ class CeloAdam(_Scheduled):
         return {"scheduler": _init_scheduler(key, self.lstm)}
 
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> Moments:
-        del kind
         return init_moments(zeros)
 
-    def _accumulate(
-        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: Moments, g: jax.Array
-    ) -> Moments:
-        del theta, now, memory, kind
+    def _accumulate(self, now: Now, kind: Hashable, old: Moments, g: jax.Array) -> Moments:
         return update_moments(old, clip_gradient(g), B1, B2)
 
-    def _steps(
-        self, theta: Theta, size: jax.Array, now: Now, stacks: list[Tensors]
-    ) -> list[jax.Array]:
-        del theta
+    def _steps(self, now: Now, size: jax.Array, stacks: list[Tensors]) -> list[jax.Array]:
         found = (corrected(x.kept, B1, B2, now.t + 1) for x in stacks)
         return [size * m / (EPS + jnp.sqrt(v + ROOT_EPS)) for m, v in found]
 
@@ -293,35 +256,14 @@ def _init_scheduler(key: jax.Array, lstm: int) -> Theta:
     return {**init_lstm_net(key, NUM_INPUTS, lstm), "step_size": head}
 
 
-def _step_size(
-    as_published: bool, net: Theta, now: Now, memory: Scheduler
-) -> tuple[jax.Array, Scheduler]:
+def _step_size(as_published: bool, now: Now) -> tuple[jax.Array, Scheduler]:
     """eta, and what is remembered after."""
     assert now.total is not None
+    net, memory = now.theta["scheduler"], now.memory.run
     features, loss = loss_features(memory.loss, now.told["value"], now.total, as_published)
     x = jnp.concatenate([time_features(now.count, now.total), features])
     lstm = run_lstm(net, x[None], memory.lstm)
     return ETA * jnp.exp(linear(net["step_size"], lstm.hidden)[0, 0]), Scheduler(loss, lstm)
-
-
-def _check_published(
-    name: str, shapes: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray]
-) -> None:
-    """A ValueError that says what about `arrays` is not as published, in one sentence."""
-    wrong = [f"{key} is missing" for key in shapes if key not in arrays]
-    for key, array in arrays.items():
-        if key not in shapes:
-            wrong.append(f"{key} is unknown")
-        elif np.shape(array) != shapes[key]:
-            wrong.append(f"{key} has shape {np.shape(array)}, not {shapes[key]}")
-        elif not np.isfinite(array).all():
-            wrong.append(f"{key} holds a number that is not finite")
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(
-            f"these are not the published weights of {name}: {', '.join(wrong[:3])}{more}; pass "
-            f"the {len(shapes)} arrays of its theta file, nested keys joined by '/'"
-        )
 
 
 def _published_scheduler(arrays: Mapping[str, np.ndarray]) -> Theta:

@@ -16,17 +16,17 @@ import numpy as np
 import optax
 from jax.lax import rsqrt
 
-from .._base import Shape, Theta, check_num_steps, shaped, zeros_for
-from .._checks import MOMENTA, STEP, WIDTH, check_fields, float_dtype, one_line, shown
+from .._base import Theta, check_num_steps, shaped, zeros_for
+from .._checks import one_line, shown
+from .._fields import Momenta, Scale, Width
 from ..devices._axes import untyped
-from ..layouts._layout import Layout
-from ..layouts._layouts import AxesLike
-from ..parts._adam import Moments, corrected, update_moments
+from ..layouts._layout import Layout, leaf_name
+from ..parts._averages import Moments, corrected, update_moments
 from ..parts._orthogonal import newton_schulz
 from ..parts._per_param import Decays, PerParamFeatures, TensorState, accumulate
-from ..parts._published import OUTPUTS, clip_gradient, init_mlp
-from ..shell._rule import Change, Kept, Now, Rule, Tensors
-from ..shell._transformation import as_transformation
+from ..parts._published import OUTPUTS, check_published, clip_gradient, init_mlp
+from ..shell._learned_optimizer import LearnedOptimizer
+from ..shell._rule import Change, Now, Tensors
 from ._celo2_across import is_across, step_across
 
 LEARNED, ADAM = "celo2", "adam"
@@ -45,7 +45,7 @@ FACTORED_FROM = sum(GROUPS[:9])
 
 
 @dataclasses.dataclass(frozen=True)
-class Celo2(Rule):
+class Celo2(LearnedOptimizer):
     """Celo2, 347 meta-parameters: a learned direction of root mean square 1 for every matrix.
 
     At step t = 0, 1, ... for a matrix p, with a direction d from 30 features of every element::
@@ -96,20 +96,16 @@ class Celo2(Rule):
     use: ClassVar[str] = (
         "With published weights, your own learning rate and schedule; matrices first."
     )
-    horizon_free: ClassVar[bool] = False
-    hidden: int = 8
-    learning_rate: float = 1e-3
+    hidden: Width = 8
+    learning_rate: Scale = 1e-3
     orthogonalise: bool = True
-    adam_ratio: float = 20.0
+    adam_ratio: Scale = 20.0
     embeddings: str = "(?i)embed"
-    momenta: str = "float32"
+    momenta: Momenta = "float32"
     as_published: bool = False
 
-    def __post_init__(self):
-        check_fields(
-            self, hidden=WIDTH, learning_rate=STEP, adam_ratio=STEP, embeddings=None,
-            momenta=MOMENTA,
-        )  # fmt: skip
+    def __post_init__(self) -> None:
+        super().__post_init__()
         try:
             re.compile(self.embeddings)
         except (re.error, OverflowError, RecursionError) as error:
@@ -131,7 +127,7 @@ class Celo2(Rule):
             `w0__13` (features of a group, 8), `w1` (8, 8), `w2` (8, 3), `b0`, `b1`, `b2`.
 
         Raises:
-          ValueError: an array is missing, unknown or of another shape.
+          ValueError: an array is missing, unknown, misshapen or not finite.
         """
         hidden = cls.hidden
         blocks = [f"w0__{i}" for i in range(len(GROUPS))]
@@ -140,37 +136,27 @@ class Celo2(Rule):
         shapes |= {"w2": (hidden, OUTPUTS), "b2": (OUTPUTS,)}
         shapes = {f"ff_mod_stack/~/{name}": shape for name, shape in shapes.items()}
         found = {key.replace(".", "/"): np.asarray(x) for key, x in arrays.items()}
-        if found.keys() != shapes.keys():
-            missing, extra = sorted(shapes.keys() - found.keys()), sorted(found.keys() - shapes)
-            raise ValueError(
-                f"the weights of Celo2 are {len(shapes)} arrays, {len(missing)} of them missing "
-                f"(such as {_first(missing)}) and {len(extra)} unknown (such as {_first(extra)}); "
-                "pass the arrays of the published checkpoint"
-            )
-        for name, shape in shapes.items():
-            if found[name].shape != shape:
-                raise ValueError(
-                    f"{name} must have shape {shape}, got {found[name].shape}; "
-                    "pass the arrays of the published checkpoint"
-                )
+        check_published("Celo2", shapes, found)
         layers = {name.rpartition("/")[2]: x.astype(np.float32) for name, x in found.items()}
         net = {"w1": jnp.asarray(np.concatenate([layers[name] for name in blocks]))}
         for ours, theirs in (("b1", "b0"), ("w2", "w1"), ("b2", "b1"), ("w3", "w2"), ("b3", "b2")):
             net[ours] = jnp.asarray(layers[theirs])
         return {"mlp": net}
 
-    def schedule(
-        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
-    ) -> optax.Schedule:
+    def _total(self, num_steps: Any) -> jax.Array | None:
+        return None if num_steps is None else check_num_steps(num_steps)
+
+    def _peak(self, theta: Theta) -> Any:
+        return self.learning_rate
+
+    def _own_schedule(self, theta: Theta, peak: Any, total: jax.Array | None) -> optax.Schedule:
         """a(t) above: cosine to zero over `num_steps`, or constant if that is None."""
-        del theta
-        total = None if num_steps is None else check_num_steps(num_steps)
-        if total is None or shape is not None:
-            return shaped(self.learning_rate, shape)
+        if total is None:
+            return shaped(peak)
 
         def step_size(count: Any) -> jax.Array:
             elapsed = jnp.minimum(1.0, jnp.asarray(count, jnp.float32) / total)
-            return self.learning_rate * (0.5 + 0.5 * jnp.cos(np.float32(np.pi) * elapsed))
+            return peak * (0.5 + 0.5 * jnp.cos(np.float32(np.pi) * elapsed))
 
         return step_size
 
@@ -178,21 +164,16 @@ class Celo2(Rule):
         self,
         theta: Theta,
         *,
-        num_steps: Any = None,
-        schedule: Shape = None,
-        axes: AxesLike = None,
         labels: Any | Callable[[optax.Params], Any] | None = None,
-        **shell: Any,
+        **settings: Any,
     ) -> optax.GradientTransformationExtraArgs:
-        """The rule above.
+        """The rule above; `num_steps` may be left out, for a constant step size.
 
         Args:
           theta: from `init`, `from_published` or an artifact.
-          num_steps: updates of the whole run (may be traced), or None for a constant step size.
-          schedule: of the step size, in place of the cosine: see `LearnedOptimizer`.
-          axes: see `learned_opt.layouts`.
           labels: "celo2" or "adam" for every leaf, a tree like the parameters or a prefix of it,
             or a function that gives one for parameters; by rank and name if None.
+          settings: as other optimizers take them, see `LearnedOptimizer`.
 
         Raises:
           ValueError: `num_steps` is neither None, a positive integer nor traced, or, at `init`,
@@ -206,12 +187,8 @@ class Celo2(Rule):
           >>> theta = optimizer.init(jax.random.key(0))
           >>> tx = optimizer.transform(theta, labels=lambda p: jax.tree.map(lambda _: "celo2", p))
         """
-        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
-
-        def kinds(params: Any, tensors: Sequence[Layout]) -> list[Hashable]:
-            return self._rules(labels, params, tensors)
-
-        return as_transformation(self, theta, step_size, axes=axes, kinds=kinds, **shell)
+        kinds = functools.partial(self._rules, labels)
+        return super().transform(theta, kinds=kinds, **settings)
 
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> TensorState:
         if kind == ADAM:
@@ -222,13 +199,10 @@ class Celo2(Rule):
             )
         across = self.as_published and is_across(zeros.shape)
         stacked = 0 if across else max(0, zeros.ndim - 2)
-        dtype = float_dtype(self.momenta, "momenta")
+        dtype = jnp.dtype(self.momenta)
         return FEATURES.init(zeros, stacked=stacked, dtype=dtype)
 
-    def _accumulate(
-        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: TensorState, g: jax.Array
-    ) -> TensorState:
-        del theta, now, memory
+    def _accumulate(self, now: Now, kind: Hashable, old: TensorState, g: jax.Array) -> TensorState:
         if kind == ADAM:
             new = update_moments(Moments(old.momenta[0], old.second), g, B1, B2)
             return old._replace(momenta=(new.first, *old.momenta[1:]), second=new.second)
@@ -239,7 +213,7 @@ class Celo2(Rule):
                 see = jax.vmap(see)
         return see(old, clip_gradient(g))
 
-    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+    def _update(self, now: Now, stacks: list[Tensors]) -> Change:
         steps = []
         for x in stacks:
             if x.stack.kind == ADAM:
@@ -247,9 +221,9 @@ class Celo2(Rule):
                 m, v = corrected(averages, B1, B2, now.t + 1)
                 steps.append(self.adam_ratio * now.size * m / (jnp.sqrt(v) + EPS))
             else:
-                step = functools.partial(self._step, theta["mlp"], now.size)
+                step = functools.partial(self._step, now.theta["mlp"], now.size)
                 steps.append(x.stack.map(step, x.g, x.p, x.kept))
-        return Change(steps, None, memory)
+        return Change(steps, None, now.memory)
 
     def _step(
         self, net: Theta, size: jax.Array, g: jax.Array, p: jax.Array, kept: TensorState
@@ -296,14 +270,9 @@ class Celo2(Rule):
         return rules
 
 
-def _first(names: list[str]) -> str:
-    return names[0] if names else "none"
-
-
 def _by_rank_and_name(embeddings: str, params: Any, tensors: Sequence[Layout]) -> list[Hashable]:
     found: list[Hashable] = []
     for (path, _), tensor in zip(jax.tree.leaves_with_path(params), tensors, strict=True):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        embedding = embeddings and re.search(embeddings, name)
+        embedding = embeddings and re.search(embeddings, leaf_name(path))
         found.append(ADAM if len(tensor.tensor) < 2 or embedding else LEARNED)
     return found

@@ -12,7 +12,7 @@ from jax.lax import rsqrt
 
 from .._base import Theta
 from ..parts._accumulators import factored_axes
-from ..parts._elements import dense
+from ..parts._networks import dense
 from ..parts._per_param import LARGEST, PerParamFeatures, TensorState
 
 

@@ -7,20 +7,19 @@ memory, compute, and performance in learned optimizers" (there: "LearnableAdam")
 
 import dataclasses
 from collections.abc import Hashable
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Shape, Theta, check_num_steps, shaped
-from .._checks import STEP, check_fields
-from ..layouts._layouts import AxesLike
-from ..parts._adam import Moments, init_moments
+from .._base import Theta
+from .._fields import Scale, Share, Within
+from ..parts._averages import Moments, init_moments
 from ..parts._schedule import ramp_and_decay
-from ..shell._rule import Change, Kept, Now, Rule, Tensors
-from ..shell._transformation import as_transformation
+from ..shell._learned_optimizer import LearnedOptimizer
+from ..shell._rule import Change, Now, Tensors
 
 LOG_GAIN = 3.0
 """Logarithms of the learning rate and of 1 - b move this much faster than their entries."""
@@ -35,10 +34,11 @@ EPS = (1e-12, 1e4)
 """Range of eps: at its ends too small to matter, and SGD."""
 
 TINY = 1e-30
+Decay = Annotated[float, Within(0, 1 - ROOM[0])]
 
 
 @dataclasses.dataclass(frozen=True)
-class HyperAdam(Rule):
+class HyperAdam(LearnedOptimizer):
     """Adam with five learned numbers, the smallest learned optimizer.
 
     At step t = 0, 1, ... of T, with m_hat and v_hat the bias-corrected EMAs of g and g^2::
@@ -74,70 +74,43 @@ class HyperAdam(Rule):
     use: ClassVar[str] = (
         "A test oracle, and the row that says how much more than Adam's numbers was learned."
     )
-    horizon_free: ClassVar[bool] = False
     cheap: ClassVar[bool] = True
-    learning_rate: float = 1e-3
-    b1: float = 0.9
-    b2: float = 0.999
-    eps: float = 1e-8
-    warmup: float = 0.05
-
-    def __post_init__(self) -> None:
-        decay = (0.0, 1 - ROOM[0])
-        check_fields(self, learning_rate=STEP, b1=decay, b2=decay, eps=EPS, warmup=(0.0, 1.0))
+    learning_rate: Scale = 1e-3
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: Annotated[float, Within(*EPS)] = 1e-8
+    warmup: Share = 0.05
 
     def init(self, key: jax.Array) -> Theta:
         """All shifts zero, whatever the key."""
-        del key
         names = ("log_lr", "log_one_minus_b1", "log_one_minus_b2", "log_eps", "log_power")
         return {name: jnp.zeros((), jnp.float32) for name in names}
 
-    def schedule(
-        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
-    ) -> optax.Schedule:
-        """a(t) of the equation above, t = 0, 1, ...; lr shape(t) with a shape."""
-        total = check_num_steps(num_steps)
-        peak = self.learning_rate * jnp.exp(LOG_GAIN * theta["log_lr"])
-        if shape is not None:
-            return shaped(peak, shape)
+    def _peak(self, theta: Theta) -> Any:
+        return self.learning_rate * jnp.exp(LOG_GAIN * theta["log_lr"])
+
+    def _own_schedule(self, theta: Theta, peak: Any, total: Any) -> optax.Schedule:
         return ramp_and_decay(peak, jnp.exp(theta["log_power"]), self.warmup, total)
 
-    def transform(
-        self,
-        theta: Theta,
-        *,
-        num_steps: Any = None,
-        schedule: Shape = None,
-        axes: AxesLike = None,
-        **shell: Any,
-    ) -> optax.GradientTransformationExtraArgs:
-        """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
-        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
-        return as_transformation(self, theta, step_size, axes=axes, **shell)
-
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> Moments:
-        del kind
         return init_moments(zeros)
 
-    def _accumulate(
-        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: Moments, g: jax.Array
-    ) -> Moments:
-        del now, memory, kind
-        room1, room2 = self._rooms(theta)
+    def _accumulate(self, now: Now, kind: Hashable, old: Moments, g: jax.Array) -> Moments:
+        room1, room2 = self._rooms(now.theta)
         return Moments(
             (1 - room1) * old.first + room1 * g, (1 - room2) * old.second + room2 * g * g
         )
 
-    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
-        room1, room2 = self._rooms(theta)
-        eps = _moved(self.eps, EPS, EPS_GAIN * theta["log_eps"])
+    def _update(self, now: Now, stacks: list[Tensors]) -> Change:
+        room1, room2 = self._rooms(now.theta)
+        eps = _moved(self.eps, EPS, EPS_GAIN * now.theta["log_eps"])
         scale1, scale2 = 1 / _gathered(room1, now.t + 1), 1 / _gathered(room2, now.t + 1)
         steps = [
             # Above zero, where the square root has a derivative.
             now.size * (scale1 * x.kept.first) / (jnp.sqrt(scale2 * x.kept.second + TINY) + eps)
             for x in stacks
         ]
-        return Change(steps, None, memory)
+        return Change(steps, None, now.memory)
 
     def _rooms(self, theta: Theta) -> tuple[jax.Array, jax.Array]:
         """1 - b1 and 1 - b2."""

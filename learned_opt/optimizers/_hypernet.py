@@ -12,11 +12,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from .._base import Shape, Theta, check_num_steps, shaped
-from .._checks import MOMENTA, WIDTH, check_fields, float_dtype
-from ..layouts._layouts import AxesLike
+from .._base import Theta
+from .._fields import Momenta, Width
 from ..parts._loss import (
     NUM_LOSS_FEATURES,
     TIMES,
@@ -24,19 +22,19 @@ from ..parts._loss import (
     loss_features,
     time_features,
 )
-from ..parts._lstm import init_lstm, init_lstm_net, linear, run_lstm
-from ..parts._per_param import TensorState, accumulate
+from ..parts._networks import init_lstm, init_lstm_net, linear, run_lstm
+from ..parts._per_param import TensorState
 from ..parts._published import (
     FEATURES,
     FLOOR,
     clip_gradient,
     init_mlp,
-    published_decays,
+    see_gradient,
     tensor_scale,
 )
-from ..shell._rule import Change, Kept, Now, Rule, Tensors
+from ..shell._learned_optimizer import LearnedOptimizer
+from ..shell._rule import Change, Kept, Now, Tensors
 from ..shell._stacks import gather
-from ..shell._transformation import as_transformation
 
 BANK_SCALE = 100.0
 STEP, MAGNITUDE = 0.001, 0.001
@@ -45,7 +43,7 @@ NUM_INPUTS = len(TIMES) + NUM_LOSS_FEATURES + NUM_RANKS + 7
 
 
 @dataclasses.dataclass(frozen=True)
-class Hypernet(Rule):
+class Hypernet(LearnedOptimizer):
     """The hypernetwork optimizer VeLO, 2.3 million meta-parameters at its defaults.
 
     For tensor j, at step t of T, from 30 features x_j of time, loss and the tensor's statistics::
@@ -92,16 +90,12 @@ class Hypernet(Rule):
 
     name: ClassVar[str] = "hypernet"
     use: ClassVar[str] = "Large meta-training budgets; small sizes as a rival."
-    horizon_free: ClassVar[bool] = False
     keywords: ClassVar[tuple[str, ...]] = ("value",)
-    lstm: int = 512
-    bank: int = 256
-    hidden: int = 4
+    lstm: Width = 512
+    bank: Width = 256
+    hidden: Width = 4
     as_published: bool = False
-    momenta: str = "float32"
-
-    def __post_init__(self) -> None:
-        check_fields(self, lstm=WIDTH, bank=WIDTH, hidden=WIDTH, momenta=MOMENTA)
+    momenta: Momenta = "float32"
 
     def init(self, key: jax.Array) -> Theta:
         """Random bank and LSTM; constant heads, such that weights have the scale of the bank's."""
@@ -120,42 +114,22 @@ class Hypernet(Rule):
             },
         }
 
-    def schedule(
-        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
-    ) -> optax.Schedule:
+    def _peak(self, theta: Theta) -> Any:
         """0.001 at any time: what changes it is the tensor's own a_j."""
-        check_num_steps(num_steps)
-        return shaped(STEP, shape)
-
-    def transform(
-        self,
-        theta: Theta,
-        *,
-        num_steps: Any = None,
-        schedule: Shape = None,
-        axes: AxesLike = None,
-        **shell: Any,
-    ) -> optax.GradientTransformationExtraArgs:
-        """The rule above; ValueError unless `num_steps` is a positive integer (or traced)."""
-        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
-        total = check_num_steps(num_steps)
-        return as_transformation(self, theta, step_size, total=total, axes=axes, **shell)
+        return STEP
 
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> TensorState:
-        del kind
-        return FEATURES.init(zeros, dtype=float_dtype(self.momenta, "momenta"))
+        return FEATURES.init(zeros, dtype=jnp.dtype(self.momenta))
 
     def _init_memory(self, theta: Theta, tensors: int) -> Kept:
         return Kept(init_lstm(theta["lstm"], tensors), init_loss())
 
-    def _accumulate(
-        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: TensorState, g: jax.Array
-    ) -> TensorState:
-        del theta, now, memory, kind
-        return accumulate(published_decays(), old, clip_gradient(g))
+    def _accumulate(self, now: Now, kind: Hashable, old: TensorState, g: jax.Array) -> TensorState:
+        return see_gradient(old, g)
 
-    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+    def _update(self, now: Now, stacks: list[Tensors]) -> Change:
         assert now.total is not None
+        theta, memory = now.theta, now.memory
         groups = [x.stack for x in stacks]
         features, loss = loss_features(memory.run, now.told["value"], now.total, self.as_published)
         common = jnp.concatenate([time_features(now.count, now.total), features])

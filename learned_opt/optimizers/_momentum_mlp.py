@@ -11,16 +11,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.lax import rsqrt
 
-from .._base import Shape, Theta, check_free_num_steps, shaped, zeros_for
-from .._checks import DEPTH, STEP, WIDTH, check_fields
-from ..layouts._layouts import AxesLike
-from ..parts._elements import TIME_SCALES, dense, times_since_start, update_average
-from ..parts._lstm import init_layers
-from ..shell._rule import Change, Kept, Now, Rule, Tensors
-from ..shell._transformation import as_transformation
+from .._base import Theta, zeros_for
+from .._fields import Depth, Scale, Share, Width
+from ..parts._averages import ema
+from ..parts._networks import TIME_SCALES, dense, init_layers, times_since_start
+from ..shell._learned_optimizer import LearnedOptimizer
+from ..shell._rule import Change, Now, Tensors
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 NUM_ELEMENT, NORM_EPS = 2 + len(DECAYS), 1e-5
@@ -33,7 +31,7 @@ class Momenta(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class MomentumMLP(Rule):
+class MomentumMLP(LearnedOptimizer):
     """The small predecessor of `PerParamMLP`, 1,762 meta-parameters at its defaults.
 
     For every element, from 8 features of its tensor and 11 of the time t = 0, 1, ...::
@@ -66,56 +64,35 @@ class MomentumMLP(Rule):
 
     name: ClassVar[str] = "momentum_mlp"
     use: ClassVar[str] = "The simplest of the literature, an ablation of the second moments."
-    horizon_free: ClassVar[bool] = True
-    hidden: int = 32
-    layers: int = 2
-    step_multiplier: float = 0.001
-    magnitude: float = 0.001
-
-    def __post_init__(self) -> None:
-        check_fields(self, hidden=WIDTH, layers=DEPTH, step_multiplier=STEP, magnitude=(0.0, 1.0))
+    horizon_free = True
+    hidden: Width = 32
+    layers: Depth = 2
+    step_multiplier: Scale = 0.001
+    magnitude: Share = 0.001
 
     def init(self, key: jax.Array) -> Theta:
         """Truncated normal weights over sqrt(fan-in), zero biases."""
         widths = [NUM_ELEMENT + len(TIME_SCALES), *[self.hidden] * self.layers, 2]
         return {"net": init_layers(jax.random.split(key, self.layers + 1), widths)}
 
-    def schedule(
-        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
-    ) -> optax.Schedule:
+    def _peak(self, theta: Theta) -> Any:
         """`step_multiplier`, at any time."""
-        check_free_num_steps(num_steps)
-        return shaped(self.step_multiplier, shape)
-
-    def transform(
-        self,
-        theta: Theta,
-        *,
-        num_steps: Any = None,
-        schedule: Shape = None,
-        axes: AxesLike = None,
-        **shell: Any,
-    ) -> optax.GradientTransformationExtraArgs:
-        """The rule above; ValueError unless `num_steps` is None, a positive integer or traced."""
-        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
-        return as_transformation(self, theta, step_size, axes=axes, **shell)
+        return self.step_multiplier
 
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> Momenta:
-        del kind
         return Momenta(tuple(zeros_for(zeros) for _ in DECAYS))
 
-    def _accumulate(
-        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: Momenta, g: jax.Array
-    ) -> Momenta:
-        del theta, now, memory, kind
+    def _accumulate(self, now: Now, kind: Hashable, old: Momenta, g: jax.Array) -> Momenta:
         pairs = zip(DECAYS, old.momenta, strict=True)
-        return Momenta(tuple(update_average(b, m, g) for b, m in pairs))
+        return Momenta(tuple(ema(b, m, g) for b, m in pairs))
 
-    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
-        net = theta["net"]
+    def _update(self, now: Now, stacks: list[Tensors]) -> Change:
+        net = now.theta["net"]
         bias = net["b1"] + times_since_start(now.count) @ net["w1"][NUM_ELEMENT:]
         one = functools.partial(self._step, net, bias, now.size)
-        return Change([x.stack.map(one, x.g, x.p, x.kept.momenta) for x in stacks], None, memory)
+        return Change(
+            [x.stack.map(one, x.g, x.p, x.kept.momenta) for x in stacks], None, now.memory
+        )
 
     def _step(
         self,

@@ -7,20 +7,21 @@ scales and ranges are those of "nn_adam" in google/learned_optimization. LSTM: Z
 
 import dataclasses
 from collections.abc import Hashable
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Shape, Theta, check_free_num_steps, shaped
-from .._checks import WIDTH, check_fields
+from .._base import Shape, Theta, shaped
+from .._fields import Share, Width, Within
 from ..layouts._layouts import AxesLike
-from ..parts._adam import Moments, init_moments
-from ..parts._lstm import init_linear, linear, lstm_cell
+from ..parts._averages import Moments, init_moments
+from ..parts._networks import init_linear, linear, lstm_cell
 from ..parts._per_param import mean_each
-from ..shell._rule import Change, Kept, Now, Rule, Tensors
+from ..shell._learned_optimizer import LearnedOptimizer
+from ..shell._rule import Change, Kept, Now, Tensors
 from ..shell._stacks import facts, gather
 from ..shell._transformation import as_transformation
 
@@ -31,6 +32,7 @@ LOWEST = np.array([1e-8, np.exp(-10), np.exp(-10), 1e-11])
 HIGHEST = np.array([1e3, 1, 1, 1e4])
 """Ranges of lr, 1 - b1, 1 - b2, eps: in this order everywhere."""
 
+Decay = Annotated[float, Within(0, 1 - np.exp(-10).item())]
 CONTROLS = 4
 FEATURES = 19
 LARGEST_GRADIENT = 1000.0
@@ -49,7 +51,7 @@ class Hyper(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class NNAdam(Rule):
+class NNAdam(LearnedOptimizer):
     """Adam whose hyper-parameters an LSTM moves, for each tensor by itself; 6,856 meta-parameters.
 
     For a tensor p with the gradient g, clipped to +-1000, and x = log(lr, 1 - b1, 1 - b2, eps)::
@@ -96,25 +98,13 @@ class NNAdam(Rule):
     use: ClassVar[str] = (
         "Hyper-parameters that move during a run, at some three times Adam's update."
     )
-    horizon_free: ClassVar[bool] = True
-    hidden: int = 32
-    output_scale: float = 0.01
-    learning_rate: float = 1e-4
-    b1: float = 0.9
-    b2: float = 0.999
-    eps: float = 1e-8
-
-    def __post_init__(self) -> None:
-        low, high = LOWEST.tolist(), HIGHEST.tolist()
-        check_fields(
-            self,
-            hidden=WIDTH,
-            output_scale=(0.0, 1.0),
-            learning_rate=(low[0], high[0]),
-            b1=(0.0, 1 - low[1]),
-            b2=(0.0, 1 - low[2]),
-            eps=(low[3], high[3]),
-        )
+    horizon_free = True
+    hidden: Width = 32
+    output_scale: Share = 0.01
+    learning_rate: Annotated[float, Within(1e-8, 1e3)] = 1e-4
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: Annotated[float, Within(1e-11, 1e4)] = 1e-8
 
     def init(self, key: jax.Array) -> Theta:
         """LSTM: truncated normal over sqrt(fan-in), zero state; zero shifts, biases, last layer."""
@@ -130,12 +120,9 @@ class NNAdam(Rule):
             },
         }
 
-    def schedule(
-        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
-    ) -> optax.Schedule:
+    def _peak(self, theta: Theta) -> Any:
         """lr as a run begins, at any time."""
-        check_free_num_steps(num_steps)
-        return shaped(self._hyper(theta["shifts"].astype(jnp.float32)[None])[0, 0], shape)
+        return self._hyper(theta["shifts"].astype(jnp.float32)[None])[0, 0]
 
     def transform(
         self,
@@ -150,11 +137,10 @@ class NNAdam(Rule):
 
         lr is multiplied by `schedule`.
         """
-        check_free_num_steps(num_steps)
+        self._total(num_steps)
         return as_transformation(self, theta, shaped(1.0, schedule), axes=axes, **shell)
 
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> Moments:
-        del kind
         return init_moments(zeros)
 
     def _init_memory(self, theta: Theta, tensors: int) -> Kept:
@@ -164,15 +150,12 @@ class NNAdam(Rule):
         )
         return Kept(Hyper(*rows), ())
 
-    def _accumulate(
-        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: Moments, g: jax.Array
-    ) -> Moments:
+    def _accumulate(self, now: Now, kind: Hashable, old: Moments, g: jax.Array) -> Moments:
         # The decays are the tensor's own: see `_update`.
-        del theta, now, memory, kind, g
         return old
 
-    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
-        shifts, hidden, cell = memory.tensors
+    def _update(self, now: Now, stacks: list[Tensors]) -> Change:
+        theta, (shifts, hidden, cell) = now.theta, now.memory.tensors
         hyper = self._hyper(shifts)
         rows = [
             x.stack.map(_update_tensor, x.stack.each(hyper), x.g, x.p, x.before()) for x in stacks

@@ -7,21 +7,22 @@ Less Difficult?" (Learned Optimization for Plasticity, Exploration and Non-stati
 import dataclasses
 import functools
 from collections.abc import Hashable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.lax import rsqrt
 
-from .._base import Shape, Theta, check_num_steps, shaped, zeros_for
-from .._checks import STEP, WIDTH, check_fields
+from .._base import Theta, zeros_for
+from .._fields import Scale, Share, Width, Within
 from ..layouts._layout import Layout
-from ..layouts._layouts import AxesLike
-from ..parts._elements import dense, update_average
-from ..parts._leaves import for_leaves, layer_fractions
-from ..parts._recurrent import (
+from ..parts._averages import ema
+from ..parts._networks import dense
+from ..shell._learned_optimizer import LearnedOptimizer
+from ..shell._rule import Change, Kept, Now, Tensors
+from ._open_leaves import for_leaves, layer_fractions
+from ._open_network import (
     count_weights,
     from_vector,
     gru_cell,
@@ -29,8 +30,6 @@ from ..parts._recurrent import (
     network_outputs,
     network_shapes,
 )
-from ..shell._rule import Change, Kept, Now, Rule, Tensors
-from ..shell._transformation import as_transformation
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 NUM_NORMALISED, NUM_INPUTS, NUM_OUTPUTS = 15, 19, 3
@@ -58,7 +57,7 @@ class Beside(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class OPEN(Rule):
+class OPEN(LearnedOptimizer):
     """The published RL optimizer, 1,211 meta-parameters at its defaults.
 
     For every parameter, with h its memory and N normal noise (with `stochastic` only)::
@@ -89,7 +88,8 @@ class OPEN(Rule):
     The authors' actor and critic share one tree, so that u - mean u is over both, and their
     gradients are clipped to global norm 0.5 first (`optax.clip_by_global_norm`). Their training
     fraction is that of the rollout, constant over its epochs and minibatches. They meta-train
-    from theta = 0.
+    from theta = 0. The data of the random key is `state.run`, uint32, and never changes: replace
+    it to draw other noise.
 
     Args:
       gru: width of the GRU.
@@ -100,7 +100,8 @@ class OPEN(Rule):
       seed: of the key in the initial state.
 
     Raises:
-      ValueError: an argument out of its range.
+      ValueError: an argument out of its range; at `update`, `dormancy` or `actor` does not fit the
+        parameters.
 
     Example:
       >>> import jax, jax.numpy as jnp, learned_opt
@@ -117,26 +118,15 @@ class OPEN(Rule):
 
     name: ClassVar[str] = "open"
     use: ClassVar[str] = "Reinforcement learning; pass dormancy where you have it."
-    horizon_free: ClassVar[bool] = False
     keywords: ClassVar[tuple[str, ...]] = (
         "dormancy", "batch_fraction", "training_fraction", "actor",
     )  # fmt: skip
-    gru: int = 8
-    hidden: int = 16
-    step_multiplier: float = 0.001
-    magnitude: float = 0.001
+    gru: Width = 8
+    hidden: Width = 16
+    step_multiplier: Scale = 0.001
+    magnitude: Share = 0.001
     stochastic: bool = False
-    seed: int = 0
-
-    def __post_init__(self):
-        check_fields(
-            self,
-            gru=WIDTH,
-            hidden=WIDTH,
-            step_multiplier=STEP,
-            magnitude=(0.0, 1.0),
-            seed=(0, 2**32 - 1),
-        )
+    seed: Annotated[int, Within(0, 2**32 - 1)] = 0
 
     @classmethod
     def published(cls, *, stochastic: bool = False) -> "OPEN":
@@ -183,31 +173,9 @@ class OPEN(Rule):
         """Like flax: LeCun normal kernels, orthogonal ones on the memory, zero biases, scales 1."""
         return init_network(key, network_shapes(NUM_INPUTS, self.gru, self.hidden, NUM_OUTPUTS))
 
-    def schedule(
-        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
-    ) -> optax.Schedule:
+    def _peak(self, theta: Theta) -> Any:
         """`step_multiplier`, at any time."""
-        check_num_steps(num_steps)
-        return shaped(self.step_multiplier, shape)
-
-    def transform(
-        self,
-        theta: Theta,
-        *,
-        num_steps: Any = None,
-        schedule: Shape = None,
-        axes: AxesLike = None,
-        **shell: Any,
-    ) -> optax.GradientTransformationExtraArgs:
-        """The rule above; ValueError unless `num_steps` is a positive integer or traced.
-
-        `update` raises a ValueError where `dormancy` or `actor` does not fit the parameters. The
-        data of the random key is `state.run`, uint32, and never changes: replace it to draw other
-        noise.
-        """
-        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
-        total = check_num_steps(num_steps)
-        return as_transformation(self, theta, step_size, total=total, axes=axes, **shell)
+        return self.step_multiplier
 
     def _beside(self, params: Any, tensors: Sequence[Layout], told: dict[str, Any]) -> list[Any]:
         dormancy, actor = told.pop("dormancy"), told.pop("actor")
@@ -225,22 +193,17 @@ class OPEN(Rule):
         return [Beside(*row) for row in zip(*rows, strict=True)]
 
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> OPENTensor:
-        del kind
         memory = jnp.stack([zeros_for(zeros) for _ in range(self.gru)], -1)
         return OPENTensor(tuple(zeros_for(zeros) for _ in DECAYS), memory)
 
     def _init_memory(self, theta: Theta, tensors: int) -> Kept:
-        del theta, tensors
         return Kept((), jax.random.key_data(jax.random.key(self.seed)))
 
-    def _accumulate(
-        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: OPENTensor, g: jax.Array
-    ) -> OPENTensor:
-        del theta, now, memory, kind
+    def _accumulate(self, now: Now, kind: Hashable, old: OPENTensor, g: jax.Array) -> OPENTensor:
         pairs = zip(DECAYS, old.momenta, strict=True)
-        return old._replace(momenta=tuple(update_average(b, m, g) for b, m in pairs))
+        return old._replace(momenta=tuple(ema(b, m, g) for b, m in pairs))
 
-    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+    def _update(self, now: Now, stacks: list[Tensors]) -> Change:
         assert now.total is not None
         trained, batch = now.told["training_fraction"], now.told["batch_fraction"]
         if trained is None:
@@ -248,13 +211,13 @@ class OPEN(Rule):
         fractions = [trained, BATCH_FRACTION if batch is None else batch]
         fractions = jnp.stack([jnp.asarray(x).astype(jnp.float32) for x in fractions])
         # Of the step, so that a refused step leaves no trace in the noise.
-        key = jax.random.fold_in(jax.random.wrap_key_data(memory.run), now.count)
-        step = functools.partial(self._step, theta, now.size, fractions, key)
+        key = jax.random.fold_in(jax.random.wrap_key_data(now.memory.run), now.count)
+        step = functools.partial(self._step, now.theta, now.size, fractions, key)
         found = [x.stack.map(step, _numbers(x), x.g, x.p, x.kept, x.beside) for x in stacks]
         total, count = sum(jnp.sum(u) for u, _ in found), sum(u.size for u, _ in found)
         steps = [u - total / count for u, _ in found]
         unchanged = (None,) * len(DECAYS)
-        return Change(steps, [OPENTensor(unchanged, new) for _, new in found], memory)
+        return Change(steps, [OPENTensor(unchanged, new) for _, new in found], now.memory)
 
     def _step(
         self,

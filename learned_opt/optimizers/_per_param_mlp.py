@@ -11,16 +11,13 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from .._base import Shape, Theta, check_free_num_steps, shaped
-from .._checks import DEPTH, MOMENTA, STEP, WIDTH, check_fields, float_dtype
-from ..layouts._layouts import AxesLike
-from ..parts._elements import TIME_SCALES, times_since_start
-from ..parts._lstm import init_layers
+from .._base import Theta
+from .._fields import Depth, Momenta, Scale, Share, Width
+from ..parts._networks import TIME_SCALES, init_layers, times_since_start
 from ..parts._per_param import Decays, PerParamFeatures, TensorState, accumulate
-from ..shell._rule import Change, Kept, Now, Rule, Tensors
-from ..shell._transformation import as_transformation
+from ..shell._learned_optimizer import LearnedOptimizer
+from ..shell._rule import Change, Now, Tensors
 
 MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
 SECOND_DECAY = 0.999
@@ -31,7 +28,7 @@ LOG_GAIN = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
-class PerParamMLP(Rule):
+class PerParamMLP(LearnedOptimizer):
     """The published per-parameter MLP optimizer, 197 meta-parameters at its defaults.
 
     For every element, from 28 features of its tensor and 11 of the time t = 0, 1, ...::
@@ -67,22 +64,12 @@ class PerParamMLP(Rule):
 
     name: ClassVar[str] = "per_param_mlp"
     use: ClassVar[str] = "The reference of the literature; no horizon needed."
-    horizon_free: ClassVar[bool] = True
-    hidden: int = 4
-    layers: int = 2
-    step_multiplier: float = 0.001
-    magnitude: float = 0.001
-    momenta: str = "float32"
-
-    def __post_init__(self) -> None:
-        check_fields(
-            self,
-            hidden=WIDTH,
-            layers=DEPTH,
-            step_multiplier=STEP,
-            magnitude=(0.0, 1.0),
-            momenta=MOMENTA,
-        )
+    horizon_free = True
+    hidden: Width = 4
+    layers: Depth = 2
+    step_multiplier: Scale = 0.001
+    magnitude: Share = 0.001
+    momenta: Momenta = "float32"
 
     def init(self, key: jax.Array) -> Theta:
         """Published decays; truncated normal weights over sqrt(fan-in), zero biases."""
@@ -94,44 +81,23 @@ class PerParamMLP(Rule):
             "net": init_layers(jax.random.split(key, self.layers + 1), widths),
         }
 
-    def schedule(
-        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
-    ) -> optax.Schedule:
+    def _peak(self, theta: Theta) -> Any:
         """`step_multiplier`, at any time."""
-        check_free_num_steps(num_steps)
-        return shaped(self.step_multiplier, shape)
-
-    def transform(
-        self,
-        theta: Theta,
-        *,
-        num_steps: Any = None,
-        schedule: Shape = None,
-        axes: AxesLike = None,
-        **shell: Any,
-    ) -> optax.GradientTransformationExtraArgs:
-        """The rule above; ValueError unless `num_steps` is None, a positive integer or traced."""
-        float_dtype(self.momenta, "momenta")
-        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
-        return as_transformation(self, theta, step_size, axes=axes, **shell)
+        return self.step_multiplier
 
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> TensorState:
-        del kind
-        return FEATURES.init(zeros, dtype=float_dtype(self.momenta, "momenta"))
+        return FEATURES.init(zeros, dtype=jnp.dtype(self.momenta))
 
-    def _accumulate(
-        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: TensorState, g: jax.Array
-    ) -> TensorState:
-        del now, memory, kind
+    def _accumulate(self, now: Now, kind: Hashable, old: TensorState, g: jax.Array) -> TensorState:
         decays = Decays(
-            _moved(MOMENTUM_DECAYS, theta["momentum_decays"]),
-            _moved(SECOND_DECAY, theta["second_decay"]),
-            _moved(FACTORED_DECAYS, theta["factored_decays"]),
+            _moved(MOMENTUM_DECAYS, now.theta["momentum_decays"]),
+            _moved(SECOND_DECAY, now.theta["second_decay"]),
+            _moved(FACTORED_DECAYS, now.theta["factored_decays"]),
         )
         return accumulate(decays, old, g)
 
-    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
-        net = theta["net"]
+    def _update(self, now: Now, stacks: list[Tensors]) -> Change:
+        net = now.theta["net"]
         bias = net["b1"] + times_since_start(now.count) @ net["w1"][FEATURES.count :]
 
         def combine(outputs: list[jax.Array], p: jax.Array) -> jax.Array:
@@ -142,7 +108,7 @@ class PerParamMLP(Rule):
         def step(g: jax.Array, p: jax.Array, kept: TensorState) -> jax.Array:
             return FEATURES.step(net, bias, g, p, kept, combine)
 
-        return Change([x.stack.map(step, x.g, x.p, x.kept) for x in stacks], None, memory)
+        return Change([x.stack.map(step, x.g, x.p, x.kept) for x in stacks], None, now.memory)
 
 
 def _moved(initial: float | Sequence[float], shift: jax.Array) -> jax.Array:

@@ -13,26 +13,25 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.lax import rsqrt
 
-from .._base import Shape, Theta, check_free_num_steps, shaped
-from .._checks import DEPTH, STEP, WIDTH, check_fields
-from ..layouts._layouts import AxesLike
-from ..parts._adam import gathered
-from ..parts._elements import TIME_SCALES, dense
-from ..parts._lstm import init_layers, init_linear, linear, lstm_cell
-from ..parts._statistics import (
+from .._base import Theta
+from .._fields import Depth, Scale, Share, Width
+from ..parts._averages import ema, gathered
+from ..parts._networks import TIME_SCALES, dense, init_layers, init_linear, linear, lstm_cell
+from ..shell._learned_optimizer import LearnedOptimizer
+from ..shell._rule import Change, Kept, Now, Tensors
+from ..shell._stacks import facts, gather
+from ._rnn_mlp_inputs import (
+    LossAverages,
     TensorAverages,
+    init_losses,
     init_tensor,
     see_gradient,
+    see_losses,
     shape_statistics,
     tensor_statistics,
 )
-from ..parts._two_losses import LossAverages, init_losses, see_losses
-from ..shell._rule import Change, Kept, Now, Rule, Tensors
-from ..shell._stacks import facts, gather
-from ..shell._transformation import as_transformation
 
 CLIP_DECAY, CLIP_RATIO = 0.99, 10.0
 LARGEST = 5.0
@@ -66,7 +65,7 @@ class Run(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class RNNMLP(Rule):
+class RNNMLP(LearnedOptimizer):
     """The published RNN-MLP optimizer, 35,799 meta-parameters at its defaults.
 
     For tensor j at step t = 0, 1, ..., with L a linear layer each::
@@ -135,29 +134,16 @@ class RNNMLP(Rule):
     use: ClassVar[str] = (
         "A rule that sees training and validation loss, where cost does not matter."
     )
-    horizon_free: ClassVar[bool] = True
+    horizon_free = True
     keywords: ClassVar[tuple[str, ...]] = ("value", "valid_value")
-    hidden: int = 32
-    layers: int = 2
-    lstm_size: int = 64
-    from_mlp: int = 16
-    from_lstm: int = 18
-    to_mlp: int = 17
-    step_multiplier: float = 0.001
-    magnitude: float = 0.001
-
-    def __post_init__(self):
-        check_fields(
-            self,
-            hidden=WIDTH,
-            layers=DEPTH,
-            lstm_size=WIDTH,
-            from_mlp=WIDTH,
-            from_lstm=WIDTH,
-            to_mlp=WIDTH,
-            step_multiplier=STEP,
-            magnitude=(0.0, 1.0),
-        )
+    hidden: Width = 32
+    layers: Depth = 2
+    lstm_size: Width = 64
+    from_mlp: Width = 16
+    from_lstm: Width = 18
+    to_mlp: Width = 17
+    step_multiplier: Scale = 0.001
+    magnitude: Share = 0.001
 
     def init(self, key: jax.Array) -> Theta:
         """Truncated normal weights over sqrt(fan-in), also of messages; zero biases and memory."""
@@ -179,28 +165,11 @@ class RNNMLP(Rule):
             "mlp": init_layers(first, widths),
         }
 
-    def schedule(
-        self, theta: Theta, *, num_steps: Any = None, shape: Shape = None
-    ) -> optax.Schedule:
+    def _peak(self, theta: Theta) -> Any:
         """`step_multiplier`, at any time."""
-        check_free_num_steps(num_steps)
-        return shaped(self.step_multiplier, shape)
-
-    def transform(
-        self,
-        theta: Theta,
-        *,
-        num_steps: Any = None,
-        schedule: Shape = None,
-        axes: AxesLike = None,
-        **shell: Any,
-    ) -> optax.GradientTransformationExtraArgs:
-        """The rule above; ValueError unless `num_steps` is None, a positive integer or traced."""
-        step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
-        return as_transformation(self, theta, step_size, axes=axes, **shell)
+        return self.step_multiplier
 
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> TensorAverages:
-        del kind
         return init_tensor(zeros)
 
     def _init_memory(self, theta: Theta, tensors: int) -> Kept:
@@ -215,29 +184,23 @@ class RNNMLP(Rule):
         return Kept(Rows(*rows), Run(init_losses(), clip, from_lstm))
 
     def _accumulate(
-        self,
-        theta: Theta,
-        now: Now,
-        memory: Kept,
-        kind: Hashable,
-        old: TensorAverages,
-        g: jax.Array,
+        self, now: Now, kind: Hashable, old: TensorAverages, g: jax.Array
     ) -> TensorAverages:
-        del theta, kind
-        return see_gradient(old, _clip(memory.run, now, g))
+        return see_gradient(old, _clip(now, g))
 
-    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
-        groups, rows, run = [x.stack for x in stacks], memory.tensors, memory.run
+    def _update(self, now: Now, stacks: list[Tensors]) -> Change:
+        theta, rows, run = now.theta, now.memory.tensors, now.memory.run
+        groups = [x.stack for x in stacks]
         values = [_loss(name, now.told[name]) for name in self.keywords]
         losses, loss_features = see_losses(run.losses, *values)
-        gs = [_clip(run, now, x.g) for x in stacks]
+        gs = [_clip(now, x.g) for x in stacks]
         raw = [
             x.stack.map(tensor_statistics, g, x.p, x.kept) for x, g in zip(stacks, gs, strict=True)
         ]
         squares = [x.map(lambda g: jnp.mean(g * g), g) for x, g in zip(groups, gs, strict=True)]
         raw, squares = gather(groups, raw), gather(groups, squares)
         size = jnp.sqrt(1e-8 + jnp.mean(squares))
-        clip = CLIP_DECAY * run.clip + (1 - CLIP_DECAY) * size
+        clip = ema(CLIP_DECAY, run.clip, size)
         n = len(raw)
         inputs = [
             jnp.clip(jnp.log(1e-8 + jnp.abs(raw)), -LARGEST, LARGEST),
@@ -309,7 +272,7 @@ def _loss(name: str, given: Any) -> jax.Array:
     return jnp.asarray(jnp.nan if given is None else given).astype(jnp.float32)
 
 
-def _clip(run: Run, now: Now, g: jax.Array) -> jax.Array:
+def _clip(now: Now, g: jax.Array) -> jax.Array:
     """A gradient, to +-10 times the mean of the past sizes."""
-    bound = CLIP_RATIO * run.clip / gathered(CLIP_DECAY, now.t + 1)
+    bound = CLIP_RATIO * now.memory.run.clip / gathered(CLIP_DECAY, now.t + 1)
     return jnp.clip(g, -bound, bound)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.lax import rsqrt
 
 from .._base import zeros_for
+from ._averages import ema
 
 MOMENTUM_DECAYS = (0.5, 0.9, 0.99)
 SECOND_DECAY = 0.999
@@ -80,25 +81,15 @@ def init_accumulators(p: Any, dtype: Any = jnp.float32, factored: bool = False) 
 def update_accumulators(acc: Accumulators, g: jax.Array) -> Accumulators:
     """m_k <- b_k m_k + (1 - b_k) g;  v <- b v + (1 - b) g^2;  its factors likewise."""
     momenta = tuple(
-        ema_of(b, m.astype(jnp.float32), g).astype(m.dtype)
+        ema(b, m.astype(jnp.float32), g).astype(m.dtype)
         for b, m in zip(MOMENTUM_DECAYS, acc.momenta, strict=True)
     )
     if isinstance(acc.second, Factors):
         means = zip(acc.second, _mean_squares(g), strict=True)
-        return Accumulators(momenta, Factors(*(ema_of(SECOND_DECAY, *x) for x in means)))
-    return Accumulators(momenta, ema_of_squares(acc.second, g))
-
-
-def ema_of(decay: float, old: jax.Array, new: jax.Array) -> jax.Array:
-    """b m + (1 - b) g, per element."""
-    return decay * old + (1 - decay) * new
-
-
-def ema_of_squares(v: jax.Array, g: jax.Array) -> jax.Array:
-    """b v + (1 - b) g^2 with b = 0.999, per element."""
+        return Accumulators(momenta, Factors(*(ema(SECOND_DECAY, *x) for x in means)))
     # Not (1 - b) (g g): a square that sums of g^2 share would be stored.
     part = math.sqrt(1 - SECOND_DECAY) * g
-    return SECOND_DECAY * v + part * part
+    return Accumulators(momenta, SECOND_DECAY * acc.second + part * part)
 
 
 def corrections(t: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
@@ -116,21 +107,16 @@ def estimates(
         by_row, by_col = rsqrt(row), rsqrt(col)
         inverse = by_row * by_col
         return Estimates((row * by_row) * (col * by_col), inverse, inverse, mean)
-    root, inverse = roots_of(second, correction)
+    # Reciprocal roots and products: XLA keeps the result of a division in memory.
+    v = second / correction + EPS**2
+    inverse = rsqrt(v)
+    root = v * inverse
     if axes is None:
         return Estimates(root, inverse, inverse, jnp.mean(second) / correction)
     # As EMAs of their own, of means of g^2, the factors would be equal.
     factors = Factors(*(jnp.mean(second, axis) for axis in axes))
     row, col, mean = factor_estimate(factors, axes, correction)
     return Estimates(root, inverse, rsqrt(row) * rsqrt(col), mean)
-
-
-def roots_of(v: jax.Array, correction: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """r = sqrt(v / correction + 1e-16) and 1 / r, per element."""
-    # Reciprocal roots and products: XLA keeps the result of a division in memory.
-    second = v / correction + EPS**2
-    inverse = rsqrt(second)
-    return second * inverse, inverse
 
 
 def directions(

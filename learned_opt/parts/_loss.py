@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._lstm import select
+from .._base import select
 
 NUM_MEANS = 10
 NUM_LOSS_FEATURES = NUM_MEANS - 1

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jax.lax import rsqrt
 
 from .._base import Theta, zeros_for
-from ._accumulators import ema_of, factored_axes
+from ._accumulators import factored_axes
+from ._averages import ema
 
 LARGEST = 0.1
 """Bound of the feature clip(g)."""
@@ -203,13 +204,13 @@ def accumulate(decays: Decays, old: TensorState, g: jax.Array) -> TensorState:
     """The averages of one tensor after a gradient, float32."""
     axes = factored_axes(g.shape)
     m1, m2, m3 = (
-        ema_of(b, m.astype(jnp.float32), g).astype(m.dtype)
+        ema(b, m.astype(jnp.float32), g).astype(m.dtype)
         for b, m in zip(decays.momenta, old.momenta, strict=True)
     )
 
     def factors(old: Sequence[jax.Array], new: jax.Array) -> tuple[jax.Array, ...]:
         pairs = zip(decays.factored, old, strict=True)
-        return tuple(ema_of(b, x, new + 1e-30) for b, x in pairs)
+        return tuple(ema(b, x, new + 1e-30) for b, x in pairs)
 
     # Each in words of its own: XLA would store a square that several reductions share.
     part, half, double = jnp.sqrt(1 - decays.second) * g, g / 2, 2 * g

@@ -23,7 +23,8 @@ class Now(NamedTuple):
 
     `count`: steps taken before, int32 scalar; `t`: the same in float32; `total`: steps of the
     whole run, float32, or None; `size`: the nominal step size; `told`: keywords of `update` that
-    the rule reads, None where not given. Whether the step is accepted is the shell's affair.
+    the rule reads, None where not given; `theta`: the meta-parameters; `memory`: what the rule
+    remembers from before. Whether the step is accepted is the shell's affair.
     """
 
     count: jax.Array  # type: ignore[assignment]
@@ -31,6 +32,8 @@ class Now(NamedTuple):
     total: jax.Array | None
     size: jax.Array
     told: dict[str, Any]
+    theta: Theta
+    memory: Kept
 
 
 class Tensors(NamedTuple):
@@ -74,12 +77,10 @@ class Rule(abc.ABC):
 
     def _kinds(self, params: Any, tensors: Sequence[Layout]) -> list[Hashable]:
         """What is to be known of every leaf besides its shape."""
-        del params
         return [None] * len(tensors)
 
     def _beside(self, params: Any, tensors: Sequence[Layout], told: dict[str, Any]) -> list[Any]:
         """For every leaf a tree of arrays of its shape, which the rule sees beside it."""
-        del params, told
         return [()] * len(tensors)
 
     @abc.abstractmethod
@@ -92,15 +93,12 @@ class Rule(abc.ABC):
 
     def _init_memory(self, theta: Theta, tensors: int) -> Kept:
         """What is remembered before the first step of so many tensors."""
-        del theta, tensors
         return Kept((), ())
 
     @abc.abstractmethod
-    def _accumulate(
-        self, theta: Theta, now: Now, memory: Kept, kind: Hashable, old: Any, g: jax.Array
-    ) -> Any:
-        """The averages of one tensor after its gradient; `memory`: before it."""
+    def _accumulate(self, now: Now, kind: Hashable, old: Any, g: jax.Array) -> Any:
+        """The averages of one tensor after its gradient."""
 
     @abc.abstractmethod
-    def _update(self, theta: Theta, now: Now, stacks: list[Tensors], memory: Kept) -> Change:
+    def _update(self, now: Now, stacks: list[Tensors]) -> Change:
         """The steps, un-negated: `params - step` descends."""

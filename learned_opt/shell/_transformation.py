@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._base import Theta, zeros_for
+from .._base import Theta, select, zeros_for
 from ..devices._axes import reduced_like, sharded_like, typed, varying_like
 from ..layouts._layout import Layout
 from ..layouts._layouts import AxesLike, layouts
@@ -194,14 +194,14 @@ def _step(
     seen = apart(jnp.all(largest < LARGEST_NORM**2))
     most = max(1 if x.alone else len(x.leaves) for x in stacks)
     places = make_places(jnp.where(state.count < 0, 2, 1), most)
-    now = Now(state.count, state.count.astype(jnp.float32), total, size, told)
     rows = _active_rows(read, active)
     old = Kept(_rows(state.tensors, rows), state.run)
+    now = Now(state.count, state.count.astype(jnp.float32), total, size, told, theta, old)
     after = list(kept)
     traced: dict[Hashable, Callable[..., Any]] = {}
     for i in active:
         if (read[i], kinds[i]) not in traced:
-            see = functools.partial(rule._accumulate, theta, now, old, kinds[i])
+            see = functools.partial(rule._accumulate, now, kinds[i])
             # Traced once for all leaves that are alike.
             traced[read[i], kinds[i]] = jax.jit(_accumulation(see, read[i], seen), inline=True)
         after[i] = traced[read[i], kinds[i]](kept[i], grads[i])
@@ -216,7 +216,7 @@ def _step(
         )
         for x, g in zip(stacks, gs, strict=True)
     ]
-    change = rule._update(theta, now, tensors, old)
+    change = rule._update(now, tensors)
     bad = [~jnp.isfinite(x).all() for x in jax.tree.leaves(change.memory) if _is_float(x)]
     for x, u in zip(tensors, change.steps, strict=True):
         u = -u if end is None else end.update_stack(x.stack, read, u, x.p)
@@ -237,8 +237,8 @@ def _step(
             unstack(x, read, new, found, places)
         for i, new in found.items():
             new = jax.tree.map(lambda n, o: o if n is None else n, new, after[i], is_leaf=_is_none)
-            after[i] = _select(ok, new, kept[i])
-    memory = _select(ok, change.memory, old)
+            after[i] = select(ok, new, kept[i])
+    memory = select(ok, change.memory, old)
     new = LearnedState(
         state.count + jnp.where(seen, 1, 0),
         state.skipped + jnp.where(ok, 0, 1),
@@ -258,10 +258,10 @@ def _accumulation(
 
     def accumulate(kept: Any, g: jax.Array) -> Any:
         if layout.plain:
-            return _select(ok, see(kept, g), kept)
+            return select(ok, see(kept, g), kept)
         old = jax.tree.map(functools.partial(to_tensors, layout), kept)
         new = jax.vmap(see)(old, to_tensors(layout, g))
-        return _select(ok, jax.tree.map(functools.partial(from_tensors, layout), new), kept)
+        return select(ok, jax.tree.map(functools.partial(from_tensors, layout), new), kept)
 
     return accumulate
 
@@ -325,10 +325,6 @@ def _rows(tree: Any, rows: np.ndarray | None) -> Any:
 
 def _with_rows(tree: Any, rows: np.ndarray | None, new: Any) -> Any:
     return new if rows is None else jax.tree.map(lambda x, y: x.at[rows].set(y), tree, new)
-
-
-def _select(ok: jax.Array, new: Any, old: Any) -> Any:
-    return jax.tree.map(lambda x, y: jnp.where(ok, x, y), new, old)
 
 
 def _zeros_like(x: jax.Array) -> jax.Array:

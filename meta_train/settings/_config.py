@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from learned_opt import OPTIMIZERS, LearnedOptimizer
+from learned_opt import OPTIMIZERS, GatedAdam, LearnedOptimizer
 from learned_opt._fields import (
     Count,
     Line,
@@ -60,7 +60,7 @@ class RunSettings(_Section):
     fields may differ where theta's shapes stay); `note`: what else readers of the card should know.
     """
 
-    name: str = "nominal"
+    name: str = "gated_adam"
     outer_steps: Count = 200
     log_every: Count = 20
     seed: Annotated[int, Within(0, 2**32 - 1)] = 0
@@ -156,7 +156,7 @@ class Config:
     suite: Line = ""
     family: FamilySettings = FamilySettings()
     families: tuple[FamilySettings, ...] = ()
-    optimizer: LearnedOptimizer = OPTIMIZERS[0]()
+    optimizer: LearnedOptimizer = GatedAdam()
     estimator: GradientEstimator = FullES()
     objective: Objective = Objective()
     teacher: Teacher = Teacher()

@@ -6,6 +6,8 @@ which is applied to the table of every file, override, record and checkpoint bef
 
 from typing import Any
 
+from learned_opt.artifacts import current
+
 from ._parse import ConfigError
 
 KEYS = {("run", "chunk"): "log_every"}
@@ -18,10 +20,11 @@ def new_key(section: str, key: str) -> str:
 
 
 def renamed(table: dict[str, Any]) -> dict[str, Any]:
-    """A configuration's table in today's names; one that has no old name is returned as it is.
+    """A configuration's table in today's names; in one that has no old name nothing changes.
 
     Raises:
-      ConfigError: a key is given by its old and by its new name.
+      ConfigError: a key is given by its old and by its new name, or an optimizer is named as it
+        was before, with options that none has now.
 
     Example:
       >>> from learned_opt.meta_train.settings import renamed
@@ -36,4 +39,12 @@ def renamed(table: dict[str, Any]) -> dict[str, Any]:
                     f"{section}.{old} is the old name of {section}.{new}, got both: leave one out"
                 )
             table = table | {section: {new_key(section, k): v for k, v in given.items()}}
+    optimizer = table.get("optimizer")
+    if isinstance(optimizer, dict) and isinstance(optimizer.get("name"), str):
+        options = {key: value for key, value in optimizer.items() if key != "name"}
+        try:
+            name, options = current(optimizer["name"], options)
+        except ValueError as error:
+            raise ConfigError(f"optimizer: {error}") from error
+        table = table | {"optimizer": {"name": name, **options}}
     return table

@@ -1,17 +1,25 @@
-"""Networks over the tensors of a tree: linear layers, and an LSTM with a row for every tensor.
+"""Layers of networks: with a row for every tensor, or with an entry for every element of one.
 
 LSTM with a forget gate that starts open: Jozefowicz, Zaremba, Sutskever 2015. Tensors that see each
 other through a maximum: Metz et al. 2022, "VeLO".
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .._base import Theta
+
+TIME_SCALES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+"""Steps on which networks without a horizon see the time."""
+
+
+def times_since_start(steps: jax.Array) -> jax.Array:
+    """tanh(t/tau - 1) for tau in TIME_SCALES, (11,), of the number of steps t."""
+    return jnp.tanh(steps.astype(jnp.float32) / np.asarray(TIME_SCALES, np.float32) - 1)
 
 
 class LSTMState(NamedTuple):
@@ -83,6 +91,6 @@ def run_lstm(net: Theta, x: jax.Array, state: LSTMState) -> LSTMState:
     return lstm_cell(linear(net["gates"], jnp.concatenate([x, state.hidden], 1)), state.cell)
 
 
-def select(accepted: Any, new: Any, old: Any) -> Any:
-    """`new` where `accepted`, else `old`, for trees."""
-    return jax.tree.map(lambda x, y: jnp.where(accepted, x, y), new, old)
+def dense(w: jax.Array, b: jax.Array, inputs: jax.Array) -> jax.Array:
+    """x w + b of every element: (inputs, *shape) -> (outputs, *shape)."""
+    return jnp.tensordot(w.T, inputs, 1) + b.reshape(-1, *[1] * (inputs.ndim - 1))

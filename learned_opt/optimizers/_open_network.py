@@ -13,7 +13,7 @@ import numpy as np
 from jax.lax import rsqrt
 
 from .._base import Theta
-from ._elements import dense
+from ..parts._networks import dense
 
 EPS = 1e-6
 

@@ -1,8 +1,13 @@
-"""The rule of `Nominal` in float64 NumPy."""
+"""The rules of `GatedAdam` and `Spectral` in float64 NumPy, from the equations of their docstrings.
+
+Tensor by tensor; what the two share is here once, as it is there.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from learned_opt import Spectral
 
 
 def equalised(x):
@@ -15,23 +20,21 @@ def equalised(x):
     return (0.2 * np.sqrt(max(u.shape[0], v.shape[1])) * (u * s) @ v).reshape(x.shape)
 
 
+def rms(x):
+    return np.sqrt(np.mean(x**2))
+
+
 def reference(config, theta, params, grads, total):
-    """The rule in float64 NumPy, tensor by tensor, from the equations of the docstrings."""
+    """Parameters after each step."""
+    spectral = isinstance(config, Spectral)
     theta = jax.tree.map(lambda x: np.asarray(x, np.float64), theta)
     p = {k: np.asarray(x, np.float64) for k, x in params.items()}
     m = {k: [np.zeros(x.shape)] * 3 for k, x in p.items()}
     v = {k: np.zeros(x.shape) for k, x in p.items()}
     row, col = dict.fromkeys(p, 0.0), dict.fromkeys(p, 0.0)
-    felt, level = {k: np.zeros(4) for k in p}, dict.fromkeys(p, 0.0)
+    felt, level = {k: np.zeros(3) for k in p}, dict.fromkeys(p, 0.0)
     bits = jnp.bfloat16 if config.momenta == "bfloat16" else np.float64
     decays, path = (0.5, 0.9, 0.99), []
-
-    def rms(x):
-        return np.sqrt(np.mean(x**2))
-
-    def squash(x):
-        return np.clip(x / 2, -1, 1)
-
     for t, grad in enumerate(grads):
         s = t / total
         peak = a = config.learning_rate * np.exp(3 * theta["log_lr"])
@@ -64,29 +67,8 @@ def reference(config, theta, params, grads, total):
                 factored = np.sqrt(r * c / np.mean(r, second, keepdims=True))
                 if config.factored:
                     root = factored
-            d1, d2, d3 = (x / (root + 1e-8) for x in hats)
-            d4 = hats[1] / (factored + 1e-8)
-            d0, d5 = g / (root + 1e-8), w / (rms(w) + 1e-12)
-            features = np.stack(
-                [
-                    squash(np.abs(d0)), squash(np.abs(d1)), squash(2 * np.abs(d2)),
-                    squash(4 * np.abs(d3)), squash(4 * d1 * d3), squash(2 * d2 * d5),
-                    squash(np.abs(d5)), squash(root / (rms(root) + 1e-12)),
-                ],
-                -1,
-            )  # fmt: skip
-            gates = np.eye(6)[2]  # Adam's direction
-            if config.hidden:
-                net = theta["gate"]
-                full = np.concatenate([features, np.broadcast_to(times, (*g.shape, 3))], -1)
-                h = np.maximum(0, full @ net["w1"] + net["b1"])
-                h = np.maximum(0, h @ net["w2"] + net["b2"])
-                gates = h @ net["w3"] + net["b3"]
-            mixed = np.sum(gates * np.stack([d0, d1, d2, d3, d4, d5], -1), -1)
             # Of rank above 2 with one side above 1: a vector, shaped for what it multiplies.
             matrix = g.ndim == 2 or np.sum(np.array(g.shape) > 1) >= 2
-            if config.orthogonal and matrix:
-                mixed = equalised(0.1 * g + 0.9 * hats[1])
             fan_in, fan_out = (g.size // g.shape[-1], g.shape[-1]) if matrix else (1, g.size)
             stats = np.array(
                 [
@@ -98,48 +80,53 @@ def reference(config, theta, params, grads, total):
                     4 * np.mean(hats[1] * w) / (rms(hats[1]) * rms(w)), *times,
                 ]
             )  # fmt: skip
-            if config.feedback:
+            net = theta["controller"]
+            decay = config.weight_decay * np.exp(3 * theta["log_decay"])
+            if not spectral:
+                control = stats @ net["skip"] + np.tanh(stats @ net["w1"] + net["b1"]) @ net["w2"]
+                control = np.clip(control, -5, 5)
+                direction = gated(theta["gate"], g, w, hats, root, factored, times)
+            else:
+                direction = equalised(0.1 * g + 0.9 * hats[1]) if matrix else hats[1] / root
                 # At least as long as a hundredth of the gradient: zero before the first step.
                 length = max(np.linalg.norm(before), 0.01 * np.linalg.norm(g))
                 cosine = np.sum(before * g) / (length * np.linalg.norm(g))
-                fast, slow, shift, squares = felt[name]
+                fast, slow, shift = felt[name]
                 fast, slow = 0.8 * fast + 0.2 * cosine, 0.98 * slow + 0.02 * cosine
-                squares = 0.98 * squares + 0.02 * cosine**2
                 stats = np.append(stats, [*(3 * np.array([fast, slow, *common])), shift])
-            net = theta["controller"]
-            control = stats @ net["skip"]
-            if config.controller_hidden:
-                control = control + np.tanh(stats @ net["w1"] + net["b1"]) @ net["w2"]
-            control = np.clip(control, -5, 5)
-            if config.feedback:
+                control = np.clip(stats @ net["skip"], -5, 5)
                 shift = np.clip(shift + control[2] / (t + 10), -5, 5)
-                felt[name] = np.array([fast, slow, shift, squares])
-                control[0] += shift
-                if config.selective:
-                    control[1] -= 5 * np.exp(3 * theta["log_selectivity"]) * abs(slow)
-                if config.paced:
-                    slope, knee = (np.exp(3 * theta["pace"][k]) for k in ("log_slope", "log_knee"))
-                    agreed = np.sqrt(squares / (1 - 0.98 ** (t + 1)))
-                    control[0] += 15 * slope * min(0.0, agreed - 0.4 * knee)
-            held = 0.0
-            if config.damped:
+                felt[name] = np.array([fast, slow, shift])
                 learned = {k: np.exp(3 * x) for k, x in theta["damping"].items()}
-                start, ratio = 4.0, rms(g) / rms(root)
-                if config.bounded:
-                    level[name] += 2 / (t + 2) * (np.mean(g**2) - level[name])
-                    start, ratio = 2.5, rms(g) / np.sqrt(level[name])
-                factor = min(1.0, np.exp(start * learned["log_start"]) * (ratio + 1e-4))
-                factor **= learned["log_power"]
-                control[0] += np.log(factor)
-                held -= learned.get("log_kept", 0.0) * np.log(factor)
-            if config.bounded:
-                power = 2 * np.exp(3 * theta["log_bound"])
-                held += power * np.log(rms(w) * np.sqrt(fan_in))
-            control[1] += np.clip(held, -5, 5)
-            control = np.exp(control)
-            decay = config.weight_decay * np.exp(3 * theta["log_decay"])
-            if config.fading:
+                level[name] += 2 / (t + 2) * (np.mean(g**2) - level[name])
+                ratio = rms(g) / np.sqrt(level[name]) + 1e-4
+                damped = learned["log_power"] * min(0.0, 2.5 * learned["log_start"] + np.log(ratio))
+                scale = 2 * np.exp(3 * theta["log_bound"]) * np.log(rms(w) * np.sqrt(fan_in))
+                held = np.clip(scale - learned["log_kept"] * damped, -5, 5)
+                held -= 5 * np.exp(3 * theta["log_selectivity"]) * abs(slow)
+                control = control[:2] + np.array([shift + damped, held])
                 decay *= (a / peak) ** np.exp(3 * theta["log_fade"])
-            p[name] = w - a * (control[0] * mixed + decay * control[1] * w)
+            control = np.exp(control)
+            p[name] = w - a * (control[0] * direction + decay * control[1] * w)
         path.append(dict(p))
     return path
+
+
+def gated(net, g, w, hats, root, factored, times):
+    """The directions of a tensor, each times its gate."""
+    squash = lambda x: np.clip(x / 2, -1, 1)  # noqa: E731
+    d1, d2, d3 = (x / (root + 1e-8) for x in hats)
+    d0, d4, d5 = g / (root + 1e-8), hats[1] / (factored + 1e-8), w / (rms(w) + 1e-12)
+    features = np.stack(
+        [
+            squash(np.abs(d0)), squash(np.abs(d1)), squash(2 * np.abs(d2)),
+            squash(4 * np.abs(d3)), squash(4 * d1 * d3), squash(2 * d2 * d5),
+            squash(np.abs(d5)), squash(root / (rms(root) + 1e-12)),
+        ],
+        -1,
+    )  # fmt: skip
+    h = np.concatenate([features, np.broadcast_to(times, (*g.shape, 3))], -1)
+    for i in (1, 2):
+        h = np.maximum(0, h @ net[f"w{i}"] + net[f"b{i}"])
+    gates = h @ net["w3"] + net["b3"]
+    return np.sum(gates * np.stack([d0, d1, d2, d3, d4, d5], -1), -1)

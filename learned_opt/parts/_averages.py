@@ -1,4 +1,4 @@
-"""Adam's running averages of one tensor. Kingma & Ba 2015, "Adam"."""
+"""Exponential moving averages (EMAs), and Adam's two of one tensor: Kingma & Ba 2015, "Adam"."""
 
 import math
 from typing import Any, NamedTuple
@@ -7,6 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from .._base import zeros_for
+
+
+def ema(decay: Any, old: jax.Array, new: jax.Array) -> jax.Array:
+    """b m + (1 - b) g, per element."""
+    return decay * old + (1 - decay) * new
 
 
 class Moments(NamedTuple):
@@ -23,7 +28,7 @@ def init_moments(p: Any) -> Moments:
 
 def update_moments(old: Moments, g: jax.Array, b1: float, b2: float) -> Moments:
     """After the float32 gradient g."""
-    return Moments(b1 * old.first + (1 - b1) * g, b2 * old.second + (1 - b2) * g * g)
+    return Moments(ema(b1, old.first, g), b2 * old.second + (1 - b2) * g * g)
 
 
 def corrected(moments: Moments, b1: float, b2: float, t: jax.Array) -> Moments:

@@ -1,19 +1,59 @@
-"""Features of a training and a validation loss, as RNN-MLP sees them.
+"""What RNN-MLP sees: statistics of a tensor and of its shape, a training and a validation loss.
 
 Metz, Maheswaranathan, Freeman, Poole, Sohl-Dickstein 2020, "Tasks, stability, architecture, and
 compute: Training more effective learned optimizers, and using them to train themselves".
 """
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.lax import rsqrt
 
-from ._adam import gathered
+from .._base import zeros_for
+from ..parts._averages import ema, gathered
 
 TRAIN_DECAY, VALID_DECAY = 0.9, 0.95
-LARGEST = 5.0
+LARGEST_FEATURE = 5.0
+DECAYS = (0.5, 0.9, 0.99, 0.999, 0.9999)
+
+
+class TensorAverages(NamedTuple):
+    """Five EMAs of the clipped gradient and of its square, each of the tensor's shape."""
+
+    momenta: tuple[jax.Array, ...]
+    second: tuple[jax.Array, ...]
+
+
+def init_tensor(p: Any) -> TensorAverages:
+    """Zeros, sharded like p."""
+    return TensorAverages(*(tuple(zeros_for(p) for _ in DECAYS) for _ in range(2)))
+
+
+def see_gradient(old: TensorAverages, g: jax.Array) -> TensorAverages:
+    """The averages after a gradient, float32."""
+    pairs = ((old.momenta, g), (old.second, g * g))
+    return TensorAverages(
+        *(tuple(ema(b, x, new) for b, x in zip(DECAYS, olds, strict=True)) for olds, new in pairs)
+    )
+
+
+def tensor_statistics(g: jax.Array, p: jax.Array, averages: TensorAverages) -> jax.Array:
+    """Means of m, v, p, their variances, norms of p and g, (8,)."""
+    arrays = [*(jnp.stack(x) for x in averages), p]
+    means = [jnp.mean(x) for x in arrays]
+    spreads = [jnp.var(x) for x in arrays]
+    # Above zero, where the square root has a derivative: meta-gradients may come by backprop.
+    norms = [jnp.sqrt(jnp.sum(x * x) + 1e-30) for x in (p, g)]
+    return jnp.stack([*means, *spreads, *norms])
+
+
+def shape_statistics(shape: tuple[int, ...]) -> list[float]:
+    """1 for a scalar, else -1; log(n) - 1 of four dimensions, the fourth and later taken as one."""
+    dims = [*shape[:3], math.prod(shape[3:])]
+    dims += [1] * (4 - len(dims))
+    return [-1.0 if shape else 1.0, *(math.log(n) - 1 for n in dims)]
 
 
 class LossAverages(NamedTuple):
@@ -49,10 +89,10 @@ def see_losses(
     # loss - M, exactly zero for the first loss: the root below would make rounding a feature.
     deviation = TRAIN_DECAY * before / after * (train - old.train_mean / jnp.maximum(before, 0.05))
     new = LossAverages(
-        TRAIN_DECAY * old.train_mean + (1 - TRAIN_DECAY) * train,
-        TRAIN_DECAY * old.train_square + (1 - TRAIN_DECAY) * deviation**2,
+        ema(TRAIN_DECAY, old.train_mean, train),
+        ema(TRAIN_DECAY, old.train_square, deviation**2),
         old.train_count + 1,
-        VALID_DECAY * old.valid_mean + (1 - VALID_DECAY) * valid,
+        ema(VALID_DECAY, old.valid_mean, valid),
         old.valid_count + 1,
     )
     has = LossAverages(*[has_train] * 3, *[has_valid] * 2)
@@ -62,4 +102,4 @@ def see_losses(
     deviations = jnp.stack([deviation, seen - new.train_mean / correction])
     features = deviations * rsqrt(new.train_square / correction + 1e-8)
     known = jnp.stack([has_train, has_train & (new.valid_count > 0)])
-    return new, jnp.where(known, jnp.clip(features, -LARGEST, LARGEST), 0.0)
+    return new, jnp.where(known, jnp.clip(features, -LARGEST_FEATURE, LARGEST_FEATURE), 0.0)
