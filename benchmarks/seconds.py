@@ -51,7 +51,7 @@ def main() -> None:
         made[name] = (Runner(make_learned(artifact), most=1), Hyper(1.0), tx)
     curves = {}
     for name, (run, hyper, _) in made.items():
-        curves[name] = run([Trial(task, hyper, seed) for seed in SEEDS], report=True)
+        curves[name] = run([Trial(task, hyper, seed) for seed in SEEDS], curves=True)
     losses = {name: np.array([c.valid for c in every]) for name, every in curves.items()}
     milliseconds = {
         name: time / 1000

@@ -43,6 +43,7 @@ from .running._archive import Archive, own_archive
 from .running._keys import baseline_identity
 from .running._packed import shipped_file
 from .running._progress import Progress
+from .running._run import Run
 from .running._trials import Runner, Trial
 from .statistics._pairwise import interval
 
@@ -99,7 +100,7 @@ def evaluate(
     shipped = shipped_file(suite, tier), shipped_file(GRID, "cpu")
     own = own_archive(out, "evaluation.toml", facts, what="an evaluation", base=shipped)
     with own as archive:
-        resumed = archive.rows.keys() > archive.shipped
+        resumed = archive.runs.keys() > archive.shipped
         plan, jobs = _smoke(suite, tier) if smoke else _whole(suite, tier)
         jobs = {"learned": learned_job(subject), **jobs, **rival_jobs(rivals, tuned_rivals)}
         runs = sum(job.runs(plan) for job in jobs.values())
@@ -167,7 +168,7 @@ def _smoke(suite: str, tier: Tier) -> tuple[Plan, dict[str, Job]]:
 
 def _grid(
     subject: Subject, archive: Archive, console: rich.console.Console
-) -> tuple[list[Any], list[dict[str, Any]]]:
+) -> tuple[list[Any], list[Run]]:
     """The cells as JSON types, and the runs of fresh seeds in them."""
     runners = {
         "learned": (subject.identity, subject.runner()),
@@ -177,11 +178,11 @@ def _grid(
     runs = grid_runs(cells, REPORT_SEEDS) + len(cells) * len(REPORT_SEEDS)
     progress = Progress(console, "Generalisation grid", 1, runs)
 
-    def run(name: str, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-        rows = archive.run(*runners[name], trials, "tune")
+    def run(name: str, trials: Sequence[Trial]) -> list[float]:
+        runs = archive.run(*runners[name], trials, curves=False)
         # A setting that is retuned to what is transferred has the same runs.
-        fresh.update({row["key"]: row for row in rows if row["seed"] in REPORT_SEEDS})
-        return rows
+        fresh.update({run.key: run for run in runs if run.seed in REPORT_SEEDS})
+        return [run.valid_loss for run in runs]
 
     archive.show(progress)
     with progress:

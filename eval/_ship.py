@@ -18,7 +18,7 @@ from .running._archive import Archive, own_archive
 from .running._keys import baseline_identity
 from .running._packed import pack, shipped_file
 from .running._progress import Progress
-from .running._trials import Runner
+from .running._trials import Runner, Trial
 
 
 def chosen_baselines(only: Sequence[str]) -> tuple[Baseline, ...]:
@@ -75,9 +75,9 @@ def pack_baselines(
             run_jobs(jobs, plan, archive, Progress(console, "Baselines", len(jobs), runs))
         names = {row.name for row in chosen}
         keys = archive.used | {
-            key for key in archive.shipped if archive.rows[key]["optimizer"] not in names
+            key for key in archive.shipped if archive.runs[key].optimizer not in names
         }
-        content = pack(archive.rows[key] for key in keys)
+        content = pack(archive.runs[key] for key in keys)
         write_atomic(file, content)
     console.print(f"{len(keys):,} runs, {len(content) / 1e6:.2f} MB")
     return file
@@ -87,9 +87,12 @@ def _run_grid(archive: Archive, console: rich.console.Console) -> None:
     identity, runner = baseline_identity(ADAMW), Runner(ADAMW.transform, ADAMW.eval_params)
     cells = grid()
     progress = Progress(console, "Generalisation grid", 1, grid_runs(cells, REPORT_SEEDS))
+
+    def run(name: str, trials: Sequence[Trial]) -> list[float]:
+        runs = archive.run(identity, runner, trials, curves=False)
+        return [run.valid_loss for run in runs]
+
     archive.show(progress)
     with progress:
-        grid_baseline(
-            cells, lambda name, trials: archive.run(identity, runner, trials, "tune"), REPORT_SEEDS
-        )
+        grid_baseline(cells, run, REPORT_SEEDS)
         progress.advance(ADAMW.label)

@@ -49,7 +49,7 @@ def test_an_error_of_one_job_stops_the_others(tmp_path):
 
         five = [dataclasses.replace(TASK, horizon=horizon) for horizon in range(100, 105)]
         wanted = [trial for task in five for trial in trials(3, task)]
-        rows = archive.run(RULE, runner, wanted, "tune")
+        rows = archive.run(RULE, runner, wanted, curves=False)
         return Entry(Contestant("long", "long", "baseline", False, {}, rows), [])
 
     progress = Progress(rich.console.Console(file=io.StringIO()), "Evaluating", 2, 15)
@@ -57,7 +57,7 @@ def test_an_error_of_one_job_stops_the_others(tmp_path):
     with pytest.raises(ArithmeticError):
         run_jobs(jobs, PLAN, archive, progress)
     assert len(recorder.asked) <= 2 * 3
-    assert len(Archive(archive.path).rows) == len(recorder.asked)
+    assert len(Archive(archive.path).runs) == len(recorder.asked)
 
 
 def test_notes_on_the_files_are_shown(tmp_path):

@@ -45,7 +45,7 @@ def runner():
 def reported(runner):
     """Two seeds of two rates."""
     trials = [Trial(TASK, Hyper(lr), seed) for lr in (0.1, 0.3) for seed in (100, 101)]
-    return trials, runner(trials, report=True)
+    return trials, runner(trials, curves=True)
 
 
 def plain_loop(trial, tx, steps):
@@ -95,7 +95,7 @@ def test_tasks_that_are_no_classifiers_run_like_any_other(runner, name):
     """A regression and a control problem: no accuracy, losses on every split."""
     (task,) = (task for task in load_suite("META_TEST_V1") if task.name == name)
     trial = Trial(dataclasses.replace(task, horizon=T), Hyper(0.05), 100)
-    (curve,) = runner([trial], report=True)
+    (curve,) = runner([trial], curves=True)
     assert np.isfinite(curve.valid).all()
     assert curve.valid[-1] < curve.valid[0]
     assert set(curve.final) == {"train_loss", "valid_loss", "test_loss"}
@@ -106,7 +106,7 @@ def test_tasks_that_are_no_classifiers_run_like_any_other(runner, name):
 
 def test_a_run_beyond_the_horizon_equals_the_other_up_to_it(runner, reported):
     trials, curves = reported
-    longer = runner([dataclasses.replace(t, beyond=1.5) for t in trials], report=True)
+    longer = runner([dataclasses.replace(t, beyond=1.5) for t in trials], curves=True)
     for long, short in zip(longer, curves, strict=True):
         upto = len(short.steps)
         np.testing.assert_array_equal(long.steps[:upto], short.steps)
@@ -121,8 +121,8 @@ def test_a_run_beyond_the_horizon_equals_the_other_up_to_it(runner, reported):
 def test_an_optimizer_acts_on_the_horizon_that_it_is_told(runner):
     """Told half of 40, a run is the first 40 steps of one of 20 that goes on."""
     long, short = (dataclasses.replace(TASK, horizon=n) for n in (40, 20))
-    (half,) = runner([Trial(long, Hyper(0.3), 0, told=0.5)], report=True)
-    (double,) = runner([Trial(short, Hyper(0.3), 0, beyond=2.0)], report=True)
+    (half,) = runner([Trial(long, Hyper(0.3), 0, told=0.5)], curves=True)
+    (double,) = runner([Trial(short, Hyper(0.3), 0, beyond=2.0)], curves=True)
     common = np.intersect1d(half.steps, double.steps)
     assert len(common) > 20
     for name in ("valid", "test"):
@@ -171,7 +171,7 @@ def test_selection_never_reads_the_test_split(monkeypatch):
     tuned = tune(fake, [short], lambda ts: [c.final["valid_loss"] for c in runner(ts)])["tiny"]
     assert math.isfinite(dict(tuned.table)[tuned.hyper])
     with pytest.raises(ValueError, match="withholds the test split"):
-        runner([Trial(short, tuned.hyper, 100)], report=True)
+        runner([Trial(short, tuned.hyper, 100)], curves=True)
 
 
 # --- what is evaluated -------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_a_run_that_diverges_stops_nothing(runner, reported):
     """It is a row to its end, and the runs beside it do not change."""
     trials, curves = reported
     bad = Trial(TASK, Hyper(1e30), 100)
-    *same, diverged = runner([*trials[:3], bad], report=True)
+    *same, diverged = runner([*trials[:3], bad], curves=True)
     assert len(diverged.valid) == len(diverged.steps) == POINTS
     assert not np.isfinite(diverged.valid[-1])
     assert not math.isfinite(diverged.final["valid_loss"])
@@ -219,7 +219,7 @@ def test_one_program_serves_every_number_of_an_optimizer():
 
 def test_runs_do_not_depend_on_how_many_go_together(reported):
     trials, curves = reported
-    for got, want in zip(Runner(sgd, most=1)(trials, report=True), curves, strict=True):
+    for got, want in zip(Runner(sgd, most=1)(trials, curves=True), curves, strict=True):
         np.testing.assert_allclose(got.valid, want.valid, rtol=1e-5)
 
 

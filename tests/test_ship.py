@@ -58,9 +58,9 @@ def packed(tmp_path_factory):
     out = tmp_path_factory.mktemp("shipped") / "tiny-cpu.npz"
     made, real = [], Runner.__call__
 
-    def counted(runner, trials, *, report=False, needed):
+    def counted(runner, trials, *, curves=False, needed):
         made.extend([len(needed)] if needed else [])
-        return real(runner, trials, report=report, needed=needed)
+        return real(runner, trials, curves=curves, needed=needed)
 
     def interrupted(runner, trials, **kind):
         if len(made) >= 2:
@@ -81,7 +81,7 @@ def packed(tmp_path_factory):
     return out, rows
 
 
-def never(runner, trials, *, report=False, needed):
+def never(runner, trials, *, curves=False, needed):
     assert needed == []  # it is told of runs that are there
     return []
 
@@ -94,24 +94,22 @@ def tiny(packed):
 
 def test_a_sample_of_packed_runs_is_what_running_them_gives(tiny, packed):
     _, rows = packed
-    some = [row for row in rows if row["optimizer"] == "adamw" and row["valid_loss"] is not None]
+    some = [row for row in rows if row.optimizer == "adamw" and np.isfinite(row.valid_loss)]
     sample = np.random.default_rng(0).choice(some, 6, replace=False)
-    assert {row["stage"] for row in sample} == {"tune", "report"}
+    assert {bool(row.steps) for row in sample} == {False, True}
     check(sample, TASKS, 1e-4)
 
 
 def test_packed_runs_are_all_of_the_protocol(packed):
     _, rows = packed
-    report = [row for row in rows if row["stage"] == "report"]
+    report = [row for row in rows if row.steps]
     # The frozen AdamW's too.
-    keys = {row["key"] for row in report}
+    keys = {row.key for row in report}
     for seed in REPORT_SEEDS:
         trial = Trial(TASKS[0], frozen_setting(), seed)
-        assert run_key(baseline_identity(CHOSEN[1]), trial, "report") in keys
-    assert {row["optimizer"] for row in rows} == {"adam_default", "adamw"}
-    tune = [row for row in rows if row["stage"] == "tune"]
-    assert {row["seed"] for row in tune} == {0, 1, 2}
-    assert all("steps" not in row for row in tune)
+        assert run_key(baseline_identity(CHOSEN[1]), trial, curves=True) in keys
+    assert {row.optimizer for row in rows} == {"adam_default", "adamw"}
+    assert {row.seed for row in rows if not row.steps} == {0, 1, 2}
 
 
 def test_packing_again_makes_nothing_and_gives_the_same_bytes(tiny, packed, tmp_path):
@@ -141,10 +139,10 @@ def test_a_new_version_of_a_baseline_replaces_its_rows_alone(tiny, packed, tmp_p
     tiny.setattr(Runner, "__call__", lambda runner, trials, **options: recorder(trials, **options))
     pack_baselines("tiny", out=copy, only=["adam_default"], console=SILENT)
     assert len(recorder.asked) == len(TASKS) * len(REPORT_SEEDS)
-    old = {row["key"]: row for row in rows}
-    new = {row["key"]: row for row in unpack(copy)}
+    old = {row.key: row for row in rows}
+    new = {row.key: row for row in unpack(copy)}
     assert len(new) == len(old)
-    assert {old[key]["optimizer"] for key in old.keys() - new.keys()} == {"adam_default"}
+    assert {old[key].optimizer for key in old.keys() - new.keys()} == {"adam_default"}
     assert all(new[key] == old[key] for key in old.keys() & new.keys())
 
 

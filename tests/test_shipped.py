@@ -33,7 +33,7 @@ def test_the_baselines_side_of_the_grid_ships_too(monkeypatch, tmp_path):
     recorder = Recorder()
     monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
     file = pack_baselines(GRID, out=tmp_path / "grid-cpu.npz", console=SILENT)
-    assert {row["optimizer"] for row in unpack(file)} == {"adamw"}
+    assert {run.optimizer for run in unpack(file)} == {"adamw"}
     made = len(recorder.asked)
     optimizer = Nominal()
     subject = artifact_subject(Artifact(optimizer, optimizer.init(jax.random.key(0)), {}))
@@ -42,12 +42,12 @@ def test_the_baselines_side_of_the_grid_ships_too(monkeypatch, tmp_path):
     console = rich.console.Console(file=text, width=200)
     found, fresh = learned_opt.eval._evaluate._grid(subject, archive, console)
     assert len(found) == 3
-    assert {row["seed"] for row in fresh} == set(REPORT_SEEDS)
-    assert len({row["key"] for row in fresh}) == len(fresh)
+    assert {run.seed for run in fresh} == set(REPORT_SEEDS)
+    assert len({run.key for run in fresh}) == len(fresh)
     assert text.getvalue().startswith("1/1 optimizers, ")
     assert text.getvalue().endswith(" runs, grid done\n")
     assert len(recorder.asked) - made == 3 * len(REPORT_SEEDS)
-    assert {row["optimizer"] for row in archive.rows.values()} == {"adamw", subject.identity.name}
+    assert {run.optimizer for run in archive.runs.values()} == {"adamw", subject.identity.name}
 
 
 def test_runs_of_a_cell_that_diverge_are_failures(monkeypatch, tmp_path):
@@ -65,10 +65,10 @@ def test_runs_of_a_cell_that_diverge_are_failures(monkeypatch, tmp_path):
     (cell,), rows = learned_opt.eval._evaluate._grid(
         subject, Archive(tmp_path / "runs.jsonl"), SILENT
     )
-    bad = [row for row in rows if row["valid_loss"] is None]
+    bad = [run for run in rows if run.valid_loss == np.inf]
     assert cell["diverged"] == len(bad) == len(REPORT_SEEDS)
-    assert {(row["optimizer"], row["task"]) for row in bad} == {(subject.identity.name, "grid")}
-    assert [row["seed"] for row in bad] == list(REPORT_SEEDS)
+    assert {(run.optimizer, run.task) for run in bad} == {(subject.identity.name, "grid")}
+    assert [run.seed for run in bad] == list(REPORT_SEEDS)
     # AdamW's are retuned and transferred at once in the base: once each.
     assert len(rows) == 2 * len(REPORT_SEEDS)
 
@@ -121,7 +121,7 @@ def test_the_shipped_runs_are_complete_and_current(monkeypatch, tmp_path, path):
 def test_a_sample_of_the_shipped_runs_is_what_running_them_gives(path):
     """Two short ones, to 5 %: other machines round otherwise, and training amplifies it.
 
-    At settings that tuning chose: at the largest learning rates training is chaotic. A row of other
+    At settings that tuning chose: at the largest learning rates training is chaotic. A run of other
     data than this machine's, such as texts of another Python, is passed over.
     """
     suite, tier = path.stem.rsplit("-", 1)
@@ -130,13 +130,13 @@ def test_a_sample_of_the_shipped_runs_is_what_running_them_gives(path):
     horizon, names = min(task.horizon for task in tasks), {task.name for task in tasks}
     known = {row.name: baseline_identity(row) for row in BASELINES}
     some = [
-        row
-        for row in unpack(path)
-        if row["horizon"] == horizon
-        and row["stage"] == ("tune" if suite == GRID else "report")  # The grid has no others.
-        and row["task"] in names
-        and row["valid_loss"] is not None
-        and row["key"] == run_key(known[row["optimizer"]], trial_of(row, tasks), row["stage"])
+        run
+        for run in unpack(path)
+        if run.horizon == horizon
+        and bool(run.steps) == (suite != GRID)  # The grid has none with curves.
+        and run.task in names
+        and np.isfinite(run.valid_loss)
+        and run.key == run_key(known[run.optimizer], trial_of(run, tasks), curves=bool(run.steps))
     ]
     assert some
     check(np.random.default_rng().choice(some, 2, replace=False), tasks, 5e-2)

@@ -248,15 +248,15 @@ def test_the_subject_runs_half_as_long_again_and_under_wrong_horizons(standard, 
     job = learned_job(artifact_subject(artifact(HyperAdam(), name="mine")))
     entry = job.make(plan, Archive(tmp_path / "runs.jsonl"))
     assert job.runs(plan) == 4
-    assert [row["steps"][-1] for row in entry.contestant.rows] == [60, 60]
+    assert [run.steps[-1] for run in entry.contestant.runs] == [60, 60]
     # Told half of the horizon it stands still from there on.
-    (wrong, _), (right, _) = entry.misinformed[0.5], entry.contestant.rows
-    assert wrong["valid_loss"] != right["valid_loss"]
-    assert "steps" not in wrong
+    (wrong, _), (right, _) = entry.misinformed[0.5], entry.contestant.runs
+    assert wrong.valid_loss != right.valid_loss
+    assert not wrong.steps
     # A rule that does not look at the horizon does not care what it is told.
     entry = learned_job(factory_subject(f"{module}:sgd")).make(plan, Archive(tmp_path / "b.jsonl"))
-    for wrong, right in zip(entry.misinformed[0.5], entry.contestant.rows, strict=True):
-        assert wrong["valid_loss"] == pytest.approx(right["valid_loss"], rel=1e-5)
+    for wrong, right in zip(entry.misinformed[0.5], entry.contestant.runs, strict=True):
+        assert wrong.valid_loss == pytest.approx(right.valid_loss, rel=1e-5)
 
 
 @pytest.mark.slow
@@ -268,7 +268,7 @@ def test_a_tuned_rival_is_tuned_like_adamw(standard, tmp_path):
     choice = contestant.tuned["tiny"]
     assert choice.trials >= 26
     assert {hyper.cosine for hyper, _ in choice.table} == {0.0, 1.0}
-    assert len(contestant.rows) == 2
+    assert len(contestant.runs) == 2
 
 
 def test_rivals_have_names_of_their_own():

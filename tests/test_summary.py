@@ -12,6 +12,7 @@ from learned_opt.eval import BASELINES, Hyper, Tuned
 from learned_opt.eval.contestants._results import Contestant, Results
 from learned_opt.eval.report import compare_reports
 from learned_opt.eval.report._summary import ALL, leakage, summarise
+from learned_opt.eval.running._run import Run
 from learned_opt.eval.running._trials import eval_steps
 from learned_opt.eval.statistics._failures import diverged_runs
 from learned_opt.eval.statistics._pairwise import speedup_json, targets, verdict
@@ -44,19 +45,19 @@ def few_resamples(monkeypatch):
 
 def rows(name, factor, tasks=TASKS, diverged=(), beyond=1.0):
     """Losses factor / step on every task: known ends and known times to any target."""
-    steps = eval_steps(100, beyond).tolist()
+    steps = tuple(eval_steps(100, beyond).tolist())
     for task in tasks:
         for seed in SEEDS:
             ok = (task.name, seed) not in diverged
-            curve = [factor / step if ok else None for step in steps]
-            end = factor / 100 if ok else None
-            yield {
-                "task": task.name, "optimizer": name, "seed": seed, "lr": 0.01, "weight_decay": 0.0,
-                "steps": steps,
-                "train_curve": curve, "valid_curve": curve, "test_curve": curve,
-                "valid_loss": end, "train_loss": end, "test_loss": end,
-                "test_accuracy": 0.5 if ok else None,
-            }  # fmt: skip
+            curve = tuple(factor / step if ok else np.inf for step in steps)
+            end = factor / 100 if ok else np.inf
+            yield Run(
+                key="0" * 16, task=task.name, optimizer=name, seed=seed, lr=0.01, horizon=100,
+                device="cpu", jax="0.10.2", steps=steps,
+                train_curve=curve, valid_curve=curve, test_curve=curve,
+                final={"valid_loss": end, "train_loss": end, "test_loss": end,
+                       "test_accuracy": 0.5 if ok else np.inf},
+            )  # fmt: skip
 
 
 def contestant(name, factor, role="baseline", **options):
@@ -252,7 +253,10 @@ def test_runs_of_every_stage_count_as_diverged_and_are_failures():
         "diverged": 3, "diverged_retuned": 0, "diverged_transferred": 2, "lr_transferred": 0.01,
     }  # fmt: skip
     parts = {"variants": (VARIANT,), "variant_rows": variant, "misinformed": wrong}
-    kept = [row | {"task": "grid~init"} for row in rows("adamw", 1.0, diverged=[("a", 105)])]
+    kept = [
+        dataclasses.replace(row, task="grid~init")
+        for row in rows("adamw", 1.0, diverged=[("a", 105)])
+    ]
     made = report(**parts, extra={"grid": [cell]}, grid_rows=kept)
     assert diverged_runs(made) == {
         "reported": (0, 30), "on variants": (1, 10), "told a wrong number of steps": (10, 30),
@@ -297,7 +301,7 @@ def test_a_diverged_run_counts_is_listed_and_is_a_miss():
     (failure,) = made["failures"]
     assert failure == {
         "stage": "report", "task": "a", "optimizer": "learned", "lr": 0.01, "weight_decay": 0.0,
-        "seed": 103,
+        "cosine": 0.0, "extra": 0.0, "seed": 103, "told": 1.0,
     }  # fmt: skip
     want = np.exp((9 * np.log(0.5) + np.log(1000)) / 10)
     task = made["tasks"][0]

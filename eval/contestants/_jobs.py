@@ -16,11 +16,11 @@ from ..baselines._table import ADAMW, Baseline, Hyper, weights
 from ..running._archive import Archive
 from ..running._keys import Identity, artifact_identity, baseline_identity
 from ..running._progress import Progress
-from ..running._rows import loss_of
+from ..running._run import Run
 from ..running._trials import Runner, Trial
 from ..tuning._frozen import frozen_setting
 from ..tuning._tune import TUNE_SEEDS, Tuned, tune
-from ._results import Contestant, Row
+from ._results import Contestant
 from ._subject import Subject
 
 REPORT_SEEDS = tuple(range(100, 110))
@@ -54,8 +54,8 @@ class Entry:
     """A contestant with its runs on variants and, the learned one, under wrong horizons."""
 
     contestant: Contestant
-    variants: Sequence[Row]
-    misinformed: Mapping[float, Sequence[Row]] = dataclasses.field(default_factory=dict)
+    variants: Sequence[Run]
+    misinformed: Mapping[float, Sequence[Run]] = dataclasses.field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -79,7 +79,7 @@ def baseline_job(row: Baseline, role: Any = "baseline", identity: Any = None) ->
         runner = Runner(row.transform, row.eval_params)
 
         def final_losses(trials: Sequence[Trial]) -> list[float]:
-            return [loss_of(found) for found in archive.run(identity, runner, trials, "tune")]
+            return [run.valid_loss for run in archive.run(identity, runner, trials, curves=False)]
 
         tuned = tune(row, plan.tasks, final_losses)
         report, variants = _reported(plan, archive, identity, runner, tuned)
@@ -210,7 +210,7 @@ def learned_job(subject: Subject) -> Job:
 
     def make(plan: Plan, archive: Archive) -> Entry:
         runner = subject.runner()
-        run = functools.partial(archive.run, subject.identity, runner, stage="report")
+        run = functools.partial(archive.run, subject.identity, runner, curves=True)
         trials = [Trial(task, UNTUNED, seed) for task in plan.tasks for seed in plan.seeds]
         rows = run([dataclasses.replace(trial, beyond=BEYOND) for trial in trials])
         wrong = {
@@ -218,7 +218,7 @@ def learned_job(subject: Subject) -> Job:
                 subject.identity,
                 runner,
                 [dataclasses.replace(t, told=told) for t in trials],
-                "tune",
+                curves=False,
             )
             for told in plan.told
         }
@@ -255,12 +255,12 @@ def run_jobs(jobs: Mapping[str, Job], plan: Plan, archive: Archive, progress: Pr
 
 def _reported(
     plan: Plan, archive: Archive, identity: Identity, runner: Runner, tuned: Mapping[str, Tuned]
-) -> tuple[list[Row], list[Row]]:
+) -> tuple[list[Run], list[Run]]:
     """Runs on fresh seeds, on the tasks and on their variants with the settings of the task."""
     pairs = [(task, task.name) for task in plan.tasks]
     pairs += [(variant, variant.variant_of) for variant in plan.variants]
     trials = [Trial(task, tuned[name].hyper, s) for task, name in pairs for s in plan.seeds]
-    rows = archive.run(identity, runner, trials, "report")
+    rows = archive.run(identity, runner, trials, curves=True)
     count = len(plan.tasks) * len(plan.seeds)
     return rows[:count], rows[count:]
 

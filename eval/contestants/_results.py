@@ -8,11 +8,10 @@ import numpy as np
 
 from learned_opt.tasks import EvalTask
 
-from ..running._rows import curve_of, loss_of
+from ..running._run import Run
 from ..tuning._tune import Tuned
 
 Role = Literal["learned", "baseline", "frozen", "rival"]
-Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Contestant:
         and rivals do not.
       horizon_free: it is not told how long the run is.
       tuned: task name -> choice.
-      rows: of all runs at the right horizon, in any order.
+      runs: all at the right horizon, in any order.
     """
 
     name: str
@@ -33,22 +32,22 @@ class Contestant:
     role: Role
     horizon_free: bool
     tuned: Mapping[str, Tuned]
-    rows: Sequence[Row]
+    runs: Sequence[Run]
 
-    def of(self, task: str) -> list[Row]:
+    def of(self, task: str) -> list[Run]:
         """Its runs on a task, by seed."""
-        return sorted((row for row in self.rows if row["task"] == task), key=lambda r: r["seed"])
+        return sorted((run for run in self.runs if run.task == task), key=lambda run: run.seed)
 
     def losses(self, tasks: Sequence[str], which: str = "valid_loss") -> np.ndarray:
         """Losses at the horizon (tasks, seeds); infinite where not finite."""
-        return np.array([[loss_of(row, which) for row in self.of(name)] for name in tasks])
+        return np.array([[run.final[which] for run in self.of(name)] for name in tasks])
 
     def best(self, task: EvalTask) -> np.ndarray:
         """Lowest validation loss by the horizon, (seeds,)."""
         return np.array(
             [
-                curve_of(row)[np.array(row["steps"]) <= task.horizon].min()
-                for row in self.of(task.name)
+                np.array(run.valid_curve)[np.array(run.steps) <= task.horizon].min()
+                for run in self.of(task.name)
             ]
         )
 
@@ -76,11 +75,11 @@ class Results:
     tasks: Sequence[EvalTask]
     contestants: Sequence[Contestant]
     variants: Sequence[EvalTask] = ()
-    variant_rows: Mapping[str, Sequence[Row]] = dataclasses.field(default_factory=dict)
-    misinformed: Mapping[float, Sequence[Row]] = dataclasses.field(default_factory=dict)
+    variant_rows: Mapping[str, Sequence[Run]] = dataclasses.field(default_factory=dict)
+    misinformed: Mapping[float, Sequence[Run]] = dataclasses.field(default_factory=dict)
     step_us: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    grid_rows: Sequence[Row] = ()
+    grid_rows: Sequence[Run] = ()
     arguments: Sequence[str] = ()
 
     @property

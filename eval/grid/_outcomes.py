@@ -9,7 +9,6 @@ import numpy as np
 from learned_opt.tasks import EvalTask
 
 from ..baselines._table import ADAMW, Baseline, Hyper
-from ..running._rows import loss_of
 from ..running._trials import Trial
 from ..statistics._intervals import Interval, geometric_ratio
 from ..tuning._tune import TUNE_SEEDS, FinalLosses, tune
@@ -17,8 +16,8 @@ from ._cells import Cell
 
 LEARNED = "learned"
 
-Run = Callable[[str, Sequence[Trial]], Sequence[dict[str, Any]]]
-"""(optimizer, trials) -> one row a trial, in order, with its `valid_loss`, None if not finite."""
+Train = Callable[[str, Sequence[Trial]], Sequence[float]]
+"""(optimizer, trials) -> the validation loss at the horizon of each, infinite if not finite."""
 
 
 class CellResult(NamedTuple):
@@ -72,7 +71,7 @@ class _Choice(NamedTuple):
 
 def grid_results(
     cells: Sequence[Cell],
-    run: Run,
+    run: Train,
     *,
     untuned: Hyper,
     seeds: Sequence[int],
@@ -119,7 +118,7 @@ class BaselineCells(NamedTuple):
 
 
 def grid_baseline(
-    cells: Sequence[Cell], run: Run, seeds: Sequence[int], baseline: Baseline = ADAMW
+    cells: Sequence[Cell], run: Train, seeds: Sequence[int], baseline: Baseline = ADAMW
 ) -> BaselineCells:
     """The baseline's side of `grid_results`: no learned optimizer is needed for it."""
     by_name = {cell.task.name: cell for cell in cells}
@@ -132,9 +131,9 @@ def grid_baseline(
     if set(seeds) & set(TUNE_SEEDS):
         raise ValueError(f"seeds must differ from those of tuning {TUNE_SEEDS}, got {seeds}")
 
-    def tuning(trials: Sequence[Trial]) -> list[float]:
+    def tuning(trials: Sequence[Trial]) -> Sequence[float]:
         told = [_told(trial, by_name[trial.task.name]) for trial in trials]
-        return [loss_of(row) for row in run(baseline.name, told)]
+        return run(baseline.name, told)
 
     base = bases[0].task
     tuned = tune(baseline, [base], tuning)[base.name]
@@ -150,7 +149,7 @@ def grid_baseline(
 
 
 def _compared(
-    cells: Sequence[Cell], run: Run, optimizer: str, hypers: Sequence[Hyper], seeds: Sequence[int]
+    cells: Sequence[Cell], run: Train, optimizer: str, hypers: Sequence[Hyper], seeds: Sequence[int]
 ) -> np.ndarray:
     """Final losses of an optimizer with one setting a cell, (cells, seeds)."""
     trials = [
@@ -158,8 +157,7 @@ def _compared(
         for cell, hyper in zip(cells, hypers, strict=True)
         for seed in seeds
     ]
-    losses = [loss_of(row) for row in run(optimizer, trials)]
-    return np.reshape(losses, (len(cells), len(seeds)))
+    return np.reshape(run(optimizer, trials), (len(cells), len(seeds)))
 
 
 def _told(trial: Trial, cell: Cell) -> Trial:

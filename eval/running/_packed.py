@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ._run import Run, run_from_json
+
 FOLDER = Path(__file__).parent.with_name("archive")
 LAYOUT = "tables.json"
 
@@ -25,13 +27,13 @@ def shipped_file(suite: str, tier: str) -> Path:
     return FOLDER / f"{suite}-{tier}.npz"
 
 
-def pack(rows: Iterable[dict[str, Any]]) -> bytes:
-    """Rows as an `.npz`; `unpack` gives them back exactly, in order of their keys.
+def pack(runs: Iterable[Run]) -> bytes:
+    """Runs as an `.npz`; `unpack` gives them back exactly, in order of their keys.
 
-    Numbers of six significant digits, which is what rows hold, are float32: it keeps them all.
-    Other values are kept once each, as JSON. Equal rows in any order give equal bytes.
+    Numbers of six significant digits, which is what runs hold, are float32: it keeps them all.
+    Other values are kept once each, as JSON. Equal runs in any order give equal bytes.
     """
-    ordered = sorted(rows, key=lambda row: row["key"])
+    ordered = [run.to_json() for run in sorted(runs, key=lambda run: run.key)]
     tables: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in ordered:
         shape = tuple(
@@ -51,8 +53,8 @@ def pack(rows: Iterable[dict[str, Any]]) -> bytes:
     return _zip({LAYOUT: head.encode()} | {name: _npy(array) for name, array in arrays.items()})
 
 
-def unpack(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file written with `pack`, in order of their keys.
+def unpack(path: Path) -> list[Run]:
+    """The runs of a file written with `pack`, in order of their keys.
 
     Raises:
       ArchiveError: not such a file, or damaged.
@@ -60,15 +62,16 @@ def unpack(path: Path) -> list[dict[str, Any]]:
     try:
         with zipfile.ZipFile(path) as file:
             head = json.loads(file.read(LAYOUT))
-            rows = []
+            runs = []
             for number, columns in enumerate(head["tables"]):
                 fields = [
                     _decode(np.load(io.BytesIO(file.read(f"{number}.{name}.npy"))), **column)
                     for name, column in columns.items()
                 ]
                 found = zip(*fields, strict=True)
-                rows += [dict(zip(columns, values, strict=True)) for values in found]
-            return sorted(rows, key=lambda row: row["key"])
+                rows = (dict(zip(columns, values, strict=True)) for values in found)
+                runs += map(run_from_json, rows)
+            return sorted(runs, key=lambda run: run.key)
     except Exception as error:  # zipfile and NumPy raise a dozen kinds
         raise ArchiveError(
             f"{path} holds no packed runs, or is damaged ({error}); delete it, or fetch it again"

@@ -57,7 +57,7 @@ class Curve(NamedTuple):
     point before; `valid`, `test` (points,): loss on the whole split; `final`: losses and metrics of
     whole splits at the horizon, "valid_loss" and the like.
 
-    A run that tunes is evaluated once, at the horizon, and has no `test`; one that is reported at
+    Without curves it is evaluated once, at the horizon, and has no `test`; with them at
     `eval_steps`. Losses that are not finite stay as they are: nothing stops a run.
     """
 
@@ -113,7 +113,7 @@ class Runner:
         )
 
     def __call__(
-        self, trials: Sequence[Trial], *, report: bool = False, needed: Iterable[int] | None = None
+        self, trials: Sequence[Trial], *, curves: bool = False, needed: Iterable[int] | None = None
     ) -> list[Curve]:
         """One curve a trial that is needed, in order.
 
@@ -123,7 +123,7 @@ class Runner:
 
         Args:
           trials: runs.
-          report: evaluate along the way, and on the test split too; else the program is traced on
+          curves: evaluate along the way, and on the test split too; else the program is traced on
             a family that withholds that split.
           needed: indices of trials; None: all.
         """
@@ -131,15 +131,15 @@ class Runner:
         groups: dict[Any, list[int]] = {}
         for i, trial in enumerate(trials):
             told = None if self.traced else trial.num_steps
-            key = (trial.task.spec, trial.task.horizon, trial.beyond if report else 1.0, told)
+            key = (trial.task.spec, trial.task.horizon, trial.beyond if curves else 1.0, told)
             groups.setdefault(key, []).append(i)
-        curves: dict[int, Curve] = {}
+        made: dict[int, Curve] = {}
         for (spec, horizon, beyond, told), group in groups.items():
-            steps = eval_steps(horizon, beyond) if report else np.array([horizon])
+            steps = eval_steps(horizon, beyond) if curves else np.array([horizon])
             upto = int(np.searchsorted(steps, horizon))
             task = trials[group[0]].task
-            family = task.family if report else task.family.without_test()
-            kind = (spec, len(steps), upto, report, told)
+            family = task.family if curves else task.family.without_test()
+            kind = (spec, len(steps), upto, curves, told)
             asked = self._asked.setdefault(kind, [])
             asked.append((len(group), horizon))
             if wanted.isdisjoint(group):
@@ -153,10 +153,10 @@ class Runner:
                 part = group[start : start + width]
                 if not wanted.isdisjoint(part):
                     stacked = _stack([trials[i] for i in part], width)
-                    static = (device_mesh(width), upto, report, told)
+                    static = (device_mesh(width), upto, curves, told)
                     run = self.programs.run((kind, width), static, stacked, steps, family)
-                    curves |= {i: _curve(steps, run, lane) for lane, i in enumerate(part)}
-        return [curves[i] for i in sorted(wanted)]
+                    made |= {i: _curve(steps, run, lane) for lane, i in enumerate(part)}
+        return [made[i] for i in sorted(wanted)]
 
     def _one_lane(
         self, family: Any, task: Any, key: jax.Array, told: int | None = None
@@ -178,17 +178,17 @@ class Runner:
         self,
         mesh: Any,
         upto: int,
-        report: bool,
+        curves: bool,
         told: int | None,
         stacked: Any,
         steps: jax.Array,
         family: Any,
     ) -> Any:
-        lane = functools.partial(self._lane, upto, report, told)
+        lane = functools.partial(self._lane, upto, curves, told)
         return map_lanes(mesh, lane, stacked, steps, family)
 
     def _lane(
-        self, upto: int, report: bool, told: int | None, lane: Any, steps: jax.Array, family: Any
+        self, upto: int, curves: bool, told: int | None, lane: Any, steps: jax.Array, family: Any
     ) -> Any:
         task, hyper, seed, num_steps = lane
         tx = self.make(hyper, num_steps if told is None else told)
@@ -205,7 +205,7 @@ class Runner:
             state, total = jax.lax.fori_loop(start, end, body, (state, jnp.zeros(())))
             params = self.eval_params(state.opt_state, state.params)
             found = {"valid": full_loss(family, task, params, "outer_valid")}
-            if report:
+            if curves:
                 found["test"] = full_loss(family, task, params, "test")
                 whole = functools.partial(full_loss, family, task, params, "train")
                 zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(whole))

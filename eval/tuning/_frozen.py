@@ -16,7 +16,6 @@ from ..running._archive import own_archive
 from ..running._keys import baseline_identity
 from ..running._packed import ArchiveError
 from ..running._progress import Progress
-from ..running._rows import loss_of
 from ..running._trials import Runner
 from ._tune import TUNE_SEEDS, frozen_settings, tune_frozen
 
@@ -68,7 +67,7 @@ def choose_setting(
             tuned = tune_frozen(
                 ADAMW,
                 tasks,
-                lambda ts: [loss_of(r) for r in archive.run(identity, runner, ts, "tune")],
+                lambda ts: [r.valid_loss for r in archive.run(identity, runner, ts, curves=False)],
             )
             progress.advance(ADAMW.label)
         choice = next(iter(tuned.values()))
