@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from learned_opt.eval.running._packed import pack, unpack
-from learned_opt.eval.running._run import run_from_json
+from learned_opt.eval.running import pack, run_from_json, unpack
 from learned_opt.eval.running._trials import POINTS, eval_steps
 
 TASKS, BASELINES, SETTINGS, TUNE_SEEDS, REPORT_SEEDS = 12, 9, 60, 3, 10

@@ -13,7 +13,7 @@ import learned_opt
 from benchmarks.valid import make_learned
 from learned_opt.checkpoints import describe_device
 from learned_opt.eval import BASELINES, Hyper, Runner, Trial
-from learned_opt.eval.running._trials import Curve
+from learned_opt.eval.running import Curve
 from learned_opt.tasks import EvalTask, FamilySpec, use_all_cores
 from learned_opt.tasks.problems import Transformer
 

@@ -19,7 +19,7 @@ from benchmarks.valid import make_learned
 from learned_opt import Nominal
 from learned_opt.checkpoints import describe_device
 from learned_opt.eval import Hyper, Runner, Trial
-from learned_opt.eval.running._trials import MakeTx
+from learned_opt.eval.running import MakeTx
 from learned_opt.optimizers._nominal_scales import LOG_GAIN
 from learned_opt.tasks import FamilySpec, use_all_cores
 from learned_opt.tasks.problems import Heat

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 
 from learned_opt.eval import BASELINES, Runner, Trial, tune
-from learned_opt.eval._evaluate import REPORT_SEEDS
-from learned_opt.eval.baselines._table import Baseline
+from learned_opt.eval.baselines import Baseline
+from learned_opt.eval.contestants import REPORT_SEEDS
 from learned_opt.tasks import full_loss, inner_init, inner_step, load_suite, use_all_cores
 
 TASK, ROUNDS, EVERY = "digits-mlp-32", 7, 10

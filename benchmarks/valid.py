@@ -18,8 +18,8 @@ import numpy as np
 import learned_opt
 from learned_opt.checkpoints import describe_device
 from learned_opt.eval import Hyper, Runner, Trial
-from learned_opt.eval.baselines._table import ADAMW
-from learned_opt.eval.running._trials import MakeTx
+from learned_opt.eval.baselines import ADAMW
+from learned_opt.eval.running import MakeTx
 from learned_opt.tasks import EvalTask, load_suite, use_all_cores
 
 SETTINGS = [

@@ -9,16 +9,11 @@ import rich.console
 from learned_opt.checkpoints import plain_console, write_atomic
 from learned_opt.tasks.suites import Tier
 
-from ._evaluate import suite_plan
-from .baselines._table import ADAMW, BASELINES, Baseline
-from .contestants._jobs import REPORT_SEEDS, baseline_jobs, run_jobs
-from .grid._cells import GRID, grid
-from .grid._outcomes import grid_baseline, grid_runs
-from .running._archive import Archive, own_archive
-from .running._keys import baseline_identity
-from .running._packed import pack, shipped_file
-from .running._progress import Progress
-from .running._trials import Runner, Trial
+from ._evaluate import whole
+from .baselines import BASELINES, Baseline
+from .contestants import baseline_jobs, run_jobs
+from .grid import GRID, run_grid
+from .running import Progress, own_archive, pack, shipped_file
 
 
 def chosen_baselines(only: Sequence[str]) -> tuple[Baseline, ...]:
@@ -59,20 +54,17 @@ def pack_baselines(
     """
     console = console or plain_console()
     chosen = chosen_baselines(only)
-    if suite != GRID:
-        suite_plan(suite, tier)
+    protocol = None if suite == GRID else whole(suite, tier)
     file = Path(out) if out else shipped_file(suite, tier)
-    facts = {"suite": suite, "tier": tier}
-    folder = file.with_name(f"{file.name}.d")
+    folder, facts = file.with_name(f"{file.name}.d"), {"suite": suite, "tier": tier}
     own = own_archive(folder, "baselines.toml", facts, what="runs of baselines", base=[file])
     with own as archive:
-        if suite == GRID:
-            _run_grid(archive, console)
-        else:
-            plan = suite_plan(suite, tier)
+        if protocol:
             jobs = baseline_jobs(chosen)
-            runs = sum(job.runs(plan) for job in jobs.values())
-            run_jobs(jobs, plan, archive, Progress(console, "Baselines", len(jobs), runs))
+            runs = sum(job.runs(protocol) for job in jobs.values())
+            run_jobs(jobs, protocol, archive, Progress(console, "Baselines", len(jobs), runs))
+        else:
+            run_grid(archive, console)
         names = {row.name for row in chosen}
         keys = archive.used | {
             key for key in archive.shipped if archive.runs[key].optimizer not in names
@@ -81,18 +73,3 @@ def pack_baselines(
         write_atomic(file, content)
     console.print(f"{len(keys):,} runs, {len(content) / 1e6:.2f} MB")
     return file
-
-
-def _run_grid(archive: Archive, console: rich.console.Console) -> None:
-    identity, runner = baseline_identity(ADAMW), Runner(ADAMW.transform, ADAMW.eval_params)
-    cells = grid()
-    progress = Progress(console, "Generalisation grid", 1, grid_runs(cells, REPORT_SEEDS))
-
-    def run(name: str, trials: Sequence[Trial]) -> list[float]:
-        runs = archive.run(identity, runner, trials, curves=False)
-        return [run.valid_loss for run in runs]
-
-    archive.show(progress)
-    with progress:
-        grid_baseline(cells, run, REPORT_SEEDS)
-        progress.advance(ADAMW.label)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from learned_opt.eval import BASELINES, Hyper, Runner, Trial
+from learned_opt.eval.running import run_from_json
 from learned_opt.eval.running._keys import Identity, baseline_identity, run_key
-from learned_opt.eval.running._run import run_from_json
 from learned_opt.eval.running._trials import POINTS, Curve, eval_steps
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import MLP
@@ -88,7 +88,7 @@ def main(mode, folder):
     is ready, waits for the file `go`, and holds the folder until there is a file `end`.
     """
     from learned_opt.checkpoints import FolderError, hold_folder
-    from learned_opt.eval.running._archive import Archive
+    from learned_opt.eval.running import Archive
 
     folder, recorder = Path(folder), Recorder()
 

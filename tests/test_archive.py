@@ -11,7 +11,7 @@ import pytest
 from made_runs import LATER, RULE, SPEC, TASK, Recorder, trials, value
 
 import learned_opt.eval.running._archive
-from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running import Archive
 
 OTHER = dataclasses.replace(
     TASK, name="other", spec=dataclasses.replace(SPEC, data="breast_cancer")
@@ -133,7 +133,7 @@ def test_machines_are_those_of_the_runs_that_are_used(tmp_path):
 
 
 def test_two_threads_never_make_the_same_run(tmp_path):
-    """The second asks while the first is at it: it makes the rest, and waits for the first."""
+    """The second asks while the first is at it: it waits for the first, and makes the rest."""
     archive, first, second = Archive(tmp_path / "runs.jsonl"), Recorder(), Recorder()
     going, may_end, watched = threading.Event(), threading.Event(), []
     archive.progress = lambda found, made: watched.append((found, made))
@@ -143,14 +143,11 @@ def test_two_threads_never_make_the_same_run(tmp_path):
         assert may_end.wait(30)
         return first(some, **kind)
 
-    def other(some, **kind):
-        may_end.set()
-        return second(some, **kind)
-
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         one = pool.submit(archive.run, RULE, slow, trials(3), curves=False)
         assert going.wait(30)
-        two = pool.submit(archive.run, RULE, other, trials(5), curves=False)
+        two = pool.submit(archive.run, RULE, second, trials(5), curves=False)
+        may_end.set()
         assert two.result(30)[:3] == one.result(30)
     assert [t.seed for t in first.asked] == [0, 1, 2]
     assert [t.seed for t in second.asked] == [3, 4]

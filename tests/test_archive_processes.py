@@ -12,7 +12,7 @@ from made_runs import LATER, RULE, Recorder, trials, value
 from processes import ROOT, environment
 
 from learned_opt.checkpoints import FolderError, hold_folder
-from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running import Archive
 
 
 def launch(mode, folder):

@@ -19,9 +19,9 @@ import learned_opt.eval.tuning._frozen
 from learned_opt.checkpoints import FolderError, WriteError, own_folder, write_atomic
 from learned_opt.eval import Runner
 from learned_opt.eval._evaluate import evaluate
-from learned_opt.eval.contestants._subject import artifact_subject
+from learned_opt.eval.contestants import artifact_subject
 from learned_opt.eval.cost._measurements import _read
-from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running import Archive
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "docs" / "example" / "report.html"

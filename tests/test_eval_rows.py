@@ -9,7 +9,7 @@ import pytest
 from made_runs import RULE, Recorder, trials
 
 from learned_opt.eval import Hyper, Runner, Trial
-from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running import Archive
 from learned_opt.eval.running._packed import FOLDER, unpack
 from learned_opt.eval.running._run import (
     ALWAYS,

@@ -13,10 +13,10 @@ import pytest
 
 import learned_opt.eval.tuning._tune
 from learned_opt.eval import Hyper, Runner, Trial
-from learned_opt.eval.baselines._table import ADAMW
+from learned_opt.eval.baselines import ADAMW
 from learned_opt.eval.grid._cells import BASE, Cell, grid
 from learned_opt.eval.grid._outcomes import LEARNED, grid_results
-from learned_opt.eval.tuning._tune import TUNE_SEEDS
+from learned_opt.eval.tuning import TUNE_SEEDS
 from learned_opt.tasks import EvalTask, FamilySpec, full_loss, inner_init, inner_step
 from learned_opt.tasks._describe import parameter_count
 from learned_opt.tasks.problems import MLP, PROBLEMS, Conv

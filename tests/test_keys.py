@@ -20,7 +20,7 @@ import learned_opt.eval.running._keys
 from learned_opt import Artifact, Nominal
 from learned_opt._rooms import room_sources, source_hash
 from learned_opt.eval import BASELINES, Hyper, Trial
-from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running import Archive
 from learned_opt.eval.running._keys import (
     Identity,
     artifact_identity,

@@ -9,9 +9,8 @@ import pytest
 from made_runs import RULE, Recorder, packable, trials
 from processes import ROOT
 
-from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running import Archive, run_from_json
 from learned_opt.eval.running._packed import ArchiveError, pack, unpack
-from learned_opt.eval.running._run import run_from_json
 
 
 def packed(path, rows):

@@ -1,4 +1,4 @@
-"""Training runs as lanes: each equals the plain loop, whatever runs beside it and after it."""
+"""Training runs side by side: each equals the plain loop, whatever runs beside it and after it."""
 
 import dataclasses
 import math
@@ -9,17 +9,16 @@ import numpy as np
 import optax
 import pytest
 
-import learned_opt.eval.running._lanes
+import learned_opt.eval.running._batching
 import learned_opt.eval.running._trials
 from learned_opt.eval import BASELINES, Baseline, Hyper, Runner, Trial, tune
-from learned_opt.eval.baselines._table import COSINE, warmup_cosine
-from learned_opt.eval.running._lanes import (
-    Programs,
-    balanced,
-    lane_bytes,
-    lanes,
+from learned_opt.eval.baselines import COSINE, warmup_cosine
+from learned_opt.eval.running._batching import (
+    ProgramCache,
+    even_width,
     memory_budget,
-    useful_lanes,
+    runs_per_call,
+    useful_width,
 )
 from learned_opt.eval.running._trials import POINTS, eval_steps
 from learned_opt.tasks import EvalTask, FamilySpec, inner_init, inner_step, load_suite
@@ -224,10 +223,18 @@ def test_runs_do_not_depend_on_how_many_go_together(reported):
 
 
 def test_calls_are_few_alike_and_fill_the_devices():
-    """Of two devices here: (runs, most) -> lanes a call."""
-    assert [balanced(runs, 36) for runs in (1, 2, 7, 36, 37, 42, 126)] == [2, 2, 8, 36, 20, 22, 32]
-    assert [balanced(runs, 1) for runs in (1, 5)] == [1, 1]
-    assert balanced(10, 5) == 4
+    """Of two devices here: (runs, most) -> runs a call."""
+    assert [even_width(runs, 36) for runs in (1, 2, 7, 36, 37, 42, 126)] == [
+        2,
+        2,
+        8,
+        36,
+        20,
+        22,
+        32,
+    ]
+    assert [even_width(runs, 1) for runs in (1, 5)] == [1, 1]
+    assert even_width(10, 5) == 4
 
 
 MB = 10**6
@@ -237,11 +244,11 @@ MB = 10**6
     ("asked", "steps", "width"),
     [
         ([42], 1000, 22),
-        # 6 runs in 22 lanes waste 16 of a GB each: more than to compile another program takes,
+        # 6 runs in 22 places waste 16 of a GB each: more than to compile another program takes,
         ([42, 6], 1000, 6),
         # and less, if their steps are few.
         ([42, 6], 100, 22),
-        # 36 runs in two calls of 22 waste 8 lanes.
+        # 36 runs in two calls of 22 waste 8 places.
         ([42, 36], 1000, 22),
         ([42, 36], 10_000, 36),
         # What was chosen once is there.
@@ -250,11 +257,11 @@ MB = 10**6
     ],
 )
 def test_another_width_is_compiled_only_where_it_saves_more(asked, steps, width):
-    assert lanes([(runs, steps) for runs in asked], 36, MB) == width
+    assert runs_per_call([(runs, steps) for runs in asked], 36, MB) == width
 
 
-def test_lanes_do_not_depend_on_what_is_there_already(monkeypatch):
-    """Each run has its lane in a call of as many, with the same beside it, in whatever process."""
+def test_places_do_not_depend_on_what_is_there_already(monkeypatch):
+    """Each run has its place in a call of as many, with the same beside it, in whatever process."""
     calls = []
 
     def run(programs, kind, static, stacked, steps, family):
@@ -263,10 +270,10 @@ def test_lanes_do_not_depend_on_what_is_there_already(monkeypatch):
         losses = {"valid": np.zeros((len(seeds), len(steps)))}
         return np.zeros(len(seeds)), losses, {}
 
-    monkeypatch.setattr(Programs, "run", run)
+    monkeypatch.setattr(ProgramCache, "run", run)
     groups = [[Trial(TASK, Hyper(0.1), seed) for seed in range(n)] for n in (42, 6, 9)]
 
-    def lanes_of(needed):
+    def calls_of(needed):
         runner, found = Runner(sgd), []
         for group, some in zip(groups, needed, strict=True):
             calls.clear()
@@ -275,43 +282,41 @@ def test_lanes_do_not_depend_on_what_is_there_already(monkeypatch):
             found.append([list(call) for call in calls])
         return found
 
-    whole = lanes_of([None, None, None])
+    whole = calls_of([None, None, None])
     assert [list(map(len, calls)) for calls in whole] == [[22, 22], [22], [22]]
     for needed in ([[0], [], [8]], [[41], [5], []], [[], [], [0, 1]], [[3, 30], [0], [2]]):
-        for calls_then, calls_now, some in zip(whole, lanes_of(needed), needed, strict=True):
+        for calls_then, calls_now, some in zip(whole, calls_of(needed), needed, strict=True):
             assert calls_now == [call for call in calls_then if not set(call).isdisjoint(some)]
 
 
 def test_runs_of_a_call_fit_into_the_budget_of_memory(monkeypatch):
     runner = Runner(lambda hyper, num_steps: optax.with_extra_args_support(optax.adam(hyper.lr)))
     family, task = TASK.family, TASK.member
-    step, evaluation = jax.eval_shape(runner._one_lane, family, task, jax.random.key(0))
     parameters = 64 * 8 + 8 + 8 * 10 + 10
     params, adam = 4 * parameters, 2 * 4 * parameters + 4
     held = 2 * (params + adam) + 2 * params + 64 * (4 * 64 + 4)
-    size = learned_opt.eval.running._lanes.tree_bytes(step)
+    size, evaluation = runner.run_bytes(family, task)
     # What a backward pass keeps: at least the inputs and the hidden layer, at most 20 layers.
     assert held + 64 * 4 * (64 + 8) <= size <= held + 20 * 64 * 4 * 64
-    whole = size + learned_opt.eval.running._lanes.tree_bytes(evaluation)
-    assert lane_bytes(runner._one_lane, family, task) == [size, whole - size]
-    assert useful_lanes(size, whole - size) == 2 * learned_opt.eval.running._lanes.MOST
-    monkeypatch.setattr(learned_opt.eval.running._lanes, "memory_budget", lambda: 5.5 * whole)
-    assert useful_lanes(size, whole - size) == 5
-    monkeypatch.setattr(learned_opt.eval.running._lanes, "memory_budget", lambda: 0.0)
-    assert useful_lanes(size, whole - size) == 1
+    whole = size + evaluation
+    assert useful_width(size, whole - size) == 2 * learned_opt.eval.running._batching.MOST
+    monkeypatch.setattr(learned_opt.eval.running._batching, "memory_budget", lambda: 5.5 * whole)
+    assert useful_width(size, whole - size) == 5
+    monkeypatch.setattr(learned_opt.eval.running._batching, "memory_budget", lambda: 0.0)
+    assert useful_width(size, whole - size) == 1
 
 
 def test_runs_that_overflow_the_caches_go_by_fewer(monkeypatch):
     size = 1000
-    monkeypatch.setattr(learned_opt.eval.running._lanes, "CACHE", 6.5 * size)
-    assert useful_lanes(size, 0) == 2 * 6
-    monkeypatch.setattr(learned_opt.eval.running._lanes, "CACHE", 0.0)
-    assert useful_lanes(size, 0) == 2 * learned_opt.eval.running._lanes.FEWEST
+    monkeypatch.setattr(learned_opt.eval.running._batching, "CACHE", 6.5 * size)
+    assert useful_width(size, 0) == 2 * 6
+    monkeypatch.setattr(learned_opt.eval.running._batching, "CACHE", 0.0)
+    assert useful_width(size, 0) == 2 * learned_opt.eval.running._batching.FEWEST
 
 
 def test_the_budget_is_a_quarter_of_what_there_is():
-    pages = learned_opt.eval.running._lanes.os.sysconf(
+    pages = learned_opt.eval.running._batching.os.sysconf(
         "SC_PHYS_PAGES"
-    ) * learned_opt.eval.running._lanes.os.sysconf("SC_PAGE_SIZE")
+    ) * learned_opt.eval.running._batching.os.sysconf("SC_PAGE_SIZE")
     assert 1e8 < memory_budget() <= pages / 4
     assert jnp.isfinite(memory_budget())

@@ -21,19 +21,17 @@ from learned_opt.eval import BASELINES, Runner, Trial
 from learned_opt.eval.__main__ import main
 from learned_opt.eval._evaluate import evaluate
 from learned_opt.eval._ship import pack_baselines
-from learned_opt.eval.contestants._jobs import REPORT_SEEDS, Plan
-from learned_opt.eval.contestants._subject import artifact_subject
-from learned_opt.eval.cost._steps import Cost, CostRow
-from learned_opt.eval.running._keys import baseline_identity, run_key
-from learned_opt.eval.running._packed import shipped_file, unpack
-from learned_opt.eval.tuning._frozen import frozen_setting
+from learned_opt.eval.contestants import REPORT_SEEDS, Protocol, artifact_subject
+from learned_opt.eval.cost import Cost, CostRow
+from learned_opt.eval.running import baseline_identity, run_key, shipped_file, unpack
+from learned_opt.eval.tuning import frozen_setting
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import MLP
 
 NETWORK = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
 TASKS = (EvalTask("tiny", FamilySpec(NETWORK, "digits"), (("activation", 0),), 45),)
 CHOSEN = tuple(row for row in BASELINES if row.name in ("adam_default", "adamw"))
-PLAN = Plan(TASKS)
+PROTOCOL = Protocol(TASKS)
 SILENT = rich.console.Console(file=io.StringIO(), width=200)
 
 
@@ -42,7 +40,7 @@ def tiny_suite(shipped=None):
     """A suite of one tiny task, and two baselines, in all threads."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (learned_opt.eval._ship, learned_opt.eval._evaluate):
-            patch.setattr(module, "suite_plan", lambda name, tier: PLAN)
+            patch.setattr(module, "whole", lambda name, tier: PROTOCOL)
             patch.setattr(module, "BASELINES", CHOSEN)
         patch.setattr(learned_opt.eval._evaluate, "shipped_file", lambda suite, tier: shipped)
         jax.config.update("jax_numpy_dtype_promotion", "standard")  # optax's own code
@@ -156,8 +154,7 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
         "measure_costs",
         lambda *a, **k: (CostRow("1M", 1, 128, "", cost),),
     )
-    tiny.setattr(learned_opt.eval._evaluate, "grid", lambda: ())
-    tiny.setattr(learned_opt.eval._evaluate, "grid_results", lambda *a, **k: ())
+    tiny.setattr(learned_opt.eval._evaluate, "run_grid", lambda *a: ((), []))
     trace = learned_opt.eval.cost._measurements.trace
     tiny.setattr(
         learned_opt.eval.cost._measurements,

@@ -8,9 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from learned_opt.eval.baselines._table import warmup_cosine
-from learned_opt.eval.cost._trace import CLASSES, trace, watch
-from learned_opt.eval.running._trials import eval_steps
+from learned_opt.eval.baselines import warmup_cosine
+from learned_opt.eval.running import eval_steps
+from learned_opt.eval.running._trace import CLASSES, trace, watch
 from learned_opt.tasks import EvalTask, FamilySpec, inner_init, inner_step
 from learned_opt.tasks.problems import MLP
 

@@ -15,7 +15,7 @@ from jax.core import Tracer
 
 from learned_opt._checks import one_line
 
-from ..running._keys import factory_identity
+from ..running import factory_identity
 from ._subject import Subject
 
 STEPS = 100

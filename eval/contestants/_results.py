@@ -8,8 +8,8 @@ import numpy as np
 
 from learned_opt.tasks import EvalTask
 
-from ..running._run import Run
-from ..tuning._tune import Tuned
+from ..running import Run
+from ..tuning import Tuned
 
 Role = Literal["learned", "baseline", "frozen", "rival"]
 
@@ -25,6 +25,8 @@ class Contestant:
       horizon_free: it is not told how long the run is.
       tuned: task name -> choice.
       runs: all at the right horizon, in any order.
+      variant_runs: on the variants, with the settings of the tasks themselves.
+      misinformed: horizon told over the right one -> runs of the optimizer that is judged.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Contestant:
     horizon_free: bool
     tuned: Mapping[str, Tuned]
     runs: Sequence[Run]
+    variant_runs: Sequence[Run] = ()
+    misinformed: Mapping[float, Sequence[Run]] = dataclasses.field(default_factory=dict)
 
     def of(self, task: str) -> list[Run]:
         """Its runs on a task, by seed."""
@@ -61,9 +65,7 @@ class Results:
       suite: {"name", "hash", "tier", "smoke"}.
       tasks: with a run of every contestant on every seed.
       contestants: the learned optimizer first.
-      variants: of tasks, one thing changed; `variant_rows`: name -> runs with the settings of the
-        task itself, every contestant's.
-      misinformed: horizon told over the true one -> runs of the learned optimizer.
+      variants: of tasks, one thing changed.
       step_us: task -> optimizer -> microseconds of a training step, of those that were timed.
       extra: parts that are JSON already: grid, traces, cost, meta_training, merged.
       grid_rows: runs of fresh seeds in the cells of the generalisation grid, everyone's.
@@ -75,8 +77,6 @@ class Results:
     tasks: Sequence[EvalTask]
     contestants: Sequence[Contestant]
     variants: Sequence[EvalTask] = ()
-    variant_rows: Mapping[str, Sequence[Run]] = dataclasses.field(default_factory=dict)
-    misinformed: Mapping[float, Sequence[Run]] = dataclasses.field(default_factory=dict)
     step_us: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     grid_rows: Sequence[Run] = ()
@@ -86,3 +86,13 @@ class Results:
     def baselines(self) -> list[Contestant]:
         """Those that set targets."""
         return [c for c in self.contestants if c.role == "baseline"]
+
+    @property
+    def misinformed(self) -> Mapping[float, Sequence[Run]]:
+        """Horizon told over the right one -> runs of the learned optimizer."""
+        return self.contestants[0].misinformed
+
+    @property
+    def variant_rows(self) -> dict[str, Sequence[Run]]:
+        """Name -> runs on the variants."""
+        return {c.name: c.variant_runs for c in self.contestants}

@@ -8,10 +8,10 @@ import numpy as np
 
 from learned_opt.tasks import EvalTask
 
-from ..baselines._table import ADAMW, Baseline, Hyper
-from ..running._trials import Trial
+from ..baselines import ADAMW, Baseline, Hyper
+from ..running import Trial, six_digits
 from ..statistics._intervals import Interval, geometric_ratio
-from ..tuning._tune import TUNE_SEEDS, FinalLosses, tune
+from ..tuning import TUNE_SEEDS, FinalLosses, Tuned, tune
 from ._cells import Cell
 
 LEARNED = "learned"
@@ -56,17 +56,25 @@ class CellResult(NamedTuple):
     at_edge: bool
 
     def to_json(self) -> dict[str, Any]:
-        """The result as JSON types."""
-        return self._asdict() | {
-            "over_retuned": self.over_retuned._asdict(),
-            "over_transferred": self.over_transferred._asdict(),
-        }
+        """As in `report.json`, where `retuned` and `transferred` are the ratios to six digits."""
+        over = {"retuned": self.over_retuned, "transferred": self.over_transferred}
+        return (
+            self._asdict()
+            | {f"over_{name}": found._asdict() for name, found in over.items()}
+            | {
+                name: {side: six_digits(x) for side, x in found._asdict().items()}
+                for name, found in over.items()
+            }
+        )
 
 
-class _Choice(NamedTuple):
-    hyper: Hyper
-    trials: int
-    at_edge: bool
+class BaselineCells(NamedTuple):
+    """`choices`: for every cell; `base`: settings of the base; losses are (cells, seeds)."""
+
+    choices: list[Tuned]
+    base: Hyper
+    retuned: np.ndarray
+    transferred: np.ndarray
 
 
 def grid_results(
@@ -94,11 +102,11 @@ def grid_results(
       ValueError: no cell is the base, or tasks share a name, or seeds are those of tuning.
     """
     found = grid_baseline(cells, run, seeds, baseline)
-    learned = _compared(cells, run, LEARNED, [untuned] * len(cells), seeds)
-    columns = learned, found.retuned, found.transferred
+    learned = _losses(cells, run, LEARNED, [untuned] * len(cells), seeds)
+    columns = zip(learned, found.retuned, found.transferred, strict=True)
     return tuple(
-        _result(cell, choice, found.base, *rows)
-        for cell, choice, *rows in zip(cells, found.choices, *columns, strict=True)
+        _result(cell, choice, found.base, *losses)
+        for cell, choice, losses in zip(cells, found.choices, columns, strict=True)
     )
 
 
@@ -106,15 +114,6 @@ def grid_runs(cells: Sequence[Cell], seeds: Sequence[int], baseline: Baseline = 
     """About how many runs `grid_baseline` takes, if no optimum lies at an edge."""
     tuning = baseline.trials + len(baseline.grid) * (len(cells) - 1)
     return len(TUNE_SEEDS) * tuning + 2 * len(seeds) * len(cells)
-
-
-class BaselineCells(NamedTuple):
-    """`choices`: for every cell; `base`: settings of the base; losses are (cells, seeds)."""
-
-    choices: list[_Choice]
-    base: Hyper
-    retuned: np.ndarray
-    transferred: np.ndarray
 
 
 def grid_baseline(
@@ -132,24 +131,27 @@ def grid_baseline(
         raise ValueError(f"seeds must differ from those of tuning {TUNE_SEEDS}, got {seeds}")
 
     def tuning(trials: Sequence[Trial]) -> Sequence[float]:
-        told = [_told(trial, by_name[trial.task.name]) for trial in trials]
-        return run(baseline.name, told)
+        return run(baseline.name, [_told(trial, by_name[trial.task.name]) for trial in trials])
 
     base = bases[0].task
-    tuned = tune(baseline, [base], tuning)[base.name]
-    choices = {base.name: _Choice(tuned.hyper, tuned.trials, tuned.at_edge)}
+    tuned = tune(baseline, [base], tuning)
+    best = tuned[base.name].hyper
     others = [cell.task for cell in cells if cell.axis != "base"]
-    choices |= _retune(baseline, tuned.hyper, others, tuning)
-    chosen = [choices[cell.task.name] for cell in cells]
+    tuned |= _retune(baseline, best, others, tuning)
+    choices = [tuned[cell.task.name] for cell in cells]
     retuned, transferred = (
-        _compared(cells, run, baseline.name, hypers, seeds)
-        for hypers in ([choice.hyper for choice in chosen], [tuned.hyper] * len(cells))
+        _losses(cells, run, baseline.name, hypers, seeds)
+        for hypers in ([choice.hyper for choice in choices], [best] * len(cells))
     )
-    return BaselineCells(chosen, tuned.hyper, retuned, transferred)
+    return BaselineCells(choices, best, retuned, transferred)
 
 
-def _compared(
-    cells: Sequence[Cell], run: Train, optimizer: str, hypers: Sequence[Hyper], seeds: Sequence[int]
+def _losses(
+    cells: Sequence[Cell],
+    run: Train,
+    optimizer: str,
+    hypers: Sequence[Hyper],
+    seeds: Sequence[int],
 ) -> np.ndarray:
     """Final losses of an optimizer with one setting a cell, (cells, seeds)."""
     trials = [
@@ -166,7 +168,7 @@ def _told(trial: Trial, cell: Cell) -> Trial:
 
 def _retune(
     baseline: Baseline, start: Hyper, tasks: Sequence[EvalTask], final_losses: FinalLosses
-) -> dict[str, _Choice]:
+) -> dict[str, Tuned]:
     """Task name -> `start` with the learning rate that `tune` finds best for the task."""
 
     def only_lr(trials: Sequence[Trial]) -> Sequence[float]:
@@ -174,20 +176,18 @@ def _retune(
         pairs = zip(trials, hypers, strict=True)
         return final_losses([dataclasses.replace(trial, hyper=hyper) for trial, hyper in pairs])
 
+    def kept(found: Tuned) -> Tuned:
+        table = {start._replace(lr=hyper.lr): loss for hyper, loss in found.table}
+        hyper = start._replace(lr=found.hyper.lr)
+        return Tuned(hyper, len(table), found.extensions, tuple(table.items()))
+
     found = tune(dataclasses.replace(baseline, wds=()), tasks, only_lr)
-    return {
-        name: _Choice(
-            start._replace(lr=tuned.hyper.lr),
-            len({hyper.lr for hyper, _ in tuned.table}),
-            tuned.at_edge,
-        )
-        for name, tuned in found.items()
-    }
+    return {name: kept(tuned) for name, tuned in found.items()}
 
 
 def _result(
     cell: Cell,
-    choice: _Choice,
+    choice: Tuned,
     base: Hyper,
     learned: np.ndarray,
     retuned: np.ndarray,

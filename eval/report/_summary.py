@@ -9,15 +9,14 @@ import numpy as np
 from learned_opt.tasks import EvalTask
 from learned_opt.tasks._describe import parameter_count
 
-from ..baselines._table import ADAMW
-from ..contestants._results import Contestant, Results
+from ..baselines import ADAMW
+from ..contestants import Contestant, Results
 from ..statistics._failures import failures
 from ..statistics._intervals import break_even, expected_best, geometric_ratio
 from ..statistics._pairwise import RUNGS, compare, interval, number, targets, times, verdict
 from ..statistics._profiles import area, gated, oracle, profile, time_ratios
 from ..statistics._verdict import sentence
-from ..tuning._frozen import frozen_trials
-from ..tuning._tune import TUNE_SEEDS, Tuned
+from ..tuning import TUNE_SEEDS, Tuned, frozen_trials
 from ._stored import SCHEMA
 
 HEADLINE = ADAMW.name

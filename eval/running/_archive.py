@@ -1,5 +1,6 @@
 """`runs.jsonl`: every run of an evaluation, one line each, never repeated."""
 
+import collections
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -80,8 +81,8 @@ class Archive:
         self.progress: Callable[[int, int], None] = lambda found, made: None
         self.say: Callable[[str], None] = self.notes.append
         self._watch = watch
-        self._making: set[str] = set()
-        self._lock = threading.Condition()
+        self._lock = threading.RLock()
+        self._turns: dict[str, threading.Lock] = collections.defaultdict(threading.Lock)
         self._stopped = threading.Event()
         self._unwritten: OSError | None = None
         for file in base:
@@ -119,6 +120,8 @@ class Archive:
     ) -> list[Run]:
         """One run a trial, in order; what is not there yet runs, and is kept as it is made.
 
+        The runner is told of all, so that what it makes does not depend on what is there.
+
         Args:
           identity: the update rule of `runner`.
           curves: keep the curves of all splits; else only the final validation loss, and test is
@@ -129,11 +132,11 @@ class Archive:
         """
         keys = [run_key(identity, trial, curves=curves) for trial in trials]
         wanted = dict(zip(keys, trials, strict=True))
-        found = len(wanted.keys() & self.runs.keys())
-        self.progress(found, 0)
-        made = self._make(identity, runner, wanted, curves)
-        # The others were made meanwhile by another thread.
-        self.progress(len(wanted) - found - made, 0)
+        # Two jobs may want the same run of one update rule: the second waits, and finds it.
+        with self._turn(identity):
+            self.progress(len(wanted.keys() & self.runs.keys()), 0)
+            for part in _parts(wanted):
+                self._make(identity, runner, part, curves)
         self.used |= wanted.keys()
         # The same run may have been made under another name, or before a field was there.
         return [
@@ -143,9 +146,7 @@ class Archive:
 
     def stop(self) -> None:
         """Let every `run`, in whatever thread, end after the task that it is at."""
-        with self._lock:
-            self._stopped.set()
-            self._lock.notify_all()
+        self._stopped.set()
 
     def facts(self) -> dict[str, Any]:
         """Of the runs used: how many, how many of them shipped, what ran them; and conflicts."""
@@ -171,54 +172,25 @@ class Archive:
             "anew"
         )
 
-    def _make(
-        self, identity: Identity, runner: Train, wanted: Mapping[str, Trial], curves: bool
-    ) -> int:
-        """Make those of the wanted runs that are missing; how many. Returns when all are there.
-
-        What another thread is making is waited for, and made if that thread fails. The runner is
-        told of all, so that what it makes does not depend on what is there.
-        """
-        made, parts, first = 0, _parts(wanted), True
-        while True:
-            for part in parts:
-                made += self._make_part(identity, runner, part, curves, first)
-            first = False
-            with self._lock:
-                missing = wanted.keys() - self.runs.keys()
-                if not missing:
-                    return made
-                if self._stopped.is_set():
-                    raise concurrent.futures.CancelledError
-                if missing <= self._making:
-                    self._lock.wait()
-
-    def _make_part(
-        self, identity: Identity, runner: Train, part: Mapping[str, Trial], curves: bool, tell: bool
-    ) -> int:
-        """Make those that are missing and no other thread makes; `tell`: the runner, if none is."""
+    def _turn(self, identity: Identity) -> threading.Lock:
         with self._lock:
-            mine = {k for k in part if k not in self.runs and k not in self._making}
-            if mine and self._stopped.is_set():
-                raise concurrent.futures.CancelledError
-            self._making |= mine
-        if not (mine or tell):
-            return 0
-        try:
-            needed = {i: key for i, key in enumerate(part) if key in mine}
-            trials = list(part.values())
-            made = runner(trials, curves=curves, needed=list(needed))
-            if mine:
-                self._append(
-                    run_of(key, identity, trials[i], curve)
-                    for (i, key), curve in zip(needed.items(), made, strict=True)
-                )
-                self.progress(0, len(mine))
-            return len(mine)
-        finally:
-            with self._lock:
-                self._making -= mine
-                self._lock.notify_all()
+            return self._turns[json.dumps(identity.facts, sort_keys=True)]
+
+    def _make(
+        self, identity: Identity, runner: Train, part: Mapping[str, Trial], curves: bool
+    ) -> None:
+        """Make those of a part that are missing."""
+        needed = {i: key for i, key in enumerate(part) if key not in self.runs}
+        if needed and self._stopped.is_set():
+            raise concurrent.futures.CancelledError
+        trials = list(part.values())
+        made = runner(trials, curves=curves, needed=list(needed))
+        if needed:
+            self._append(
+                run_of(key, identity, trials[i], curve)
+                for (i, key), curve in zip(needed.items(), made, strict=True)
+            )
+            self.progress(0, len(needed))
 
     def _append(self, runs: Iterable[Run]) -> None:
         new = {run.key: run for run in runs}
@@ -251,7 +223,7 @@ class Archive:
                 f"cannot read {path} ({error.strerror}); move it away, then give the same command "
                 "again"
             ) from error
-        runs, kept = list(map(run_from_json, lines.rows)), ""
+        runs, kept = [run_from_json(row) for row in lines.rows], ""
         if lines.bad and path == self.path:
             kept = f"; kept in {set_aside(path, lines.bad).name}"
         if path == self.path and not lines.clean:

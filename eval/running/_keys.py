@@ -17,7 +17,7 @@ from learned_opt._rooms import CORE, room_folder, room_sources, source_hash
 from learned_opt.tasks import EvalTask, describe, load_dataset
 from learned_opt.tasks._spec import content_hash
 
-from ..baselines._table import Baseline
+from ..baselines import Baseline
 from ._trials import Trial
 
 RUN_VERSION = 2

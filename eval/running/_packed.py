@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._run import Run, run_from_json
+from ._schema import six_digits
 
 FOLDER = Path(__file__).parent.with_name("archive")
 LAYOUT = "tables.json"
@@ -102,12 +103,8 @@ def _decode(array: np.ndarray, kind: str, values: Sequence[Any] = ()) -> list[An
     if kind == CODES:
         return [values[code] for code in array]
     if array.ndim == 1:
-        return [_six_digits(x) for x in array.tolist()]
-    return [[_six_digits(x) for x in row] for row in array.tolist()]
-
-
-def _six_digits(x: float) -> float | None:
-    return float(f"{x:.6g}") if x == x else None
+        return [six_digits(x) for x in array.tolist()]
+    return [[six_digits(x) for x in row] for row in array.tolist()]
 
 
 def _is_hex(value: Any) -> bool:

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from learned_opt._checks import shown
 
 from ._keys import STAGES, Identity
-from ._schema import CURVE, LONGEST, LOSS, NUMBER, STEPS, TEXT, Rule, integer, number
+from ._schema import CURVE, LONGEST, LOSS, NUMBER, STEPS, TEXT, Rule, integer, number, six_digits
 from ._trials import Curve, Trial, eval_steps
 
 SPLITS = ("train", "valid", "test")
@@ -105,16 +104,18 @@ REPORTED = ("train_loss", "test_loss", "steps", *_CURVES)
 
 def run_of(key: str, identity: Identity, trial: Trial, curve: Curve) -> Run:
     """What became of a trial; numbers have six digits."""
-    with_curves = curve.test is not None
-    curves = zip(_CURVES, (curve.train, curve.valid, curve.test), strict=True)
+    curves: dict[str, Any] = {}
+    if curve.test is not None:
+        curves["steps"] = tuple(curve.steps.tolist())
+        for name, x in zip(_CURVES, (curve.train, curve.valid, curve.test), strict=True):
+            curves[name] = tuple(map(_kept_digits, x))
     return Run(
         key=key,
         optimizer=identity.name,
         **trial_fields(trial),
         **machine(),
-        final={name: six_digits(x) for name, x in curve.final.items()},
-        steps=tuple(curve.steps.tolist()) if with_curves else (),
-        **{name: tuple(map(six_digits, x)) for name, x in curves if x is not None and with_curves},
+        final={name: _kept_digits(x) for name, x in curve.final.items()},
+        **curves,
     )
 
 
@@ -181,11 +182,6 @@ def line_fault(line: bytes) -> str:
     return row_fault(row)
 
 
-def six_digits(x: Any) -> float:
-    """Six significant digits; infinite where not finite."""
-    return float(f"{float(x):.6g}") if np.isfinite(x) else math.inf
-
-
 @functools.cache
 def machine() -> dict[str, str]:
     """What runs a run."""
@@ -199,6 +195,10 @@ def _is_metric(name: str) -> bool:
 
 def _null(x: float) -> float | None:
     return None if x == math.inf else x
+
+
+def _kept_digits(x: Any) -> float:
+    return _infinite(six_digits(x))
 
 
 def _infinite(x: float | None) -> float:

@@ -1,5 +1,6 @@
 """What a field of a file of ours may hold, in words and as a check."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -53,3 +54,8 @@ LOSS = Rule("a finite number or null", lambda x: x is None or _finite(x))
 TEXT = Rule("printable text", _text)
 CURVE = Rule("a list of finite numbers and nulls", _curve)
 STEPS = Rule("a list of increasing positive integers", _steps)
+
+
+def six_digits(x: Any) -> float | None:
+    """Six significant digits; None, JSON's null, where not finite."""
+    return float(f"{x:.6g}") if math.isfinite(x := float(x)) else None

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..contestants._results import Results
+from ..contestants import Results
 
 
 def failures(results: Results) -> list[dict[str, Any]]:

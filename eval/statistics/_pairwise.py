@@ -7,7 +7,7 @@ import numpy as np
 
 from learned_opt.tasks import EvalTask
 
-from ..contestants._results import Contestant
+from ..contestants import Contestant
 from ._intervals import geometric_ratio, probability_of_improvement
 from ._times import censored_speedup, ladder, speedup, steps_to_target, target
 

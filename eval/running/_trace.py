@@ -14,7 +14,7 @@ import optax
 from learned_opt import skip_nonfinite
 from learned_opt.tasks import EvalTask, compiler_options, inner_init, inner_step
 
-from ..running._trials import eval_steps
+from ._trials import eval_steps
 
 CLASSES = ("all", "matrices", "vectors")
 """What is measured together: the whole tree, tensors of rank two and more, the others."""
