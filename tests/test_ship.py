@@ -200,8 +200,7 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
 def test_the_command_packs_what_it_is_told(monkeypatch, capsys, tmp_path):
     asked = []
     monkeypatch.setattr(
-        learned_opt.eval._ship,
-        "pack_baselines",
+        "learned_opt.eval.__main__.pack_baselines",
         lambda suite, **k: asked.append((suite, k)) or tmp_path / "f",
     )
     assert main(["baselines", "--suite", "quickstart", "--only", "adam", "lion"]) == 0

@@ -10,7 +10,6 @@ import optax
 import pytest
 from made_runs import Recorder
 
-import learned_opt.eval._evaluate
 from learned_opt import OPTIMIZERS, Artifact, Celo2, HyperAdam, Nominal, PerParamMLP
 from learned_opt.eval import Hyper, Runner, Trial, artifact_subject, factory_subject
 from learned_opt.eval.__main__ import main
@@ -336,7 +335,7 @@ def test_the_words_of_a_command_are_kept_but_for_its_folder(monkeypatch, tmp_pat
         asked.update(options)
         return {"sentence": "", "seconds": 0}
 
-    monkeypatch.setattr(learned_opt.eval._evaluate, "evaluate", evaluate)
+    monkeypatch.setattr("learned_opt.eval.__main__.evaluate", evaluate)
     words = ["quickstart", "--suite", "quickstart", "--rival", "small", "--quick"]
     for folder in (["--out", str(tmp_path)], [f"--out={tmp_path}"]):
         assert main([*words[:1], *folder, *words[1:]]) == 0

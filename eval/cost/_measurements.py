@@ -91,7 +91,7 @@ def _traces(
 ) -> dict[str, Any]:
     return {
         task.name: {
-            name: _flat(trace(task, tx, seed=seed).to_json())
+            name: trace(task, tx, seed=seed).to_json()
             for name, tx in _pair(subject, headline, task).items()
         }
         for task in watched
@@ -117,15 +117,6 @@ def _pair(
         "learned": subject.make(task.horizon),
         headline.name: ADAMW.transform(hyper, task.horizon),
     }
-
-
-def _flat(traced: dict[str, Any]) -> dict[str, Any]:
-    """Of the whole tree, under the names of the report."""
-    names = {
-        "update_rms": "update", "relative": "relative", "effective_lr": "rate", "cosine": "cosine",
-    }  # fmt: skip
-    whole = traced["all"]
-    return {"steps": traced["steps"]} | {name: whole[old] for name, old in names.items()}
 
 
 def _costs(subject: Subject, extent: str) -> dict[str, Any]:

@@ -61,11 +61,6 @@ class CostRow(NamedTuple):
     device: str
     costs: dict[str, Cost]
 
-    def to_json(self) -> dict[str, Any]:
-        """The row as JSON types."""
-        costs = {name: cost._asdict() for name, cost in self.costs.items()}
-        return self._asdict() | {"costs": costs}
-
 
 def measure_costs(
     optimizers: Mapping[str, optax.GradientTransformation],
@@ -136,22 +131,13 @@ def _time(
 ) -> dict[str, Cost]:
     family, task = jax.device_put((family, task), device)
     with jax.default_device(device):
-        return _alternate(family, task, optimizers, seconds)
-
-
-def _alternate(
-    family: Any,
-    task: Any,
-    optimizers: Mapping[str, optax.GradientTransformation],
-    seconds: float,
-) -> dict[str, Cost]:
-    timers = {name: _Timer(family, task, tx) for name, tx in optimizers.items()}
-    for timer in timers.values():
-        timer.warm_up(seconds)
-    for _ in range(ROUNDS):
+        timers = {name: _Timer(family, task, tx) for name, tx in optimizers.items()}
         for timer in timers.values():
-            timer.round()
-    return {name: timer.cost() for name, timer in timers.items()}
+            timer.warm_up(seconds)
+        for _ in range(ROUNDS):
+            for timer in timers.values():
+                timer.round()
+        return {name: timer.cost() for name, timer in timers.items()}
 
 
 class _Timer:
