@@ -8,7 +8,7 @@ from ..baselines import ADAMW
 from ..contestants import REPORT_SEEDS, UNTUNED, Subject
 from ..running import Archive, Progress, Run, Trial, baseline_identity, baseline_runner
 from ._cells import grid
-from ._outcomes import LEARNED, CellResult, grid_baseline, grid_results, grid_runs
+from ._outcomes import LEARNED, CellResult, grid_results, grid_runs
 
 
 def run_grid(
@@ -35,11 +35,8 @@ def run_grid(
 
     progress = Progress(console, "Generalisation grid", 1, count)
     archive.show(progress)
-    found = ()
     with progress:
-        if subject:
-            found = grid_results(cells, run, untuned=UNTUNED, seeds=REPORT_SEEDS)
-        else:
-            grid_baseline(cells, run, REPORT_SEEDS)
+        untuned = UNTUNED if subject else None
+        found = grid_results(cells, run, seeds=REPORT_SEEDS, untuned=untuned)
         progress.advance("grid")
     return found, list(fresh.values())
