@@ -14,6 +14,7 @@ from learned_opt.checkpoints import FolderError, WriteError, plain_console
 from learned_opt.tasks import load_suite, use_all_cores
 
 from ._evaluate import evaluate
+from ._pack_baselines import pack_baselines
 from ._parsers import (
     baselines_parser,
     card_parser,
@@ -22,7 +23,6 @@ from ._parsers import (
     parser,
     render_parser,
 )
-from ._ship import pack_baselines
 from ._signals import end_on_signals
 from .contestants import artifact_subject, check_rivals, factory_subject
 from .running import ArchiveError

@@ -67,10 +67,9 @@ def evaluate(
       arguments: the words after `learned-opt eval` that ask for this report, but for the folder.
 
     Raises:
-      FolderError: `out` holds something else, or an evaluation of another optimizer or suite, or
-        another process is at work there, or it cannot be made.
+      FolderError: `out` cannot be used, or holds something else.
       ArchiveError: the runs that ship with the package are damaged.
-      WriteError: a file could not be written, as on a full disk; the runs made so far are kept.
+      WriteError: a file could not be written; the runs made so far are kept.
       ValueError: no such suite, or none of this tier.
     """
     console = console or plain_console()

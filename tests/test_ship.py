@@ -12,7 +12,7 @@ from made_runs import Recorder, check
 from processes import ROOT
 
 import learned_opt.eval._evaluate
-import learned_opt.eval._ship
+import learned_opt.eval._pack_baselines
 import learned_opt.eval.contestants._jobs
 import learned_opt.eval.cost._measurements
 from learned_opt import Artifact, Nominal
@@ -20,7 +20,7 @@ from learned_opt.checkpoints import FolderError
 from learned_opt.eval import BASELINES, Runner, Trial
 from learned_opt.eval.__main__ import main
 from learned_opt.eval._evaluate import evaluate
-from learned_opt.eval._ship import pack_baselines
+from learned_opt.eval._pack_baselines import pack_baselines
 from learned_opt.eval.contestants import REPORT_SEEDS, Protocol, artifact_subject
 from learned_opt.eval.cost import Cost, CostRow
 from learned_opt.eval.running import baseline_identity, run_key, shipped_file, unpack
@@ -39,7 +39,7 @@ SILENT = rich.console.Console(file=io.StringIO(), width=200)
 def tiny_suite(shipped=None):
     """A suite of one tiny task, and two baselines, in all threads."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (learned_opt.eval._ship, learned_opt.eval._evaluate):
+        for module in (learned_opt.eval._pack_baselines, learned_opt.eval._evaluate):
             patch.setattr(module, "whole", lambda name, tier: PROTOCOL)
             patch.setattr(module, "BASELINES", CHOSEN)
         patch.setattr(learned_opt.eval._evaluate, "shipped_file", lambda suite, tier: shipped)

@@ -1,5 +1,6 @@
 """What is judged: artifacts, anyone's functions; and the command line that takes them."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -235,22 +236,26 @@ def test_a_rule_is_told_the_horizon_unless_it_says_otherwise(standard, optimizer
     assert subject.horizon_free == optimizer.horizon_free == ignores_horizon(subject.make)
 
 
-def test_the_subject_runs_half_as_long_again_and_under_wrong_horizons(standard, module, tmp_path):
-    protocol = Protocol((TASK,), seeds=REPORT_SEEDS[:2], wrong_horizons=(0.5,))
+def test_the_subject_runs_half_as_long_again_and_under_wrong_horizons(monkeypatch, tmp_path):
+    recorder = Recorder()
+    monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
+    variant = dataclasses.replace(TASK, name="tiny~long", horizon=60, variant_of="tiny")
+    protocol = Protocol((TASK,), (variant,), REPORT_SEEDS[:2], (0.5, 2.0))
     job = learned_job(artifact_subject(artifact(HyperAdam(), name="mine")))
     made = job.make(protocol, Archive(tmp_path / "runs.jsonl"))
-    assert job.runs(protocol) == 4
+    assert job.runs(protocol) == len(recorder.asked) == 2 * (1 + 1 + 2)
     assert [run.steps[-1] for run in made.runs] == [60, 60]
-    # Told half of the horizon it stands still from there on.
-    (wrong, _), (right, _) = made.misinformed[0.5], made.runs
-    assert wrong.valid_loss != right.valid_loss
-    assert not wrong.steps
-    # A rule that does not look at the horizon does not care what it is told.
-    made = learned_job(factory_subject(f"{module}:sgd")).make(
-        protocol, Archive(tmp_path / "b.jsonl")
-    )
-    for wrong, right in zip(made.misinformed[0.5], made.runs, strict=True):
-        assert wrong.valid_loss == pytest.approx(right.valid_loss, rel=1e-5)
+    assert [(run.task, run.steps[-1]) for run in made.variant_runs] == [("tiny~long", 60)] * 2
+    asked = [(t.task.name, t.told, t.beyond, t.seed) for t in recorder.asked]
+    assert set(asked) == {
+        ("tiny", 1.0, 1.5, 100), ("tiny", 1.0, 1.5, 101),
+        ("tiny~long", 1.0, 1.0, 100), ("tiny~long", 1.0, 1.0, 101),
+        *(("tiny", told, 1.0, seed) for told in (0.5, 2.0) for seed in (100, 101)),
+    }  # fmt: skip
+    assert {told: [run.told for run in runs] for told, runs in made.misinformed.items()} == {
+        0.5: [0.5, 0.5], 2.0: [2.0, 2.0],
+    }  # fmt: skip
+    assert not any(run.steps for runs in made.misinformed.values() for run in runs)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from ._archive import Archive as Archive
 from ._archive import own_archive as own_archive
+from ._batching import tree_bytes as tree_bytes
 from ._keys import Identity as Identity
 from ._keys import artifact_identity as artifact_identity
 from ._keys import baseline_identity as baseline_identity

@@ -44,29 +44,25 @@ class Archive:
     and never written: a copy of another machine's file there joins its runs to these. Of two runs
     of one key the first counts, in the order above, the other files by name.
 
-    Lines that are no runs, see `row_fault`, are left out; those of the file itself move to
+    Damaged lines, see `row_fault`, are left out; those of the file itself move to
     `<file>.damaged`. A last line cut short by a kill is dropped. Where the file is removed while
     runs are made, all that there are are written anew.
 
-    Safe to use from several threads. Of several processes only one may, see `hold_folder`.
+    Safe to use from several threads. Of several processes only one may, see `own_archive`.
 
     Args:
       path: the `runs.jsonl`.
-      base: files of shipped runs, see `unpack`, where there are; none is copied to `path`.
+      base: files of shipped runs, where there are; none is copied to `path`.
       watch: whether the folder of `path` is still there, asked before each write; see `own_folder`.
 
     Attributes:
-      runs: by key.
-      shipped: keys of the runs in `base`.
-      used: keys of what `run` returned.
+      runs: by key; `shipped`: keys of those in `base`; `used`: keys of what `run` returned.
       conflicts: runs that differ from the first of their key by more than RTOL.
-      notes: sentences on what was amiss with the files, for people.
+      notes: sentences on what was amiss with the files; `say`: is called with later ones.
       progress: called with (runs found, runs made) as `run` goes on.
-      say: called with a sentence on what is amiss later.
 
     Raises:
-      ArchiveError: a file of `base` is damaged.
-      FolderError: one of the folder is no file, or cannot be read.
+      ArchiveError, FolderError: a file cannot be read, or one of `base` is damaged.
       OSError: the file cannot be written. `run` raises it too.
     """
 

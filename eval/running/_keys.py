@@ -41,8 +41,7 @@ class Identity(NamedTuple):
 
 def baseline_identity(baseline: Baseline) -> Identity:
     """A baseline is its name and version."""
-    version = getattr(baseline, "version", 1)
-    return Identity(baseline.name, {"baseline": baseline.name, "version": version})
+    return Identity(baseline.name, {"baseline": baseline.name, "version": baseline.version})
 
 
 def artifact_identity(artifact: Artifact) -> Identity:

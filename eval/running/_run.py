@@ -16,8 +16,6 @@ from ._keys import STAGES, Identity
 from ._schema import CURVE, LONGEST, LOSS, NUMBER, STEPS, TEXT, Rule, integer, number, six_digits
 from ._trials import Curve, Trial, eval_steps
 
-SPLITS = ("train", "valid", "test")
-
 
 def _kept(wanted: str | Rule, right: Any = None, **options: Any) -> Any:
     """A field with what it may hold."""
@@ -87,7 +85,8 @@ _RULES: dict[str, Rule] = {
     for field in dataclasses.fields(Run)
     if "rule" in field.metadata
 }
-_CURVES = tuple(f"{split}_curve" for split in SPLITS)
+_PREFIXES = ("train_", "valid_", "test_")
+_CURVES = tuple(f"{split}curve" for split in _PREFIXES)
 _FACTS = tuple(name for name in _RULES if name not in ("key", "steps", *_CURVES))
 _STAGE = Rule('"tune" or "report"', lambda x: x in STAGES.values())
 
@@ -121,17 +120,12 @@ def run_of(key: str, identity: Identity, trial: Trial, curve: Curve) -> Run:
 
 def trial_fields(trial: Trial) -> dict[str, Any]:
     """The trial as fields of a run."""
-    hyper = {name: float(value) for name, value in trial.hyper._asdict().items()}
+    names = ("lr", "weight_decay", "cosine", "extra")
     return {
         "task": trial.task.name,
         "horizon": trial.task.horizon,
-        "lr": hyper["lr"],
-        "weight_decay": hyper["wd"],
-        "cosine": hyper["cosine"],
-        "extra": hyper["extra"],
-        "beyond": trial.beyond,
-        "seed": trial.seed,
-        "told": trial.told,
+        **dict(zip(names, map(float, trial.hyper), strict=True)),
+        **{name: getattr(trial, name) for name in ("beyond", "seed", "told")},
     }
 
 
@@ -190,7 +184,7 @@ def machine() -> dict[str, str]:
 
 def _is_metric(name: str) -> bool:
     """Whether a field is a number of a whole split, such as `valid_accuracy`."""
-    return name.startswith(tuple(f"{split}_" for split in SPLITS)) and name not in _CURVES
+    return name.startswith(_PREFIXES) and name not in _CURVES
 
 
 def _null(x: float) -> float | None:
@@ -207,12 +201,8 @@ def _infinite(x: float | None) -> float:
 
 def _missing_metric(row: Mapping[str, Any]) -> str:
     """Every split has the metrics of the others."""
-    found = {
-        split: {name.removeprefix(split) for name in row if name.startswith(f"{split}_")}
-        for split in SPLITS
-    }
-    every = set.union(*found.values())
-    lost = [f"{split}{name}" for split in SPLITS for name in sorted(every - found[split])]
+    every = sorted({name.partition("_")[2] for name in row if name.startswith(_PREFIXES)})
+    lost = [f"{split}{name}" for split in _PREFIXES for name in every if split + name not in row]
     return f"{lost[0]} is missing" if lost else ""
 
 

@@ -57,7 +57,7 @@ def choose_setting(
     with own as archive:
         runner, identity = baseline_runner(ADAMW), baseline_identity(ADAMW)
         runs = len(frozen_settings(ADAMW)) * len(TUNE_SEEDS) * len(tasks)
-        progress = Progress(console, "AdamW, frozen", 1, runs)
+        progress = Progress(console, "AdamW, one setting", 1, runs)
         archive.show(progress)
         with progress:
             tuned = tune_frozen(

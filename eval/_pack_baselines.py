@@ -10,19 +10,10 @@ from learned_opt.checkpoints import plain_console, write_atomic
 from learned_opt.tasks.suites import Tier
 
 from ._evaluate import whole
-from .baselines import BASELINES, Baseline
+from .baselines import BASELINES
 from .contestants import baseline_jobs, run_jobs
 from .grid import GRID, run_grid
 from .running import Progress, own_archive, pack, shipped_file
-
-
-def chosen_baselines(only: Sequence[str]) -> tuple[Baseline, ...]:
-    """The baselines of these names, or all; ValueError for a name that is none."""
-    known = [row.name for row in BASELINES]
-    for name in only:
-        if name not in known:
-            raise ValueError(f"a baseline must be one of {', '.join(known)}, got {name!r}")
-    return tuple(row for row in BASELINES if not only or row.name in only)
 
 
 def pack_baselines(
@@ -53,22 +44,24 @@ def pack_baselines(
       ValueError: no such suite, tier or baseline.
     """
     console = console or plain_console()
-    chosen = chosen_baselines(only)
+    known = {row.name: row for row in BASELINES}
+    for name in only:
+        if name not in known:
+            raise ValueError(f"a baseline must be one of {', '.join(known)}, got {name!r}")
+    chosen = {name: row for name, row in known.items() if not only or name in only}
     protocol = None if suite == GRID else whole(suite, tier)
     file = Path(out) if out else shipped_file(suite, tier)
     folder, facts = file.with_name(f"{file.name}.d"), {"suite": suite, "tier": tier}
     own = own_archive(folder, "baselines.toml", facts, what="runs of baselines", base=[file])
     with own as archive:
         if protocol:
-            jobs = baseline_jobs(chosen)
+            jobs = baseline_jobs(list(chosen.values()))
             runs = sum(job.runs(protocol) for job in jobs.values())
             run_jobs(jobs, protocol, archive, Progress(console, "Baselines", len(jobs), runs))
         else:
             run_grid(archive, console)
-        names = {row.name for row in chosen}
-        keys = archive.used | {
-            key for key in archive.shipped if archive.runs[key].optimizer not in names
-        }
+        others = {key for key in archive.shipped if archive.runs[key].optimizer not in chosen}
+        keys = archive.used | others
         content = pack(archive.runs[key] for key in keys)
         write_atomic(file, content)
     console.print(f"{len(keys):,} runs, {len(content) / 1e6:.2f} MB")
