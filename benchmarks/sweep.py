@@ -80,7 +80,7 @@ def main(name: str = "adamw") -> None:
 
     def whole(runner: Runner) -> int:
         for trials, report in sweep:
-            runner(trials, report=report)
+            runner(trials, curves=report)
         return runs
 
     def sample() -> int:

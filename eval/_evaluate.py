@@ -31,7 +31,7 @@ from .cost import measure
 from .grid import GRID, run_grid
 from .report import write_report
 from .report._summary import summarise
-from .running import Progress, own_archive, shipped_file
+from .running import own_archive, shipped_file
 
 SMOKE_STEPS, SMOKE_TASKS = 40, 2
 
@@ -92,31 +92,26 @@ def evaluate(
             **baseline_jobs(baselines, frozen=not smoke),
             **rival_jobs(rivals, tuned_rivals),
         }
-        runs = sum(job.runs(protocol) for job in jobs.values())
-        progress = Progress(console, "Evaluating", len(jobs), runs)
-        contestants = run_jobs(jobs, protocol, archive, progress)
+        contestants = run_jobs(jobs, protocol, archive, console, "Evaluating")
         extent = "smoke" if smoke else "quick" if quick else "whole"
         measured = measure(archive, subject, protocol, contestants, extent, console)
         cells, grid_runs = ((), []) if smoke or quick else run_grid(archive, console, subject)
         results = Results(
-            subject.to_json(),
-            {"name": suite, "hash": SUITES[suite].hash, "tier": tier, "smoke": smoke},
-            protocol.tasks,
-            contestants,
-            protocol.variants,
-            measured.pop("step_us"),
-            measured
-            | {
+            subject=subject.to_json(),
+            suite={"name": suite, "hash": SUITES[suite].hash, "tier": tier, "smoke": smoke},
+            tasks=protocol.tasks,
+            contestants=contestants,
+            variants=protocol.variants,
+            step_us=measured.pop("step_us"),
+            extra={
+                **measured,
                 "grid": [cell.to_json() for cell in cells],
                 "meta_training": subject.card.get("meta_valid_curve", {}),
                 "merged": archive.facts(),
-                "device": describe_device(),
-                "jax": jax.__version__,
-                "code": code_version(),
-                "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+                **origin(),
             },
-            grid_runs,
-            tuple(arguments),
+            grid_rows=grid_runs,
+            arguments=tuple(arguments),
         )
         report = summarise(results)
         # What it took is not known where runs were there before.
@@ -124,6 +119,16 @@ def evaluate(
         archive.mend()
         write_report(report, out)
     return report
+
+
+def origin() -> dict[str, str]:
+    """What makes a report, and when."""
+    return {
+        "device": describe_device(),
+        "jax": jax.__version__,
+        "code": code_version(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
 
 
 def whole(suite: str, tier: Tier) -> Protocol:

@@ -13,7 +13,7 @@ from ._evaluate import whole
 from .baselines import BASELINES
 from .contestants import baseline_jobs, run_jobs
 from .grid import GRID, run_grid
-from .running import Progress, own_archive, pack, shipped_file
+from .running import own_archive, pack, shipped_file
 
 
 def pack_baselines(
@@ -56,8 +56,7 @@ def pack_baselines(
     with own as archive:
         if protocol:
             jobs = baseline_jobs(list(chosen.values()))
-            runs = sum(job.runs(protocol) for job in jobs.values())
-            run_jobs(jobs, protocol, archive, Progress(console, "Baselines", len(jobs), runs))
+            run_jobs(jobs, protocol, archive, console, "Baselines")
         else:
             run_grid(archive, console)
         others = {key for key in archive.shipped if archive.runs[key].optimizer not in chosen}

@@ -50,11 +50,11 @@ def test_an_error_of_one_job_stops_the_others(tmp_path):
         started.set_result(None) if not recorder.asked else archive._stopped.wait(30)
         return recorder(some, **kind)
 
-    progress = Progress(rich.console.Console(file=io.StringIO()), "Evaluating", 2, 15)
+    console = rich.console.Console(file=io.StringIO())
     five = [dataclasses.replace(TASK, horizon=horizon) for horizon in range(100, 105)]
     jobs = {"long": job("long", long), "failing": job("failing", failing)}
     with pytest.raises(ArithmeticError):
-        run_jobs(jobs, Protocol(tuple(five), seeds=(0, 1, 2)), archive, progress)
+        run_jobs(jobs, Protocol(tuple(five), seeds=(0, 1, 2)), archive, console, "")
     assert len(recorder.asked) <= 2 * 3
     assert len(Archive(archive.path).runs) == len(recorder.asked)
 
@@ -64,7 +64,7 @@ def test_notes_on_the_files_are_shown(tmp_path):
     path.write_text("no\n")
     archive = Archive(path)
     (note,) = archive.notes
-    run_jobs({}, PROTOCOL, archive, Progress(rich.console.Console(file=text, width=40), "", 0, 0))
+    run_jobs({}, PROTOCOL, archive, rich.console.Console(file=text, width=40), "")
     assert text.getvalue() == f"note: {note}\n"
     archive.say("later")
     assert text.getvalue().endswith("note: later\n")

@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import rich.console
+
 import learned_opt
 from learned_opt import Artifact
 from learned_opt.tasks import EvalTask
@@ -24,7 +26,7 @@ from ..running import (
 from ..tuning import TUNE_SEEDS, FinalLosses, Tuned, frozen_setting, tune
 from ._protocol import BEYOND, UNTUNED, Protocol
 from ._results import Contestant, Role
-from ._subject import Subject
+from ._subject import Subject, artifact_subject
 
 MULTIPLIERS = (10**-1.5, 10**1.5)
 """First and last of the half-decade grid of a tuned rival, over its own peak step size."""
@@ -165,14 +167,11 @@ def rival_names(artifact: Artifact) -> tuple[str, str]:
 
 def rival_job(artifact: Artifact, name: str) -> Job:
     """Another learned optimizer, untuned."""
-
-    def runner() -> Runner:
-        return Runner(lambda hyper, steps: learned_opt.learned(artifact, num_steps=steps))
-
+    rival = artifact_subject(artifact)
+    label = f"{name.removeprefix(RIVAL)}, untuned"
     return Job(
-        name, f"{name.removeprefix(RIVAL)}, untuned", "rival", artifact.optimizer.horizon_free,
-        artifact_identity(artifact), runner, fixed(UNTUNED),
-    )  # fmt: skip
+        name, label, "rival", rival.horizon_free, rival.identity, rival.runner, fixed(UNTUNED)
+    )
 
 
 def tuned_rival_job(artifact: Artifact, name: str) -> Job:
@@ -221,14 +220,20 @@ def check_rivals(
 
 
 def run_jobs(
-    jobs: Mapping[str, Job], protocol: Protocol, archive: Archive, progress: Progress
+    jobs: Mapping[str, Job],
+    protocol: Protocol,
+    archive: Archive,
+    console: rich.console.Console,
+    title: str,
 ) -> list[Contestant]:
     """One contestant a job, in order; two jobs at a time, those with most runs first.
 
     An error of one, or an interruption, stops the others after the calls that they are at.
     """
+    runs = {name: job.runs(protocol) for name, job in jobs.items()}
+    progress = Progress(console, title, len(jobs), sum(runs.values()))
     archive.show(progress)
-    ordered = sorted(jobs, key=lambda name: -jobs[name].runs(protocol))
+    ordered = sorted(jobs, key=lambda name: -runs[name])
     # While one optimizer compiles the other runs.
     with progress, concurrent.futures.ThreadPoolExecutor(2) as pool:
         futures = {name: pool.submit(jobs[name].make, protocol, archive) for name in ordered}

@@ -156,18 +156,25 @@ def _result(
     """Losses are (seeds,), infinite where a run diverged."""
     sides = (learned, retuned, transferred)
     medians = [float(np.median(losses)) for losses in sides]
+    finite = [median if np.isfinite(median) else None for median in medians]
+    diverged = [int(np.isinf(losses).sum()) for losses in sides]
     return CellResult(
-        cell.axis,
-        cell.value,
-        cell.task.name,
-        cell.task.horizon,
-        cell.told,
-        *(median if np.isfinite(median) else None for median in medians),
-        *(geometric_ratio(learned[None], losses[None]) for losses in sides[1:]),
-        len(learned),
-        *(int(np.isinf(losses).sum()) for losses in sides),
-        float(choice.hyper.lr),
-        float(base.lr),
-        choice.trials,
-        choice.at_edge,
+        axis=cell.axis,
+        value=cell.value,
+        task=cell.task.name,
+        horizon=cell.task.horizon,
+        told=cell.told,
+        learned=finite[0],
+        retuned=finite[1],
+        transferred=finite[2],
+        over_retuned=geometric_ratio(learned[None], retuned[None]),
+        over_transferred=geometric_ratio(learned[None], transferred[None]),
+        seeds=len(learned),
+        diverged=diverged[0],
+        diverged_retuned=diverged[1],
+        diverged_transferred=diverged[2],
+        lr_retuned=float(choice.hyper.lr),
+        lr_transferred=float(base.lr),
+        trials=choice.trials,
+        at_edge=choice.at_edge,
     )

@@ -133,7 +133,9 @@ def run_from_json(row: Mapping[str, Any]) -> Run:
     """The run of a line in which `row_fault` finds nothing wrong."""
     facts = {name: row[name] for name in ("key", *_FACTS) if name in row}
     final = {name: _infinite(x) for name, x in row.items() if _is_metric(name)}
-    curves = {name: tuple(map(_infinite, row[name])) for name in _CURVES if name in row}
+    curves: dict[str, Any] = {
+        name: tuple(map(_infinite, row[name])) for name in _CURVES if name in row
+    }
     known = {"stage", "steps", *facts, *final, *curves}
     more = {name: x for name, x in row.items() if name not in known}
     return Run(**facts, final=final, steps=tuple(row.get("steps", ())), **curves, more=more)
