@@ -26,7 +26,7 @@ import learned_opt
 from benchmarks import seconds_per_call
 from learned_opt import OPTIMIZERS, Spectral
 from learned_opt.checkpoints import describe_device
-from learned_opt.eval.cost._steps import NETWORKS, CostRow, measure_costs
+from learned_opt.eval.cost import NETWORKS, CostRow, measure_costs
 
 LARGE = {"1M": NETWORKS["1M"]}
 GPU = {"10M": 3124, "100M": 9962}

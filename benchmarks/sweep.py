@@ -19,8 +19,8 @@ import numpy as np
 
 from learned_opt.devices import use_all_cores
 from learned_opt.eval import BASELINES, Runner, Trial, tune
-from learned_opt.eval._evaluate import REPORT_SEEDS
-from learned_opt.eval.baselines._table import Baseline
+from learned_opt.eval.baselines import Baseline
+from learned_opt.eval.contestants import REPORT_SEEDS
 from learned_opt.tasks import full_loss, inner_init, inner_step, load_suite
 
 TASK, ROUNDS, EVERY = "digits-mlp-32", 7, 10
@@ -81,7 +81,7 @@ def main(name: str = "adamw") -> None:
 
     def whole(runner: Runner) -> int:
         for trials, report in sweep:
-            runner(trials, report=report)
+            runner(trials, curves=report)
         return runs
 
     def sample() -> int:

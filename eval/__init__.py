@@ -1,17 +1,23 @@
-"""Evaluation: baselines, tuning, runs, statistics, cost, report."""
+"""Evaluation: an optimizer, untuned, against baselines that are tuned for each task."""
 
 from learned_opt._extras import needs_extra
 
 with needs_extra(__name__):
+    from learned_opt.checkpoints import FolderError as FolderError
+    from learned_opt.checkpoints import WriteError as WriteError
+
     from ._evaluate import evaluate as evaluate
-    from ._ship import pack_baselines as pack_baselines
-    from .baselines._table import BASELINES as BASELINES
-    from .baselines._table import Baseline as Baseline
-    from .baselines._table import Hyper as Hyper
+    from ._pack_baselines import pack_baselines as pack_baselines
+    from .baselines import BASELINES as BASELINES
+    from .baselines import Baseline as Baseline
+    from .baselines import Hyper as Hyper
+    from .contestants import artifact_subject as artifact_subject
+    from .contestants import factory_subject as factory_subject
     from .report import write_report as write_report
-    from .running._trials import Runner as Runner
-    from .running._trials import Trial as Trial
-    from .tuning._tune import Tuned as Tuned
-    from .tuning._tune import choose_frozen as choose_frozen
-    from .tuning._tune import tune as tune
-    from .tuning._tune import tune_frozen as tune_frozen
+    from .running import ArchiveError as ArchiveError
+    from .running import Runner as Runner
+    from .running import Trial as Trial
+    from .tuning import Tuned as Tuned
+    from .tuning import choose_frozen as choose_frozen
+    from .tuning import tune as tune
+    from .tuning import tune_frozen as tune_frozen

@@ -8,6 +8,14 @@ from pathlib import Path
 
 import rich.console
 
+import learned_opt
+from learned_opt._checks import name_fault
+from learned_opt.checkpoints import FolderError, WriteError, plain_console
+from learned_opt.devices import use_all_cores
+from learned_opt.tasks import load_suite
+
+from ._evaluate import evaluate
+from ._pack_baselines import pack_baselines
 from ._parsers import (
     baselines_parser,
     card_parser,
@@ -16,6 +24,10 @@ from ._parsers import (
     parser,
     render_parser,
 )
+from ._signals import end_on_signals
+from .contestants import artifact_subject, check_rivals, factory_subject
+from .running import ArchiveError
+from .tuning import choose_setting
 
 NAMES = {
     "artifact": ("ARTIFACT", "file"),
@@ -45,8 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.words = without_folder(argv)
     if run is _evaluate and (args.artifact is None) == (args.optimizer is None):
         chosen.error("give either an artifact or --optimizer MODULE:FUNCTION")
-    from ._signals import end_on_signals
-
     with end_on_signals():
         return _guarded(run, args)
 
@@ -63,13 +73,7 @@ def without_folder(words: Sequence[str]) -> list[str]:
 
 
 def _guarded(run: Callable[..., None], args: argparse.Namespace) -> int:
-    from learned_opt.devices import use_all_cores
-
     use_all_cores()
-    from learned_opt.checkpoints import FolderError, WriteError, plain_console
-
-    from .running._packed import ArchiveError
-
     try:
         _check_names(args)
         run(args, plain_console())
@@ -82,8 +86,6 @@ def _guarded(run: Callable[..., None], args: argparse.Namespace) -> int:
 
 def _check_names(args: argparse.Namespace) -> None:
     """ValueError for a name that nothing can have."""
-    from learned_opt._checks import name_fault
-
     for argument, (flag, what) in NAMES.items():
         given = getattr(args, argument, None)
         for name in given if isinstance(given, list) else [given]:
@@ -92,16 +94,8 @@ def _check_names(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
-    import learned_opt
-    from learned_opt.tasks import load_suite
-
-    from ._evaluate import evaluate
-    from .contestants._factory import factory_subject
-    from .contestants._jobs import check_rivals
-    from .contestants._subject import artifact_subject
-
     for task in load_suite(args.suite, args.tier):
-        task.spec.build()
+        task.spec.build()  # what is wrong with its data is said before anything is made
     if args.optimizer:
         subject = factory_subject(args.optimizer)
     else:
@@ -129,15 +123,11 @@ def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
 
 
 def _baselines(args: argparse.Namespace, console: rich.console.Console) -> None:
-    from ._ship import pack_baselines
-
     file = pack_baselines(args.suite, tier=args.tier, only=args.only, out=args.out, console=console)
     console.print(f"Packed: {file}")
 
 
 def _frozen(args: argparse.Namespace, console: rich.console.Console) -> None:
-    from .tuning._frozen import choose_setting
-
     choose_setting(args.out, console=console)
 
 
@@ -190,8 +180,6 @@ def _card(args: argparse.Namespace, console: rich.console.Console) -> None:
 
 def _fail(message: str, status: int) -> int:
     with contextlib.suppress(OSError):  # where the disk is full, so may be the log
-        from learned_opt.checkpoints import plain_console
-
         plain_console(stderr=True).print(f"error: {message}", style="red")
     return status
 

@@ -12,39 +12,26 @@ import jax
 import rich.console
 
 from learned_opt import Artifact
-from learned_opt.checkpoints import (
-    code_version,
-    describe_device,
-    plain_console,
-)
+from learned_opt.checkpoints import code_version, describe_device, plain_console
 from learned_opt.tasks import load_suite
 from learned_opt.tasks.suites import SUITES, Tier
 
-from .baselines._table import ADAMW, BASELINES, Baseline
-from .contestants._jobs import (
+from .baselines import ADAMW, BASELINES, Baseline
+from .contestants import (
     REPORT_SEEDS,
-    UNTUNED,
-    Job,
-    Plan,
-    baseline_job,
+    Protocol,
+    Results,
+    Subject,
     baseline_jobs,
     learned_job,
     rival_jobs,
     run_jobs,
 )
-from .contestants._results import Results
-from .contestants._subject import Subject
-from .cost._measurements import measure
-from .grid._cells import GRID, grid
-from .grid._outcomes import grid_results, grid_runs
+from .cost import measure
+from .grid import GRID, run_grid
 from .report import write_report
 from .report._summary import summarise
-from .running._archive import Archive, own_archive
-from .running._keys import baseline_identity
-from .running._packed import shipped_file
-from .running._progress import Progress
-from .running._trials import Runner, Trial
-from .statistics._pairwise import interval
+from .running import own_archive, shipped_file
 
 SMOKE_STEPS, SMOKE_TASKS = 40, 2
 
@@ -80,14 +67,12 @@ def evaluate(
       arguments: the words after `learned-opt eval` that ask for this report, but for the folder.
 
     Raises:
-      FolderError: `out` holds something else, or an evaluation of another optimizer or suite, or
-        another process is at work there, or it cannot be made.
+      FolderError: `out` cannot be used, or holds something else.
       ArchiveError: the runs that ship with the package are damaged.
-      WriteError: a file could not be written, as on a full disk; the runs made so far are kept.
+      WriteError: a file could not be written; the runs made so far are kept.
       ValueError: no such suite, or none of this tier.
     """
     console = console or plain_console()
-    facts = {"subject": subject.digest, "suite": suite, "tier": tier, "smoke": smoke}
     out, start = Path(out), time.perf_counter()
     if not subject.traced:
         console.print(
@@ -96,39 +81,37 @@ def evaluate(
             markup=False,
             soft_wrap=True,
         )
+    facts = {"subject": subject.digest, "suite": suite, "tier": tier, "smoke": smoke}
     shipped = shipped_file(suite, tier), shipped_file(GRID, "cpu")
     own = own_archive(out, "evaluation.toml", facts, what="an evaluation", base=shipped)
     with own as archive:
-        resumed = archive.rows.keys() > archive.shipped
-        plan, jobs = _smoke(suite, tier) if smoke else _whole(suite, tier)
-        jobs = {"learned": learned_job(subject), **jobs, **rival_jobs(rivals, tuned_rivals)}
-        runs = sum(job.runs(plan) for job in jobs.values())
-        entries = run_jobs(jobs, plan, archive, Progress(console, "Evaluating", len(jobs), runs))
-        contestants = [entry.contestant for entry in entries.values()]
+        resumed = archive.runs.keys() > archive.shipped
+        protocol, baselines = smoke_test(suite, tier) if smoke else (whole(suite, tier), BASELINES)
+        jobs = {
+            "learned": learned_job(subject),
+            **baseline_jobs(baselines, frozen=not smoke),
+            **rival_jobs(rivals, tuned_rivals),
+        }
+        contestants = run_jobs(jobs, protocol, archive, console, "Evaluating")
         extent = "smoke" if smoke else "quick" if quick else "whole"
-        measured = measure(archive, subject, plan, contestants, extent, console)
-        cells, grid_rows = ([], []) if smoke or quick else _grid(subject, archive, console)
+        measured = measure(archive, subject, protocol, contestants, extent, console)
+        cells, grid_runs = ((), []) if smoke or quick else run_grid(archive, console, subject)
         results = Results(
-            subject.to_json(),
-            {"name": suite, "hash": SUITES[suite].hash, "tier": tier, "smoke": smoke},
-            plan.tasks,
-            contestants,
-            plan.variants,
-            {entry.contestant.name: entry.variants for entry in entries.values()},
-            entries["learned"].misinformed,
-            measured.pop("step_us"),
-            measured
-            | {
-                "grid": cells,
+            subject=subject.to_json(),
+            suite={"name": suite, "hash": SUITES[suite].hash, "tier": tier, "smoke": smoke},
+            tasks=protocol.tasks,
+            contestants=contestants,
+            variants=protocol.variants,
+            step_us=measured.pop("step_us"),
+            extra={
+                **measured,
+                "grid": [cell.to_json() for cell in cells],
                 "meta_training": subject.card.get("meta_valid_curve", {}),
                 "merged": archive.facts(),
-                "device": describe_device(),
-                "jax": jax.__version__,
-                "code": code_version(),
-                "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+                **origin(),
             },
-            grid_rows,
-            tuple(arguments),
+            grid_rows=grid_runs,
+            arguments=tuple(arguments),
         )
         report = summarise(results)
         # What it took is not known where runs were there before.
@@ -138,58 +121,30 @@ def evaluate(
     return report
 
 
-def suite_plan(suite: str, tier: Tier) -> Plan:
+def origin() -> dict[str, str]:
+    """What makes a report, and when."""
+    return {
+        "device": describe_device(),
+        "jax": jax.__version__,
+        "code": code_version(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def whole(suite: str, tier: Tier) -> Protocol:
     """All tasks of a tier, and those variants of them that there are."""
     tasks = load_suite(suite, tier)
     names = {task.name for task in tasks}
     variants = SUITES["VARIANTS_V1"].tier(tier)
-    return Plan(tasks, tuple(v for v in variants if v.variant_of in names))
+    return Protocol(tasks, tuple(v for v in variants if v.variant_of in names))
 
 
-def _whole(suite: str, tier: Tier) -> tuple[Plan, dict[str, Job]]:
-    return suite_plan(suite, tier), baseline_jobs(BASELINES)
-
-
-def _smoke(suite: str, tier: Tier) -> tuple[Plan, dict[str, Job]]:
-    whole = suite_plan(suite, tier)
+def smoke_test(suite: str, tier: Tier) -> tuple[Protocol, list[Baseline]]:
+    """Two tasks of a few steps, and two baselines of which one is hardly tuned."""
     tasks = [
         dataclasses.replace(task, horizon=min(SMOKE_STEPS, task.horizon))
-        for task in whole.tasks[:SMOKE_TASKS]
+        for task in load_suite(suite, tier)[:SMOKE_TASKS]
     ]
-    plan = Plan(tuple(tasks), (), REPORT_SEEDS[:3], (2.0,))
-    rows = {row.name: row for row in BASELINES}
-    chosen: list[Baseline] = [
-        rows["adam_default"],
-        dataclasses.replace(ADAMW, lrs=(1e-3, 1e-2), wds=(0.1,)),
-    ]
-    return plan, {row.name: baseline_job(row) for row in chosen}
-
-
-def _grid(
-    subject: Subject, archive: Archive, console: rich.console.Console
-) -> tuple[list[Any], list[dict[str, Any]]]:
-    """The cells as JSON types, and the runs of fresh seeds in them."""
-    runners = {
-        "learned": (subject.identity, subject.runner()),
-        ADAMW.name: (baseline_identity(ADAMW), Runner(ADAMW.transform, ADAMW.eval_params)),
-    }
-    cells, fresh = grid(), {}
-    runs = grid_runs(cells, REPORT_SEEDS) + len(cells) * len(REPORT_SEEDS)
-    progress = Progress(console, "Generalisation grid", 1, runs)
-
-    def run(name: str, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-        rows = archive.run(*runners[name], trials, "tune")
-        # A setting that is retuned to what is transferred has the same runs.
-        fresh.update({row["key"]: row for row in rows if row["seed"] in REPORT_SEEDS})
-        return rows
-
-    archive.show(progress)
-    with progress:
-        found = grid_results(cells, run, untuned=UNTUNED, seeds=REPORT_SEEDS)
-        progress.advance("grid")
-    made = [
-        cell.to_json()
-        | {"retuned": interval(cell.over_retuned), "transferred": interval(cell.over_transferred)}
-        for cell in found
-    ]
-    return made, list(fresh.values())
+    untuned = next(row for row in BASELINES if row.name == "adam_default")
+    adamw = dataclasses.replace(ADAMW, lrs=(1e-3, 1e-2), wds=(0.1,))
+    return Protocol(tuple(tasks), (), REPORT_SEEDS[:3], (2.0,)), [untuned, adamw]

@@ -1,13 +1,14 @@
 """The words of `learned-opt eval` and of its other commands."""
 
 import argparse
+from typing import Any
 
 COMMANDS = """other commands, each with its own --help:
-  learned-opt eval baselines   make the runs of all baselines on a suite, once, for the package
-  learned-opt eval frozen      choose the one AdamW setting that is used on all tasks
   learned-opt eval compare     two reports side by side
-  learned-opt eval render      make the pages of a report anew from its data
-  learned-opt eval card        keep what reports say of an artifact in its card
+  learned-opt eval render      draw the pages of a report anew from its data
+  learned-opt eval card        write what reports say of an artifact into its card
+  learned-opt eval baselines   make all runs of the baselines on a suite, for the package
+  learned-opt eval frozen      choose the one AdamW setting that is used on all tasks
 
 The folder receives report.html (one file, opens offline), report.md, report.json and runs.jsonl.
 Interrupted, the same command goes on where it stopped; with runs.jsonl of another machine copied
@@ -21,10 +22,10 @@ Every message, and what to do: docs/what-can-go-wrong.md.
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="learned-opt eval",
-        description="Compare an optimizer, untuned, with Adam, AdamW, Lion, AdaBelief, Muon, SGD "
-        "and schedule-free AdamW tuned for each task, on fresh seeds, and write a report.",
+    parser = _parser(
+        "",
+        "Compare an optimizer, untuned, with Adam, AdamW, Lion, AdaBelief, Muon, SGD and\n"
+        "schedule-free AdamW tuned for each task, on fresh seeds, and write a report.",
         epilog=COMMANDS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -38,88 +39,95 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--optimizer",
         metavar="MODULE:FUNCTION",
-        help="instead: any function num_steps -> optax.GradientTransformation",
+        help="instead of an artifact: any function num_steps -> optax.GradientTransformation",
     )
     _add_suite(parser)
-    parser.add_argument("--out", metavar="DIR", required=True, help="output folder")
+    parser.add_argument(
+        "--out", metavar="DIR", required=True, help="folder that receives the report"
+    )
     parser.add_argument(
         "--rival", metavar="ARTIFACT", action="append", default=[],
-        help="another learned optimizer, untuned, as a row beside the baselines; repeatable",
+        help="another learned optimizer, untuned, beside the baselines; repeatable",
     )  # fmt: skip
     parser.add_argument(
         "--tuned-rival", metavar="ARTIFACT", action="append", default=[],
-        help="the same with learning rate, schedule and weight decay tuned per task, as AdamW's",
+        help="another one whose learning rate, schedule and weight decay are tuned for each task, "
+        "as AdamW's are; repeatable",
     )  # fmt: skip
     parser.add_argument(
         "--quick", action="store_true",
-        help="without the generalisation grid, and steps timed on one network only",
+        help="leave out the generalisation grid (one task with one thing changed at a time), and "
+        "time training steps on one network only",
     )  # fmt: skip
     parser.add_argument(
-        "--smoke", action="store_true", help="two tasks of 40 steps: does everything work?"
-    )
+        "--smoke", action="store_true",
+        help="two tasks of 40 steps, in about a minute: does everything work?",
+    )  # fmt: skip
     return parser
 
 
 def baselines_parser() -> argparse.ArgumentParser:
     """The command line of `baselines`."""
-    parser = argparse.ArgumentParser(
-        prog="learned-opt eval baselines",
-        description="Tune the baselines on a suite, run them on fresh seeds, and pack all runs "
-        "into one file. In the package it spares every evaluation these runs. The suite `grid` "
-        "has the cells of the generalisation grid.",
-        epilog="Runs are kept in FILE.d as they are made: interrupted, the same command goes on "
-        "where it stopped. Runs in FILE that still mean the same are not made again; delete FILE "
-        "to make all anew.",
+    parser = _parser(
+        "baselines",
+        "Tune the baselines on a suite, run them on fresh seeds, and pack all runs into one file. "
+        "In the package it spares every evaluation these runs. The suite `grid` is the "
+        "generalisation grid.",
+        epilog="Runs are kept in the folder FILE.d as they are made: interrupted, the same command "
+        "goes on where it stopped. Runs in FILE that are still current are not made again; delete "
+        "FILE to make all anew.",
     )
     _add_suite(parser)
-    parser.add_argument("--only", metavar="NAME", nargs="+", default=(), help="these baselines")
+    parser.add_argument(
+        "--only", metavar="NAME", nargs="+", default=(), help="these baselines, such as adamw"
+    )
     parser.add_argument("--out", metavar="FILE", help="default: eval/archive/SUITE-TIER.npz")
     return parser
 
 
 def frozen_parser() -> argparse.ArgumentParser:
     """The command line of `frozen`."""
-    parser = argparse.ArgumentParser(
-        prog="learned-opt eval frozen",
-        description="Choose, on META_VALID_V1, the one AdamW setting that is used on all tasks, "
-        "and write it to eval/archive/frozen.json.",
+    parser = _parser(
+        "frozen",
+        "Choose, on the suite META_VALID_V1, the one AdamW setting that is used on all tasks, and "
+        "write it to eval/archive/frozen.json.",
     )
-    parser.add_argument("--out", metavar="DIR", required=True, help="keeps the runs")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder that keeps the runs")
     return parser
 
 
 def compare_parser() -> argparse.ArgumentParser:
     """The command line of `compare`."""
-    parser = argparse.ArgumentParser(
-        prog="learned-opt eval compare",
-        description="Two reports of one suite side by side, run by run.",
-    )
+    parser = _parser("compare", "Two reports of one suite side by side, run by run.")
     parser.add_argument("reports", metavar="REPORT.json", nargs=2, help="made by learned-opt eval")
-    parser.add_argument("--out", metavar="DIR", required=True, help="receives compare.html and .md")
+    parser.add_argument(
+        "--out", metavar="DIR", required=True, help="folder that receives compare.html and .md"
+    )
     return parser
 
 
 def render_parser() -> argparse.ArgumentParser:
     """The command line of `render`."""
-    parser = argparse.ArgumentParser(
-        prog="learned-opt eval render",
-        description="Make the pages of a report anew from its data, without a run: as today's code "
-        "draws them, and with what its artifacts say of themselves.",
+    parser = _parser(
+        "render",
+        "Draw the pages of a report anew from its data, without a run: as today's code draws them, "
+        "and with what its artifacts say of themselves.",
     )
     parser.add_argument("report", metavar="REPORT", help="a report.json or a report.html")
     parser.add_argument(
         "--artifact", metavar="FILE", action="append", default=[],
-        help="its subject or a rival in it, where that does not ship; repeatable",
+        help="an optimizer of the report that is not in the package; repeatable",
     )  # fmt: skip
-    parser.add_argument("--out", metavar="DIR", required=True, help="receives the pages")
+    parser.add_argument(
+        "--out", metavar="DIR", required=True, help="folder that receives the pages"
+    )
     return parser
 
 
 def card_parser() -> argparse.ArgumentParser:
     """The command line of `card`."""
-    parser = argparse.ArgumentParser(
-        prog="learned-opt eval card",
-        description="Keep what reports say of an artifact in its card and in the .md beside it.",
+    parser = _parser(
+        "card", "Write what reports say of an artifact into its card and the .md beside it."
     )
     parser.add_argument("artifact", metavar="FILE.safetensors", help="receives the results")
     parser.add_argument(
@@ -129,8 +137,17 @@ def card_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parser(command: str, description: str, **options: Any) -> argparse.ArgumentParser:
+    prog = f"learned-opt eval {command}".rstrip()
+    return argparse.ArgumentParser(prog=prog, description=description, **options)
+
+
 def _add_suite(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--suite", default="quickstart", help="tasks (default: quickstart)")
     parser.add_argument(
-        "--tier", choices=("cpu", "gpu"), default="cpu", help="of its tasks (default: cpu)"
-    )
+        "--suite", default="quickstart", metavar="NAME",
+        help="the tasks, such as quickstart or META_TEST_V1 (default: quickstart)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tier", choices=("cpu", "gpu"), default="cpu",
+        help="those of its tasks that suit a CPU, or an accelerator (default: cpu)",
+    )  # fmt: skip

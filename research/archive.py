@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from learned_opt.eval.running._packed import pack, unpack
+from learned_opt.eval.running import pack, run_from_json, unpack
 from learned_opt.eval.running._trials import POINTS, eval_steps
 
 TASKS, BASELINES, SETTINGS, TUNE_SEEDS, REPORT_SEEDS = 12, 9, 60, 3, 10
@@ -27,14 +27,15 @@ def main() -> None:
         f"{TASKS} tasks x {BASELINES} baselines x ({SETTINGS} settings x {TUNE_SEEDS} seeds + "
         f"{REPORT_SEEDS} seeds x {POINTS} points x {len(CURVES)} curves): {len(rows):,} runs"
     )
+    runs = [run_from_json(row) for row in rows]
     tick = time.perf_counter()
-    packed = pack(rows)
+    packed = pack(runs)
     tock = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "runs.npz"
         path.write_bytes(packed)
         start = time.perf_counter()
-        assert unpack(path) == sorted(rows, key=lambda row: row["key"])
+        assert unpack(path) == sorted(runs, key=lambda run: run.key)
         print(f"pack {tock - tick:.1f} s, unpack {time.perf_counter() - start:.1f} s")
     lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
     curves = np.array([row[name] for row in rows if "steps" in row for name in CURVES])

@@ -13,7 +13,7 @@ import learned_opt
 from learned_opt.checkpoints import describe_device
 from learned_opt.devices import use_all_cores
 from learned_opt.eval import BASELINES, Hyper, Runner, Trial
-from learned_opt.eval.running._trials import Curve
+from learned_opt.eval.running import Curve
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import Transformer
 from research.valid import make_learned
@@ -39,14 +39,14 @@ def main() -> None:
     )
     for name in args.artifacts:
         (curve,) = Runner(make_learned(learned_opt.load(name)))(
-            [Trial(task, Hyper(1.0), 0)], report=True
+            [Trial(task, Hyper(1.0), 0)], curves=True
         )
         _show(f"{name}, untuned", curve)
     for name, rates in (("adamw", args.adamw), ("muon", args.muon)):
         baseline = next(b for b in BASELINES if b.name == name)
         # The third number is Muon's alone: its AdamW part has the same learning rate.
         trials = [Trial(task, Hyper(rate, cosine=1.0, extra=1.0), 0) for rate in rates]
-        for rate, curve in zip(rates, Runner(baseline.transform)(trials, report=True), strict=True):
+        for rate, curve in zip(rates, Runner(baseline.transform)(trials, curves=True), strict=True):
             _show(f"{name}, {rate:g}", curve)
 
 

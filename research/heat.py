@@ -19,7 +19,7 @@ from learned_opt import Spectral
 from learned_opt.checkpoints import describe_device
 from learned_opt.devices import use_all_cores
 from learned_opt.eval import Hyper, Runner, Trial
-from learned_opt.eval.running._trials import MakeTx
+from learned_opt.eval.running import MakeTx
 from learned_opt.parts._controlled import LOG_GAIN
 from learned_opt.tasks import FamilySpec
 from learned_opt.tasks.problems import Heat

@@ -18,8 +18,8 @@ import learned_opt
 from learned_opt.checkpoints import describe_device
 from learned_opt.devices import use_all_cores
 from learned_opt.eval import Hyper, Runner, Trial
-from learned_opt.eval.baselines._table import ADAMW
-from learned_opt.eval.cost._steps import NETWORKS, measure_step
+from learned_opt.eval.baselines import ADAMW
+from learned_opt.eval.cost import NETWORKS, measure_step
 from learned_opt.eval.statistics._times import SHARES, ladder, steps_to_target, target
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import MLP
@@ -52,7 +52,7 @@ def main() -> None:
         made[name] = (Runner(make_learned(artifact), most=1), Hyper(1.0), tx)
     curves = {}
     for name, (run, hyper, _) in made.items():
-        curves[name] = run([Trial(task, hyper, seed) for seed in SEEDS], report=True)
+        curves[name] = run([Trial(task, hyper, seed) for seed in SEEDS], curves=True)
     losses = {name: np.array([c.valid for c in every]) for name, every in curves.items()}
     milliseconds = {
         name: time / 1000

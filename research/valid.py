@@ -19,8 +19,8 @@ import learned_opt
 from learned_opt.checkpoints import describe_device
 from learned_opt.devices import use_all_cores
 from learned_opt.eval import Hyper, Runner, Trial
-from learned_opt.eval.baselines._table import ADAMW
-from learned_opt.eval.running._trials import MakeTx
+from learned_opt.eval.baselines import ADAMW
+from learned_opt.eval.running import MakeTx
 from learned_opt.tasks import EvalTask, load_suite
 
 SETTINGS = [

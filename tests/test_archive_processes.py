@@ -12,7 +12,7 @@ from made_runs import LATER, RULE, Recorder, trials, value
 from processes import ROOT, environment
 
 from learned_opt.checkpoints import FolderError, hold_folder
-from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running import Archive
 
 
 def launch(mode, folder):
@@ -39,9 +39,9 @@ def test_a_kill_in_the_middle_of_appending_costs_what_it_cut(tmp_path):
     assert int(output) == 72 - whole
     archive, recorder = Archive(path), Recorder()
     wanted = [*trials(36), *trials(36, LATER)]
-    rows = archive.run(RULE, recorder, wanted, "tune")
+    rows = archive.run(RULE, recorder, wanted, curves=False)
     assert recorder.asked == []
-    assert [row["valid_loss"] for row in rows] == [value(trial) for trial in wanted]
+    assert [row.valid_loss for row in rows] == [value(trial) for trial in wanted]
     assert path.read_bytes().count(b"\n") == 72
 
 
@@ -66,7 +66,7 @@ def test_of_two_processes_in_one_folder_one_works_and_one_says_why_not(tmp_path)
         errors,
     )
     assert int(output) == 72
-    assert len(Archive(tmp_path / "runs.jsonl").rows) == 72
+    assert len(Archive(tmp_path / "runs.jsonl").runs) == 72
 
 
 @pytest.mark.parametrize("command", [["quickstart", "--out"], ["baselines", "--out"]])

@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from learned_opt.eval import BASELINES, Baseline, Hyper
-from learned_opt.eval.baselines._table import (
+from learned_opt.eval import BASELINES, Hyper
+from learned_opt.eval.baselines import (
     CONSTANT,
     COSINE,
     half_decade,
@@ -223,9 +223,3 @@ def test_tracks():
         with jax.numpy_dtype_promotion("standard"):
             one, other = (jax.jit(lambda t=t: after(t)[0]["dense"]["w"])() for t in tx)
         assert np.array_equal(one, other) == row.horizon_free
-
-
-def test_a_new_version_is_a_new_key():
-    assert ROWS["adamw"].key != ROWS["lion"].key
-    again = Baseline("adamw", "", lambda *a: optax.identity(), (1e-3, 1e-3), version=2)
-    assert again.key != ROWS["adamw"].key

@@ -1,7 +1,6 @@
 """What is measured of a step: counts of bytes and steps exactly, times within known bounds."""
 
 import dataclasses
-import json
 import platform
 import time
 
@@ -12,15 +11,9 @@ import optax
 import pytest
 
 from benchmarks.step_time import Goals
+from learned_opt.eval.cost import NETWORKS, measure_costs, measure_step
 from learned_opt.eval.cost import _steps as _cost
-from learned_opt.eval.cost._steps import (
-    NETWORKS,
-    ROUNDS,
-    STEPS,
-    WARM_UP,
-    measure_costs,
-    measure_step,
-)
+from learned_opt.eval.cost._steps import ROUNDS, STEPS, WARM_UP
 from learned_opt.tasks import load_suite
 
 TINY = {"tiny": 4, "small": 8}
@@ -78,12 +71,8 @@ def test_the_share_is_that_of_the_update_and_compilation_is_in_no_step(rows):
         assert cost.share == cost.update / cost.step > 0
 
 
-def test_rows_are_json(rows):
-    for row in rows:
-        again = json.loads(json.dumps(row.to_json(), allow_nan=False))
-        assert again["costs"]["adam"] == row.costs["adam"]._asdict()
-        assert again["parameters"] == row.parameters
-        assert again["device"] == f"cpu ({platform.machine()})"
+def test_a_row_says_what_its_steps_ran_on(rows):
+    assert {row.device for row in rows} == {f"cpu ({platform.machine()})"}
 
 
 def test_every_kind_of_device_is_timed(monkeypatch):

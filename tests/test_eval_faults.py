@@ -13,7 +13,7 @@ import learned_opt.eval._evaluate
 import learned_opt.eval.cost._measurements
 import learned_opt.eval.tuning._frozen
 from learned_opt.checkpoints import FolderError
-from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running import Archive
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "docs" / "example" / "report.html"

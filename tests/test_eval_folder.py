@@ -19,9 +19,9 @@ import learned_opt.eval.tuning._frozen
 from learned_opt.checkpoints import FolderError, WriteError, own_folder, write_atomic
 from learned_opt.eval import Runner
 from learned_opt.eval._evaluate import evaluate
-from learned_opt.eval.contestants._subject import artifact_subject
+from learned_opt.eval.contestants import artifact_subject
 from learned_opt.eval.cost._measurements import _read
-from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running import Archive
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "docs" / "example" / "report.html"
@@ -115,12 +115,12 @@ def test_a_folder_that_is_removed_meanwhile_is_made_anew(tmp_path):
     """With all runs so far, of other machines too, and held again."""
     out, recorder, said = tmp_path / "out", Recorder(), []
     with own_folder(out, "evaluation.toml", {"smoke": True}, what="an evaluation") as watch:
-        Archive(out / "runs-other.jsonl").run(RULE, Recorder(), trials(2), "tune")
+        Archive(out / "runs-other.jsonl").run(RULE, Recorder(), trials(2), curves=False)
         archive = Archive(out / "runs.jsonl", watch=watch)
         archive.say = said.append
-        archive.run(RULE, recorder, trials(4), "tune")
+        archive.run(RULE, recorder, trials(4), curves=False)
         shutil.rmtree(out)
-        rows = archive.run(RULE, recorder, trials(6), "report")
+        rows = archive.run(RULE, recorder, trials(6), curves=True)
         assert said == [
             f"{out} was removed while the command ran; the 4 runs so far are written anew"
         ]
@@ -139,7 +139,7 @@ def test_a_folder_that_is_removed_meanwhile_is_made_anew(tmp_path):
     assert (out / "evaluation.toml").read_text() == "smoke = true\n"
     again = Archive(out / "runs.jsonl")
     assert again.notes == []
-    assert again.run(RULE, recorder, trials(6), "report") == rows
+    assert again.run(RULE, recorder, trials(6), curves=True) == rows
     assert recorder.calls == [2, 6]
 
 
@@ -151,7 +151,7 @@ def test_a_folder_that_another_has_taken_is_left_to_it(tmp_path):
         out.mkdir()
         (out / ".lock").write_text("process 3 on elsewhere\n")
         with pytest.raises(FolderError, match="was taken over by process 3 on elsewhere"):
-            archive.run(RULE, Recorder(), trials(1), "tune")
+            archive.run(RULE, Recorder(), trials(1), curves=False)
     assert not (out / "runs.jsonl").exists()
 
 
@@ -174,16 +174,16 @@ def test_what_was_cut_short_stays_the_last_line(monkeypatch, tmp_path):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     archive = Archive(path)
-    archive.run(RULE, Recorder(), trials(2), "tune")
+    archive.run(RULE, Recorder(), trials(2), curves=False)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", lambda path, *args: Torn(whole(path, *args)))
         with pytest.raises(OSError, match="No space left"):
-            archive.run(RULE, Recorder(), trials(4), "tune")
+            archive.run(RULE, Recorder(), trials(4), curves=False)
     with pytest.raises(OSError, match="No space left"):
-        archive.run(RULE, Recorder(), trials(5), "tune")
+        archive.run(RULE, Recorder(), trials(5), curves=False)
     again, recorder = Archive(path), Recorder()
-    assert (again.notes, len(again.rows)) == ([], 2)
-    again.run(RULE, recorder, trials(5), "tune")
+    assert (again.notes, len(again.runs)) == ([], 2)
+    again.run(RULE, recorder, trials(5), curves=False)
     assert [t.seed for t in recorder.asked] == [2, 3, 4]
 
 

@@ -56,8 +56,7 @@ def whole(tmp_path_factory):
 
 BUSY = """
 import sys, threading, time
-import learned_opt.eval._evaluate, learned_opt.tasks
-from learned_opt.eval.__main__ import main
+from learned_opt.eval import __main__ as command
 
 def evaluate(*args, **kind):
     # What a compilation in another thread is: nothing ends it.
@@ -65,9 +64,9 @@ def evaluate(*args, **kind):
     print("busy", flush=True)
     {then}
 
-learned_opt.tasks.load_suite = lambda *args: []
-learned_opt.eval._evaluate.evaluate = evaluate
-main(["small", "--out", "unused"])
+command.load_suite = lambda *args: []
+command.evaluate = evaluate
+command.main(["small", "--out", "unused"])
 """
 
 

@@ -9,14 +9,23 @@ import pytest
 from made_runs import RULE, Recorder, trials
 
 from learned_opt.eval import Hyper, Runner, Trial
-from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running import Archive
 from learned_opt.eval.running._packed import FOLDER, unpack
-from learned_opt.eval.running._rows import ALWAYS, REPORTED, SETTINGS, line_fault, row_fault
+from learned_opt.eval.running._run import (
+    ALWAYS,
+    REPORTED,
+    line_fault,
+    row_fault,
+    run_from_json,
+)
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import MLP
 
 NETWORK = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
 TINY = EvalTask("tiny", FamilySpec(NETWORK, "digits"), (("activation", 0),), 4)
+SETTINGS = ("weight_decay", "cosine", "extra", "beyond", "told")
+"""Fields that lines from before they were there lack."""
+
 BAD = {
     "word": "xx", "empty": "", "unprintable": "a\nb", "true": True, "list": [], "mixed": [1, "1"],
     "object": {}, "negative": -1, "fraction": 0.5, "huge": 10**400, "long": "x" * 2000,
@@ -44,17 +53,18 @@ def real(tmp_path_factory):
     path = tmp_path_factory.mktemp("real") / "runs.jsonl"
     runner = Runner(lambda hyper, steps: optax.with_extra_args_support(optax.sgd(hyper.lr)))
     some = [Trial(TINY, Hyper(0.1), 0)]
-    rows = [Archive(path).run(RULE, runner, some, stage)[0] for stage in ("tune", "report")]
+    kinds = (False, True)
+    rows = [Archive(path).run(RULE, runner, some, curves=kind)[0].to_json() for kind in kinds]
     assert Archive(path).notes == []
     return dict(zip(("tune", "report"), rows, strict=True))
 
 
 def test_what_a_run_writes_has_the_fields_of_the_schema(real):
     tune, report = real.values()
-    settings = ALWAYS.keys() | SETTINGS.keys()
+    settings = {*ALWAYS, *SETTINGS}
     assert tune.keys() == settings | {"valid_accuracy"}
     metrics = {f"{split}_accuracy" for split in ("train", "valid", "test")}
-    assert report.keys() == settings | REPORTED.keys() | metrics
+    assert report.keys() == {*settings, *REPORTED, *metrics}
     assert [row_fault(row) for row in (tune, report)] == ["", ""]
 
 
@@ -109,14 +119,24 @@ def test_what_is_wrong_with_a_row(real, changed, fault):
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.npz")), ids=lambda path: path.stem)
 def test_rows_that_ship_have_no_fault(path):
-    assert {row_fault(row) for row in unpack(path)} == {""}
+    assert {row_fault(run.to_json()) for run in unpack(path)} == {""}
+
+
+@pytest.mark.parametrize("stage", ["tune", "report"])
+def test_a_line_is_its_run_and_back(real, stage):
+    """Unknown fields too; those that an old line lacks have their defaults."""
+    row = real[stage] | {"later": {"x": [1, None]}, "valid_accuracy": None}
+    run = run_from_json(row)
+    assert (run.to_json(), run.final["valid_accuracy"]) == (row, np.inf)
+    old = run_from_json({name: x for name, x in row.items() if name not in SETTINGS})
+    assert (old.to_json(), old.told, old.beyond) == (row, 1.0, 1.0)
 
 
 def damaged(row, **changed):
     return json.dumps(row | changed).encode()
 
 
-@pytest.mark.parametrize("stage", ["tune", "report"])
+@pytest.mark.parametrize("curves", [False, True])
 @pytest.mark.parametrize(
     ("make", "why"),
     [
@@ -138,9 +158,9 @@ def damaged(row, **changed):
         (lambda row: damaged(row, task="x" * 10**6), "task must be printable text, got 'xxxxx"),
     ],
 )  # fmt: skip
-def test_a_damaged_row_is_named_set_aside_and_run_again(tmp_path, stage, make, why):
+def test_a_damaged_row_is_named_set_aside_and_run_again(tmp_path, curves, make, why):
     path = tmp_path / "runs.jsonl"
-    whole = Archive(path).run(RULE, Recorder(), trials(3), stage)
+    whole = Archive(path).run(RULE, Recorder(), trials(3), curves=curves)
     lines = path.read_bytes().splitlines()
     lines[1] = make(json.loads(lines[1]))
     path.write_bytes(b"\n".join(lines) + b"\n")
@@ -151,11 +171,11 @@ def test_a_damaged_row_is_named_set_aside_and_run_again(tmp_path, stage, make, w
     assert note.endswith("); what is missing runs again")
     assert len(note) < len(start) + 200
     assert (tmp_path / "runs.jsonl.damaged").read_bytes() == lines[1] + b"\n"
-    assert archive.run(RULE, recorder, trials(3), stage) == whole
+    assert archive.run(RULE, recorder, trials(3), curves=curves) == whole
     assert [t.seed for t in recorder.asked] == [1]
     assert Archive(path).notes == []
     assert sorted(path.read_bytes().splitlines()) == sorted(
-        json.dumps(archive.rows[row["key"]]).encode() for row in whole
+        json.dumps(archive.runs[run.key].to_json()).encode() for run in whole
     )
 
 
@@ -170,17 +190,17 @@ def test_what_is_set_aside_is_never_lost(tmp_path):
 
 def test_a_number_that_json_has_not_is_a_loss_that_is_not_finite(tmp_path):
     path = tmp_path / "runs.jsonl"
-    (row,) = Archive(path).run(RULE, Recorder(), trials(1), "tune")
-    loss = json.dumps(row["valid_loss"])
+    (run,) = Archive(path).run(RULE, Recorder(), trials(1), curves=False)
+    loss = json.dumps(run.valid_loss)
     path.write_text(path.read_text().replace(f'"valid_loss": {loss}', '"valid_loss": NaN'))
     archive = Archive(path)
     assert archive.notes == []
-    assert archive.rows[row["key"]]["valid_loss"] is None
+    assert archive.runs[run.key].valid_loss == np.inf
 
 
 def test_damaged_rows_of_another_machine_are_named_and_its_file_stays(tmp_path):
     path, other = tmp_path / "runs.jsonl", tmp_path / "runs-other.jsonl"
-    Archive(other).run(RULE, Recorder(), trials(3), "report")
+    Archive(other).run(RULE, Recorder(), trials(3), curves=True)
     rows = [json.loads(line) for line in other.read_text().splitlines()]
     rows[0]["steps"] = "xx"
     other.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -192,21 +212,23 @@ def test_damaged_rows_of_another_machine_are_named_and_its_file_stays(tmp_path):
     assert other.read_bytes() == content
     assert [p.name for p in tmp_path.iterdir()] == ["runs-other.jsonl"]
     recorder = Recorder()
-    archive.run(RULE, recorder, trials(3), "report")
+    archive.run(RULE, recorder, trials(3), curves=True)
     assert [t.seed for t in recorder.asked] == [0]
 
 
 def test_of_a_row_that_is_there_twice_the_first_counts(tmp_path):
     path = tmp_path / "runs.jsonl"
-    (row,) = Archive(path).run(RULE, Recorder(), trials(1), "tune")
+    (run,) = Archive(path).run(RULE, Recorder(), trials(1), curves=False)
+    row = run.to_json()
     path.write_text(json.dumps(row) + "\n" + json.dumps(row | {"valid_loss": 9.0}) + "\n")
     archive = Archive(path)
-    assert archive.rows == {row["key"]: row}
+    assert archive.runs == {run.key: run}
     assert archive.conflicts == 1
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_diverged_run_has_no_fault(tmp_path, bad):
-    (row,) = Archive(tmp_path / "runs.jsonl").run(RULE, Recorder(bad), trials(1), "report")
+    (run,) = Archive(tmp_path / "runs.jsonl").run(RULE, Recorder(bad), trials(1), curves=True)
+    row = run.to_json()
     assert row_fault(row) == ""
     assert line_fault(json.dumps(row).encode()) == ""

@@ -13,10 +13,10 @@ import pytest
 
 import learned_opt.eval.tuning._tune
 from learned_opt.eval import Hyper, Runner, Trial
-from learned_opt.eval.baselines._table import ADAMW
+from learned_opt.eval.baselines import ADAMW
 from learned_opt.eval.grid._cells import BASE, Cell, grid
 from learned_opt.eval.grid._outcomes import LEARNED, grid_results
-from learned_opt.eval.tuning._tune import TUNE_SEEDS
+from learned_opt.eval.tuning import TUNE_SEEDS
 from learned_opt.tasks import (
     EvalTask,
     FamilySpec,
@@ -237,11 +237,11 @@ class Fake:
 
     def __call__(self, optimizer, trials):
         self.seen += [(optimizer, trial) for trial in trials]
-        return [{"valid_loss": self.loss(optimizer, trial)} for trial in trials]
+        return [self.loss(optimizer, trial) for trial in trials]
 
     def loss(self, optimizer, trial):
         if (optimizer, trial.task.name, trial.seed) in self.diverged:
-            return None
+            return math.inf
         noise = 10 ** (0.01 * (trial.seed % 10))
         if optimizer == LEARNED:
             return self.learned * noise
@@ -371,9 +371,8 @@ def test_runs_of_the_runner_make_results():
     runners = {LEARNED: exploding, ADAMW.name: Runner(ADAMW.transform)}
 
     def run(optimizer: str, trials: list[Trial]):
-        curves = runners[optimizer](trials)
-        last = [float(curve.valid[-1]) for curve in curves]
-        return [{"valid_loss": x if np.isfinite(x) else None} for x in last]
+        last = [float(curve.valid[-1]) for curve in runners[optimizer](trials)]
+        return [x if np.isfinite(x) else math.inf for x in last]
 
     with jax.numpy_dtype_promotion("standard"):
         found = grid_results(cells, run, untuned=UNTUNED, seeds=(100, 101))

@@ -100,3 +100,21 @@ def test_no_module_is_over_400_lines():
     for room in ALLOWED:
         for file in (ROOT / room).rglob("*.py"):
             assert len(file.read_text().splitlines()) <= 400, file
+
+
+FLOORS = ("baselines", "running", "tuning", "contestants", "statistics", "grid", "cost", "report")
+"""Folders of eval, each of which stands on those before it."""
+
+
+@pytest.mark.parametrize("folder", FLOORS)
+def test_folders_of_eval_stand_on_those_before_them(folder):
+    below = set(FLOORS[: FLOORS.index(folder)])
+    for file in (ROOT / "eval" / folder).rglob("*.py"):
+        level = len(file.relative_to(ROOT / "eval").parts)
+        nodes = [n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.ImportFrom)]
+        used = {node.module.split(".")[0] for node in nodes if node.level == level}
+        assert used <= below, file
+
+
+def test_every_folder_of_eval_has_its_floor():
+    assert {path.parent.name for path in (ROOT / "eval").glob("*/__init__.py")} == set(FLOORS)

@@ -9,55 +9,54 @@ import jax
 import optax
 import pytest
 import rich.console
-from made_runs import RULE, TASK, Recorder, trials
+from made_runs import RULE, TASK, Recorder
 
 import learned_opt.eval.cost._measurements
 import learned_opt.eval.running._progress
 import learned_opt.eval.tuning._frozen
 from learned_opt import Artifact, GatedAdam
 from learned_opt.eval import BASELINES, Baseline, Hyper, Runner
-from learned_opt.eval.contestants._jobs import Entry, Job, Plan, baseline_job, run_jobs
-from learned_opt.eval.contestants._results import Contestant
-from learned_opt.eval.contestants._subject import artifact_subject
-from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.contestants import Contestant, Job, Protocol, artifact_subject, run_jobs
+from learned_opt.eval.contestants._jobs import baseline_job, fixed
+from learned_opt.eval.running import Archive
 from learned_opt.eval.running._progress import Progress
-from learned_opt.eval.tuning._tune import Tuned
+from learned_opt.eval.tuning import Tuned
 
-PLAN = Plan((TASK,))
+PROTOCOL = Protocol((TASK,))
 FAKE = Baseline("fake", "fake", lambda *a: optax.identity(), (1e-3, 1e-1), (0.1, 1.0))
 
 
 def test_planned_runs_are_those_of_an_optimum_in_the_middle():
     """5 learning rates, 3 of them x 2 decays, 3 seeds each; 10 seeds of the best."""
-    assert baseline_job(FAKE).runs(PLAN) == 3 * (5 + 3 * 2) + 10
+    assert baseline_job(FAKE).runs(PROTOCOL) == 3 * (5 + 3 * 2) + 10
     untuned = next(row for row in BASELINES if row.name == "adam_default")
-    assert baseline_job(untuned).runs(PLAN) == 10
+    assert baseline_job(untuned).runs(PROTOCOL) == 10
+
+
+def job(name, runner):
+    return Job(name, name, "baseline", False, RULE._replace(facts={"rule": name}), lambda: runner,
+               fixed(Hyper(0.1)))  # fmt: skip
 
 
 def test_an_error_of_one_job_stops_the_others(tmp_path):
     archive, recorder = Archive(tmp_path / "runs.jsonl"), Recorder()
     started = concurrent.futures.Future()
 
-    def failing(plan, archive):
+    def failing(some, **kind):
         started.result(timeout=30)
         raise ArithmeticError("no")
 
-    def long(plan, archive):
-        def runner(some, **kind):
-            started.set_result(None) if not recorder.asked else archive._stopped.wait(30)
-            return recorder(some, **kind)
+    def long(some, **kind):
+        started.set_result(None) if not recorder.asked else archive._stopped.wait(30)
+        return recorder(some, **kind)
 
-        five = [dataclasses.replace(TASK, horizon=horizon) for horizon in range(100, 105)]
-        wanted = [trial for task in five for trial in trials(3, task)]
-        rows = archive.run(RULE, runner, wanted, "tune")
-        return Entry(Contestant("long", "long", "baseline", False, {}, rows), [])
-
-    progress = Progress(rich.console.Console(file=io.StringIO()), "Evaluating", 2, 15)
-    jobs = {"long": Job(long, lambda plan: 15), "failing": Job(failing, lambda plan: 0)}
+    console = rich.console.Console(file=io.StringIO())
+    five = [dataclasses.replace(TASK, horizon=horizon) for horizon in range(100, 105)]
+    jobs = {"long": job("long", long), "failing": job("failing", failing)}
     with pytest.raises(ArithmeticError):
-        run_jobs(jobs, PLAN, archive, progress)
+        run_jobs(jobs, Protocol(tuple(five), seeds=(0, 1, 2)), archive, console, "")
     assert len(recorder.asked) <= 2 * 3
-    assert len(Archive(archive.path).rows) == len(recorder.asked)
+    assert len(Archive(archive.path).runs) == len(recorder.asked)
 
 
 def test_notes_on_the_files_are_shown(tmp_path):
@@ -65,7 +64,7 @@ def test_notes_on_the_files_are_shown(tmp_path):
     path.write_text("no\n")
     archive = Archive(path)
     (note,) = archive.notes
-    run_jobs({}, PLAN, archive, Progress(rich.console.Console(file=text, width=40), "", 0, 0))
+    run_jobs({}, PROTOCOL, archive, rich.console.Console(file=text, width=40), "")
     assert text.getvalue() == f"note: {note}\n"
     archive.say("later")
     assert text.getvalue().endswith("note: later\n")

@@ -19,12 +19,11 @@ import pytest
 from made_runs import RULE, SPEC, TASK, Recorder, trials, value
 
 import learned_opt
-import learned_opt.eval.running._archive
 import learned_opt.eval.running._keys
 from learned_opt import Artifact, GatedAdam, _rooms
 from learned_opt._rooms import room_sources, source_hash
 from learned_opt.eval import BASELINES, Hyper, Trial
-from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running import Archive
 from learned_opt.eval.running._keys import (
     Identity,
     artifact_identity,
@@ -43,8 +42,8 @@ OPTIMIZERS = Path(learned_opt.__file__).resolve().parent / "optimizers"
 OTHER = replace(TASK, name="other", spec=replace(SPEC, data="breast_cancer"))
 
 
-def key(task=TASK, hyper=Hyper(0.1, 0.0), seed=0, identity=RULE, stage="tune"):  # noqa: B008
-    return run_key(identity, Trial(task, hyper, seed), stage)
+def key(task=TASK, hyper=Hyper(0.1, 0.0), seed=0, identity=RULE, curves=False):  # noqa: B008
+    return run_key(identity, Trial(task, hyper, seed), curves=curves)
 
 
 CHANGES = {
@@ -59,7 +58,7 @@ CHANGES = {
     "learning rate": {"hyper": Hyper(0.2, 0.0)},
     "weight decay": {"hyper": Hyper(0.1, 0.1)},
     "seed": {"seed": 1},
-    "stage": {"stage": "report"},
+    "curves": {"curves": True},
 }
 
 
@@ -97,33 +96,28 @@ class LaterHyper(NamedTuple):
     more: float = 0.0
 
 
-def test_new_fields_at_their_defaults_leave_keys_alone(tmp_path):
+def test_new_fields_at_their_defaults_leave_keys_alone():
     def later(hyper, **more):
-        return run_key(RULE, LaterTrial(TASK, hyper, 0, **more), "tune")
+        return run_key(RULE, LaterTrial(TASK, hyper, 0, **more), curves=False)
 
     class HyperBefore(NamedTuple):
         lr: float
         wd: float = 0.0
 
-    before = run_key(RULE, Trial(TASK, HyperBefore(0.1), 0), "tune")
+    before = run_key(RULE, Trial(TASK, HyperBefore(0.1), 0), curves=False)
     assert later(HyperBefore(0.1)) == later(LaterHyper(0.1)) == before
     assert len({before, later(HyperBefore(0.1), halved=0.5), later(LaterHyper(0.1, 0, 2.0))}) == 3
-    # Rows made before have the new fields when they are asked for.
-    archive, recorder = Archive(tmp_path / "runs.jsonl"), Recorder()
-    archive.run(RULE, recorder, [Trial(TASK, HyperBefore(0.1), 0)], "tune")
-    (row,) = archive.run(RULE, recorder, [LaterTrial(TASK, LaterHyper(0.1), 0)], "tune")
-    assert len(recorder.asked) == 1
-    assert (row["halved"], row["more"], row["weight_decay"]) == (1.0, 0.0, 0.0)
 
 
-def test_a_row_says_what_its_key_is_of(tmp_path):
-    late = LaterTrial(TASK, LaterHyper(0.1, 0.01), 3, halved=0.5)
-    (row,) = Archive(tmp_path / "runs.jsonl").run(RULE, Recorder(), [late], "tune")
-    assert row.items() >= {
-        "key": run_key(RULE, late, "tune"), "stage": "tune", "task": "task", "optimizer": "rule",
-        "horizon": 100, "lr": 0.1, "weight_decay": 0.01, "more": 0.0, "seed": 3, "halved": 0.5,
-        "device": "cpu", "jax": jax.__version__, "valid_loss": value(late),
-    }.items()  # fmt: skip
+def test_a_run_says_what_its_key_is_of(tmp_path):
+    late = Trial(TASK, Hyper(0.1, 0.01, 1.0, 0.5), 3, told=0.5)
+    (run,) = Archive(tmp_path / "runs.jsonl").run(RULE, Recorder(), [late], curves=False)
+    assert run.to_json() == {
+        "key": run_key(RULE, late, curves=False), "stage": "tune", "optimizer": "rule",
+        "task": "task", "horizon": 100, "lr": 0.1, "weight_decay": 0.01, "cosine": 1.0,
+        "extra": 0.5, "beyond": 1.0, "seed": 3, "told": 0.5, "device": "cpu",
+        "jax": jax.__version__, "valid_loss": value(late), "valid_accuracy": 0.5,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("leaf", range(10))
@@ -154,13 +148,13 @@ def test_the_fingerprint_of_data_sees_types_shapes_and_description():
 
 def test_a_task_under_another_name_is_the_same_run(tmp_path):
     archive, recorder = Archive(tmp_path / "runs.jsonl"), Recorder()
-    archive.run(RULE, recorder, trials(2), "tune")
+    archive.run(RULE, recorder, trials(2), curves=False)
     renamed = trials(2, replace(TASK, name="in another suite"))
-    rows = archive.run(RULE._replace(name="by another name"), recorder, renamed, "tune")
+    rows = archive.run(RULE._replace(name="by another name"), recorder, renamed, curves=False)
     assert len(recorder.asked) == 2
-    assert [row["task"] for row in rows] == ["in another suite"] * 2
-    assert [row["optimizer"] for row in rows] == ["by another name"] * 2
-    twice = archive.run(RULE, recorder, [*trials(3), *trials(3)], "tune")
+    assert [run.task for run in rows] == ["in another suite"] * 2
+    assert [run.optimizer for run in rows] == ["by another name"] * 2
+    twice = archive.run(RULE, recorder, [*trials(3), *trials(3)], curves=False)
     assert [t.seed for t in recorder.asked] == [0, 1, 2]
     assert twice[:3] == twice[3:]
 
@@ -173,7 +167,7 @@ def test_a_change_runs_only_what_it_touches_again(tmp_path, monkeypatch, what):
         archive = Archive(tmp_path / "runs.jsonl")
         for rule in rules:
             for task in tasks:
-                archive.run(rule, recorder, trials(2, task), "tune")
+                archive.run(rule, recorder, trials(2, task), curves=False)
         return recorder.asked
 
     assert len(run(Recorder())) == 8

@@ -2,13 +2,14 @@
 
 import time
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from made_runs import RULE, Recorder, packable, trials
 from processes import ROOT
 
-from learned_opt.eval.running._archive import Archive
+from learned_opt.eval.running import Archive, run_from_json
 from learned_opt.eval.running._packed import ArchiveError, pack, unpack
 
 
@@ -21,21 +22,24 @@ def packed(path, rows):
 def test_packing_loses_nothing(tmp_path, seed):
     rows = list(packable(200, np.random.default_rng(seed)))
     back = unpack(packed(tmp_path / "runs.npz", rows))
-    assert back == sorted(rows, key=lambda row: row["key"])
+    assert back == sorted(rows, key=lambda run: run.key)
     assert unpack(packed(tmp_path / "none.npz", [])) == []
 
 
 def test_values_that_six_digits_cannot_hold_are_kept_whole(tmp_path):
     odd = [0.1234567, 1e300, 1e-300, 7, True, "text", {"a": [1, None]}, [1, 2.5], [0.1234567]]
-    rows = [{"key": f"{i:016x}", "x": x} for i, x in enumerate(odd)]
-    rows.append({"key": "no hex", "x": 0.5})
+    (one,) = packable(1, np.random.default_rng(0))
+    rows = [replace(one, key=f"{i:016x}", more={"x": x}) for i, x in enumerate(odd)]
+    rows.append(replace(one, key="no hex", more={"x": 0.5}))
     assert unpack(packed(tmp_path / "runs.npz", rows)) == rows
 
 
 def test_equal_rows_make_equal_bytes(monkeypatch):
     rng = np.random.default_rng(0)
     rows = list(packable(50, rng))
-    shuffled = [dict(reversed(rows[i].items())) for i in rng.permutation(50)]
+    shuffled = [
+        run_from_json(dict(reversed(rows[i].to_json().items()))) for i in rng.permutation(50)
+    ]
     first = pack(rows)
     monkeypatch.setattr(time, "time", lambda: 2e9)
     monkeypatch.setattr(time, "localtime", lambda *a: pytest.fail("looked at the clock"))
@@ -45,11 +49,13 @@ def test_equal_rows_make_equal_bytes(monkeypatch):
 
 def test_a_number_takes_less_than_four_bytes():
     rng = np.random.default_rng(0)
+    (one,) = packable(1, rng)
     rows = [
-        {
-            "key": rng.bytes(8).hex(),
-            "valid_curve": [float(f"{x:.6g}") for x in rng.lognormal(size=40)],
-        }
+        replace(
+            one,
+            key=rng.bytes(8).hex(),
+            valid_curve=tuple(float(f"{x:.6g}") for x in rng.lognormal(size=40)),
+        )
         for _ in range(500)
     ]
     assert len(pack(rows)) < 500 * (40 * 4 + 8 + 1)
@@ -79,22 +85,22 @@ def test_damaged_packed_runs_are_one_sentence(tmp_path):
 
 
 def test_shipped_runs_come_first_and_are_not_copied(tmp_path):
-    made = Archive(tmp_path / "made.jsonl").run(RULE, Recorder(), trials(4), "report")
+    made = Archive(tmp_path / "made.jsonl").run(RULE, Recorder(), trials(4), curves=True)
     base = packed(tmp_path / "base.npz", made)
     path = tmp_path / "out" / "runs.jsonl"
     path.parent.mkdir()
     archive, recorder = Archive(path, [base]), Recorder()
-    assert archive.run(RULE, recorder, trials(4), "report") == made
+    assert archive.run(RULE, recorder, trials(4), curves=True) == made
     assert recorder.asked == []
     assert not path.exists()
-    archive.run(RULE, recorder, trials(6), "report")
+    archive.run(RULE, recorder, trials(6), curves=True)
     assert [t.seed for t in recorder.asked] == [4, 5]
     assert len(path.read_text().splitlines()) == 2
     assert archive.facts().items() >= {"runs": 6, "shipped": 4, "conflicts": 0}.items()
     # Rows of one's own, made before the package had them, give way.
-    Archive(path).run(RULE, Recorder(1.5), trials(4), "report")
+    Archive(path).run(RULE, Recorder(1.5), trials(4), curves=True)
     both = Archive(path, [base])
-    assert both.run(RULE, Recorder(), trials(4), "report") == made
+    assert both.run(RULE, Recorder(), trials(4), curves=True) == made
     assert both.conflicts == 4
 
 

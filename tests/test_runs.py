@@ -1,4 +1,4 @@
-"""Training runs as lanes: each equals the plain loop, whatever runs beside it and after it."""
+"""Training runs side by side: each equals the plain loop, whatever runs beside it and after it."""
 
 import dataclasses
 import math
@@ -9,17 +9,16 @@ import numpy as np
 import optax
 import pytest
 
-import learned_opt.eval.running._lanes
+import learned_opt.eval.running._batching
 import learned_opt.eval.running._trials
 from learned_opt.eval import BASELINES, Baseline, Hyper, Runner, Trial, tune
-from learned_opt.eval.baselines._table import COSINE, warmup_cosine
-from learned_opt.eval.running._lanes import (
-    Programs,
-    balanced,
-    lane_bytes,
-    lanes,
+from learned_opt.eval.baselines import COSINE, warmup_cosine
+from learned_opt.eval.running._batching import (
+    ProgramCache,
+    even_width,
     memory_budget,
-    useful_lanes,
+    runs_per_call,
+    useful_width,
 )
 from learned_opt.eval.running._trials import POINTS, eval_steps
 from learned_opt.tasks import EvalTask, FamilySpec, inner_init, inner_step, load_suite
@@ -45,7 +44,7 @@ def runner():
 def reported(runner):
     """Two seeds of two rates."""
     trials = [Trial(TASK, Hyper(lr), seed) for lr in (0.1, 0.3) for seed in (100, 101)]
-    return trials, runner(trials, report=True)
+    return trials, runner(trials, curves=True)
 
 
 def plain_loop(trial, tx, steps):
@@ -95,7 +94,7 @@ def test_tasks_that_are_no_classifiers_run_like_any_other(runner, name):
     """A regression and a control problem: no accuracy, losses on every split."""
     (task,) = (task for task in load_suite("META_TEST_V1") if task.name == name)
     trial = Trial(dataclasses.replace(task, horizon=T), Hyper(0.05), 100)
-    (curve,) = runner([trial], report=True)
+    (curve,) = runner([trial], curves=True)
     assert np.isfinite(curve.valid).all()
     assert curve.valid[-1] < curve.valid[0]
     assert set(curve.final) == {"train_loss", "valid_loss", "test_loss"}
@@ -106,7 +105,7 @@ def test_tasks_that_are_no_classifiers_run_like_any_other(runner, name):
 
 def test_a_run_beyond_the_horizon_equals_the_other_up_to_it(runner, reported):
     trials, curves = reported
-    longer = runner([dataclasses.replace(t, beyond=1.5) for t in trials], report=True)
+    longer = runner([dataclasses.replace(t, beyond=1.5) for t in trials], curves=True)
     for long, short in zip(longer, curves, strict=True):
         upto = len(short.steps)
         np.testing.assert_array_equal(long.steps[:upto], short.steps)
@@ -121,8 +120,8 @@ def test_a_run_beyond_the_horizon_equals_the_other_up_to_it(runner, reported):
 def test_an_optimizer_acts_on_the_horizon_that_it_is_told(runner):
     """Told half of 40, a run is the first 40 steps of one of 20 that goes on."""
     long, short = (dataclasses.replace(TASK, horizon=n) for n in (40, 20))
-    (half,) = runner([Trial(long, Hyper(0.3), 0, told=0.5)], report=True)
-    (double,) = runner([Trial(short, Hyper(0.3), 0, beyond=2.0)], report=True)
+    (half,) = runner([Trial(long, Hyper(0.3), 0, told=0.5)], curves=True)
+    (double,) = runner([Trial(short, Hyper(0.3), 0, beyond=2.0)], curves=True)
     common = np.intersect1d(half.steps, double.steps)
     assert len(common) > 20
     for name in ("valid", "test"):
@@ -171,7 +170,7 @@ def test_selection_never_reads_the_test_split(monkeypatch):
     tuned = tune(fake, [short], lambda ts: [c.final["valid_loss"] for c in runner(ts)])["tiny"]
     assert math.isfinite(dict(tuned.table)[tuned.hyper])
     with pytest.raises(ValueError, match="withholds the test split"):
-        runner([Trial(short, tuned.hyper, 100)], report=True)
+        runner([Trial(short, tuned.hyper, 100)], curves=True)
 
 
 # --- what is evaluated -------------------------------------------------------------------------
@@ -193,7 +192,7 @@ def test_a_run_that_diverges_stops_nothing(runner, reported):
     """It is a row to its end, and the runs beside it do not change."""
     trials, curves = reported
     bad = Trial(TASK, Hyper(1e30), 100)
-    *same, diverged = runner([*trials[:3], bad], report=True)
+    *same, diverged = runner([*trials[:3], bad], curves=True)
     assert len(diverged.valid) == len(diverged.steps) == POINTS
     assert not np.isfinite(diverged.valid[-1])
     assert not math.isfinite(diverged.final["valid_loss"])
@@ -219,15 +218,23 @@ def test_one_program_serves_every_number_of_an_optimizer():
 
 def test_runs_do_not_depend_on_how_many_go_together(reported):
     trials, curves = reported
-    for got, want in zip(Runner(sgd, most=1)(trials, report=True), curves, strict=True):
+    for got, want in zip(Runner(sgd, most=1)(trials, curves=True), curves, strict=True):
         np.testing.assert_allclose(got.valid, want.valid, rtol=1e-5)
 
 
 def test_calls_are_few_alike_and_fill_the_devices():
-    """Of two devices here: (runs, most) -> lanes a call."""
-    assert [balanced(runs, 36) for runs in (1, 2, 7, 36, 37, 42, 126)] == [2, 2, 8, 36, 20, 22, 32]
-    assert [balanced(runs, 1) for runs in (1, 5)] == [1, 1]
-    assert balanced(10, 5) == 4
+    """Of two devices here: (runs, most) -> runs a call."""
+    assert [even_width(runs, 36) for runs in (1, 2, 7, 36, 37, 42, 126)] == [
+        2,
+        2,
+        8,
+        36,
+        20,
+        22,
+        32,
+    ]
+    assert [even_width(runs, 1) for runs in (1, 5)] == [1, 1]
+    assert even_width(10, 5) == 4
 
 
 MB = 10**6
@@ -237,11 +244,11 @@ MB = 10**6
     ("asked", "steps", "width"),
     [
         ([42], 1000, 22),
-        # 6 runs in 22 lanes waste 16 of a GB each: more than to compile another program takes,
+        # 6 runs in 22 places waste 16 of a GB each: more than to compile another program takes,
         ([42, 6], 1000, 6),
         # and less, if their steps are few.
         ([42, 6], 100, 22),
-        # 36 runs in two calls of 22 waste 8 lanes.
+        # 36 runs in two calls of 22 waste 8 places.
         ([42, 36], 1000, 22),
         ([42, 36], 10_000, 36),
         # What was chosen once is there.
@@ -250,11 +257,11 @@ MB = 10**6
     ],
 )
 def test_another_width_is_compiled_only_where_it_saves_more(asked, steps, width):
-    assert lanes([(runs, steps) for runs in asked], 36, MB) == width
+    assert runs_per_call([(runs, steps) for runs in asked], 36, MB) == width
 
 
-def test_lanes_do_not_depend_on_what_is_there_already(monkeypatch):
-    """Each run has its lane in a call of as many, with the same beside it, in whatever process."""
+def test_places_do_not_depend_on_what_is_there_already(monkeypatch):
+    """Each run has its place in a call of as many, with the same beside it, in whatever process."""
     calls = []
 
     def run(programs, kind, static, stacked, steps, family):
@@ -263,10 +270,10 @@ def test_lanes_do_not_depend_on_what_is_there_already(monkeypatch):
         losses = {"valid": np.zeros((len(seeds), len(steps)))}
         return np.zeros(len(seeds)), losses, {}
 
-    monkeypatch.setattr(Programs, "run", run)
+    monkeypatch.setattr(ProgramCache, "run", run)
     groups = [[Trial(TASK, Hyper(0.1), seed) for seed in range(n)] for n in (42, 6, 9)]
 
-    def lanes_of(needed):
+    def calls_of(needed):
         runner, found = Runner(sgd), []
         for group, some in zip(groups, needed, strict=True):
             calls.clear()
@@ -275,43 +282,41 @@ def test_lanes_do_not_depend_on_what_is_there_already(monkeypatch):
             found.append([list(call) for call in calls])
         return found
 
-    whole = lanes_of([None, None, None])
+    whole = calls_of([None, None, None])
     assert [list(map(len, calls)) for calls in whole] == [[22, 22], [22], [22]]
     for needed in ([[0], [], [8]], [[41], [5], []], [[], [], [0, 1]], [[3, 30], [0], [2]]):
-        for calls_then, calls_now, some in zip(whole, lanes_of(needed), needed, strict=True):
+        for calls_then, calls_now, some in zip(whole, calls_of(needed), needed, strict=True):
             assert calls_now == [call for call in calls_then if not set(call).isdisjoint(some)]
 
 
 def test_runs_of_a_call_fit_into_the_budget_of_memory(monkeypatch):
     runner = Runner(lambda hyper, num_steps: optax.with_extra_args_support(optax.adam(hyper.lr)))
     family, task = TASK.family, TASK.member
-    step, evaluation = jax.eval_shape(runner._one_lane, family, task, jax.random.key(0))
     parameters = 64 * 8 + 8 + 8 * 10 + 10
     params, adam = 4 * parameters, 2 * 4 * parameters + 4
     held = 2 * (params + adam) + 2 * params + 64 * (4 * 64 + 4)
-    size = learned_opt.eval.running._lanes.tree_bytes(step)
+    size, evaluation = runner.run_bytes(family, task)
     # What a backward pass keeps: at least the inputs and the hidden layer, at most 20 layers.
     assert held + 64 * 4 * (64 + 8) <= size <= held + 20 * 64 * 4 * 64
-    whole = size + learned_opt.eval.running._lanes.tree_bytes(evaluation)
-    assert lane_bytes(runner._one_lane, family, task) == [size, whole - size]
-    assert useful_lanes(size, whole - size) == 2 * learned_opt.eval.running._lanes.MOST
-    monkeypatch.setattr(learned_opt.eval.running._lanes, "memory_budget", lambda: 5.5 * whole)
-    assert useful_lanes(size, whole - size) == 5
-    monkeypatch.setattr(learned_opt.eval.running._lanes, "memory_budget", lambda: 0.0)
-    assert useful_lanes(size, whole - size) == 1
+    whole = size + evaluation
+    assert useful_width(size, whole - size) == 2 * learned_opt.eval.running._batching.MOST
+    monkeypatch.setattr(learned_opt.eval.running._batching, "memory_budget", lambda: 5.5 * whole)
+    assert useful_width(size, whole - size) == 5
+    monkeypatch.setattr(learned_opt.eval.running._batching, "memory_budget", lambda: 0.0)
+    assert useful_width(size, whole - size) == 1
 
 
 def test_runs_that_overflow_the_caches_go_by_fewer(monkeypatch):
     size = 1000
-    monkeypatch.setattr(learned_opt.eval.running._lanes, "CACHE", 6.5 * size)
-    assert useful_lanes(size, 0) == 2 * 6
-    monkeypatch.setattr(learned_opt.eval.running._lanes, "CACHE", 0.0)
-    assert useful_lanes(size, 0) == 2 * learned_opt.eval.running._lanes.FEWEST
+    monkeypatch.setattr(learned_opt.eval.running._batching, "CACHE", 6.5 * size)
+    assert useful_width(size, 0) == 2 * 6
+    monkeypatch.setattr(learned_opt.eval.running._batching, "CACHE", 0.0)
+    assert useful_width(size, 0) == 2 * learned_opt.eval.running._batching.FEWEST
 
 
 def test_the_budget_is_a_quarter_of_what_there_is():
-    pages = learned_opt.eval.running._lanes.os.sysconf(
+    pages = learned_opt.eval.running._batching.os.sysconf(
         "SC_PHYS_PAGES"
-    ) * learned_opt.eval.running._lanes.os.sysconf("SC_PAGE_SIZE")
+    ) * learned_opt.eval.running._batching.os.sysconf("SC_PAGE_SIZE")
     assert 1e8 < memory_budget() <= pages / 4
     assert jnp.isfinite(memory_budget())

@@ -12,7 +12,7 @@ from made_runs import Recorder, check
 from processes import ROOT
 
 import learned_opt.eval._evaluate
-import learned_opt.eval._ship
+import learned_opt.eval._pack_baselines
 import learned_opt.eval.contestants._jobs
 import learned_opt.eval.cost._measurements
 from learned_opt import Artifact, GatedAdam
@@ -20,20 +20,18 @@ from learned_opt.checkpoints import FolderError
 from learned_opt.eval import BASELINES, Runner, Trial
 from learned_opt.eval.__main__ import main
 from learned_opt.eval._evaluate import evaluate
-from learned_opt.eval._ship import pack_baselines
-from learned_opt.eval.contestants._jobs import REPORT_SEEDS, Plan
-from learned_opt.eval.contestants._subject import artifact_subject
-from learned_opt.eval.cost._steps import Cost, CostRow
-from learned_opt.eval.running._keys import baseline_identity, run_key
-from learned_opt.eval.running._packed import shipped_file, unpack
-from learned_opt.eval.tuning._frozen import frozen_setting
+from learned_opt.eval._pack_baselines import pack_baselines
+from learned_opt.eval.contestants import REPORT_SEEDS, Protocol, artifact_subject
+from learned_opt.eval.cost import Cost, CostRow
+from learned_opt.eval.running import baseline_identity, run_key, shipped_file, unpack
+from learned_opt.eval.tuning import frozen_setting
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import MLP
 
 NETWORK = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
 TASKS = (EvalTask("tiny", FamilySpec(NETWORK, "digits"), (("activation", 0),), 45),)
 CHOSEN = tuple(row for row in BASELINES if row.name in ("adam_default", "adamw"))
-PLAN = Plan(TASKS)
+PROTOCOL = Protocol(TASKS)
 SILENT = rich.console.Console(file=io.StringIO(), width=200)
 
 
@@ -41,8 +39,8 @@ SILENT = rich.console.Console(file=io.StringIO(), width=200)
 def tiny_suite(shipped=None):
     """A suite of one tiny task, and two baselines, in all threads."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (learned_opt.eval._ship, learned_opt.eval._evaluate):
-            patch.setattr(module, "suite_plan", lambda name, tier: PLAN)
+        for module in (learned_opt.eval._pack_baselines, learned_opt.eval._evaluate):
+            patch.setattr(module, "whole", lambda name, tier: PROTOCOL)
             patch.setattr(module, "BASELINES", CHOSEN)
         patch.setattr(learned_opt.eval._evaluate, "shipped_file", lambda suite, tier: shipped)
         jax.config.update("jax_numpy_dtype_promotion", "standard")  # optax's own code
@@ -58,9 +56,9 @@ def packed(tmp_path_factory):
     out = tmp_path_factory.mktemp("shipped") / "tiny-cpu.npz"
     made, real = [], Runner.__call__
 
-    def counted(runner, trials, *, report=False, needed):
+    def counted(runner, trials, *, curves=False, needed):
         made.extend([len(needed)] if needed else [])
-        return real(runner, trials, report=report, needed=needed)
+        return real(runner, trials, curves=curves, needed=needed)
 
     def interrupted(runner, trials, **kind):
         if len(made) >= 2:
@@ -81,7 +79,7 @@ def packed(tmp_path_factory):
     return out, rows
 
 
-def never(runner, trials, *, report=False, needed):
+def never(runner, trials, *, curves=False, needed):
     assert needed == []  # it is told of runs that are there
     return []
 
@@ -94,24 +92,22 @@ def tiny(packed):
 
 def test_a_sample_of_packed_runs_is_what_running_them_gives(tiny, packed):
     _, rows = packed
-    some = [row for row in rows if row["optimizer"] == "adamw" and row["valid_loss"] is not None]
+    some = [row for row in rows if row.optimizer == "adamw" and np.isfinite(row.valid_loss)]
     sample = np.random.default_rng(0).choice(some, 6, replace=False)
-    assert {row["stage"] for row in sample} == {"tune", "report"}
+    assert {bool(row.steps) for row in sample} == {False, True}
     check(sample, TASKS, 1e-4)
 
 
 def test_packed_runs_are_all_of_the_protocol(packed):
     _, rows = packed
-    report = [row for row in rows if row["stage"] == "report"]
+    report = [row for row in rows if row.steps]
     # The frozen AdamW's too.
-    keys = {row["key"] for row in report}
+    keys = {row.key for row in report}
     for seed in REPORT_SEEDS:
         trial = Trial(TASKS[0], frozen_setting(), seed)
-        assert run_key(baseline_identity(CHOSEN[1]), trial, "report") in keys
-    assert {row["optimizer"] for row in rows} == {"adam_default", "adamw"}
-    tune = [row for row in rows if row["stage"] == "tune"]
-    assert {row["seed"] for row in tune} == {0, 1, 2}
-    assert all("steps" not in row for row in tune)
+        assert run_key(baseline_identity(CHOSEN[1]), trial, curves=True) in keys
+    assert {row.optimizer for row in rows} == {"adam_default", "adamw"}
+    assert {row.seed for row in rows if not row.steps} == {0, 1, 2}
 
 
 def test_packing_again_makes_nothing_and_gives_the_same_bytes(tiny, packed, tmp_path):
@@ -141,10 +137,10 @@ def test_a_new_version_of_a_baseline_replaces_its_rows_alone(tiny, packed, tmp_p
     tiny.setattr(Runner, "__call__", lambda runner, trials, **options: recorder(trials, **options))
     pack_baselines("tiny", out=copy, only=["adam_default"], console=SILENT)
     assert len(recorder.asked) == len(TASKS) * len(REPORT_SEEDS)
-    old = {row["key"]: row for row in rows}
-    new = {row["key"]: row for row in unpack(copy)}
+    old = {row.key: row for row in rows}
+    new = {row.key: row for row in unpack(copy)}
     assert len(new) == len(old)
-    assert {old[key]["optimizer"] for key in old.keys() - new.keys()} == {"adam_default"}
+    assert {old[key].optimizer for key in old.keys() - new.keys()} == {"adam_default"}
     assert all(new[key] == old[key] for key in old.keys() & new.keys())
 
 
@@ -158,8 +154,7 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
         "measure_costs",
         lambda *a, **k: (CostRow("1M", 1, 128, "", cost),),
     )
-    tiny.setattr(learned_opt.eval._evaluate, "grid", lambda: ())
-    tiny.setattr(learned_opt.eval._evaluate, "grid_results", lambda *a, **k: ())
+    tiny.setattr(learned_opt.eval._evaluate, "run_grid", lambda *a: ((), []))
     trace = learned_opt.eval.cost._measurements.trace
     tiny.setattr(
         learned_opt.eval.cost._measurements,
@@ -205,8 +200,7 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
 def test_the_command_packs_what_it_is_told(monkeypatch, capsys, tmp_path):
     asked = []
     monkeypatch.setattr(
-        learned_opt.eval._ship,
-        "pack_baselines",
+        "learned_opt.eval.__main__.pack_baselines",
         lambda suite, **k: asked.append((suite, k)) or tmp_path / "f",
     )
     assert main(["baselines", "--suite", "quickstart", "--only", "adam", "lion"]) == 0

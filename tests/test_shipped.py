@@ -8,18 +8,15 @@ import pytest
 import rich.console
 from made_runs import Recorder, check, trial_of
 
-import learned_opt.eval._evaluate
-import learned_opt.eval._ship
+import learned_opt.eval.grid._run
 from learned_opt import Artifact, GatedAdam
-from learned_opt.eval import BASELINES, Hyper, Runner
-from learned_opt.eval._evaluate import suite_plan
-from learned_opt.eval._ship import pack_baselines
-from learned_opt.eval.contestants._jobs import REPORT_SEEDS, Plan, baseline_jobs
-from learned_opt.eval.contestants._subject import artifact_subject
-from learned_opt.eval.grid._cells import GRID, grid
-from learned_opt.eval.running._archive import Archive
-from learned_opt.eval.running._keys import baseline_identity, data_fingerprint, run_key
-from learned_opt.eval.running._packed import FOLDER, unpack
+from learned_opt.eval import BASELINES, Hyper, Runner, artifact_subject, pack_baselines
+from learned_opt.eval._evaluate import whole
+from learned_opt.eval.contestants import REPORT_SEEDS, Protocol, baseline_jobs
+from learned_opt.eval.grid import GRID, grid, run_grid
+from learned_opt.eval.running import Archive, baseline_identity, run_key, unpack
+from learned_opt.eval.running._keys import data_fingerprint
+from learned_opt.eval.running._packed import FOLDER
 from learned_opt.tasks import load_suite
 
 SILENT = rich.console.Console(file=io.StringIO(), width=200)
@@ -28,31 +25,30 @@ SILENT = rich.console.Console(file=io.StringIO(), width=200)
 def test_the_baselines_side_of_the_grid_ships_too(monkeypatch, tmp_path):
     """Then an evaluation runs the learned optimizer alone."""
     base, *others = grid()
-    monkeypatch.setattr(learned_opt.eval._ship, "grid", lambda: (base, *others[:2]))
-    monkeypatch.setattr(learned_opt.eval._evaluate, "grid", lambda: (base, *others[:2]))
+    monkeypatch.setattr(learned_opt.eval.grid._run, "grid", lambda: (base, *others[:2]))
     recorder = Recorder()
     monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
     file = pack_baselines(GRID, out=tmp_path / "grid-cpu.npz", console=SILENT)
-    assert {row["optimizer"] for row in unpack(file)} == {"adamw"}
+    assert {run.optimizer for run in unpack(file)} == {"adamw"}
     made = len(recorder.asked)
     optimizer = GatedAdam()
     subject = artifact_subject(Artifact(optimizer, optimizer.init(jax.random.key(0)), {}))
     archive = Archive(tmp_path / "runs.jsonl", [file])
     text = io.StringIO()
     console = rich.console.Console(file=text, width=200)
-    found, fresh = learned_opt.eval._evaluate._grid(subject, archive, console)
+    found, fresh = run_grid(archive, console, subject)
     assert len(found) == 3
-    assert {row["seed"] for row in fresh} == set(REPORT_SEEDS)
-    assert len({row["key"] for row in fresh}) == len(fresh)
+    assert {run.seed for run in fresh} == set(REPORT_SEEDS)
+    assert len({run.key for run in fresh}) == len(fresh)
     assert text.getvalue().startswith("1/1 optimizers, ")
     assert text.getvalue().endswith(" runs, grid done\n")
     assert len(recorder.asked) - made == 3 * len(REPORT_SEEDS)
-    assert {row["optimizer"] for row in archive.rows.values()} == {"adamw", subject.identity.name}
+    assert {run.optimizer for run in archive.runs.values()} == {"adamw", subject.identity.name}
 
 
 def test_runs_of_a_cell_that_diverge_are_failures(monkeypatch, tmp_path):
     """One cell: every run of fresh seeds is handed on, with its losses that are not finite."""
-    monkeypatch.setattr(learned_opt.eval._evaluate, "grid", lambda: grid()[:1])
+    monkeypatch.setattr(learned_opt.eval.grid._run, "grid", lambda: grid()[:1])
     healthy, diverging = Recorder(), Recorder(np.nan)
 
     def runner(runner, trials, **kind):
@@ -62,13 +58,11 @@ def test_runs_of_a_cell_that_diverge_are_failures(monkeypatch, tmp_path):
     monkeypatch.setattr(Runner, "__call__", runner)
     optimizer = GatedAdam()
     subject = artifact_subject(Artifact(optimizer, optimizer.init(jax.random.key(0)), {}))
-    (cell,), rows = learned_opt.eval._evaluate._grid(
-        subject, Archive(tmp_path / "runs.jsonl"), SILENT
-    )
-    bad = [row for row in rows if row["valid_loss"] is None]
-    assert cell["diverged"] == len(bad) == len(REPORT_SEEDS)
-    assert {(row["optimizer"], row["task"]) for row in bad} == {(subject.identity.name, "grid")}
-    assert [row["seed"] for row in bad] == list(REPORT_SEEDS)
+    (cell,), rows = run_grid(Archive(tmp_path / "runs.jsonl"), SILENT, subject)
+    bad = [run for run in rows if run.valid_loss == np.inf]
+    assert cell.diverged == len(bad) == len(REPORT_SEEDS)
+    assert {(run.optimizer, run.task) for run in bad} == {(subject.identity.name, "grid")}
+    assert [run.seed for run in bad] == list(REPORT_SEEDS)
     # AdamW's are retuned and transferred at once in the base: once each.
     assert len(rows) == 2 * len(REPORT_SEEDS)
 
@@ -103,15 +97,17 @@ def test_the_shipped_runs_are_complete_and_current(monkeypatch, tmp_path, path):
     archive = Archive(tmp_path / "runs.jsonl", [path])
     if suite == GRID:
         cells = tuple(cell for cell in grid() if readable(cell.task))
-        monkeypatch.setattr(learned_opt.eval._ship, "grid", lambda: cells)
-        learned_opt.eval._ship._run_grid(archive, SILENT)
+        monkeypatch.setattr(learned_opt.eval.grid._run, "grid", lambda: cells)
+        run_grid(archive, SILENT)
     else:
-        whole = suite_plan(suite, tier)
-        tasks, variants = (tuple(filter(readable, some)) for some in (whole.tasks, whole.variants))
+        everything = whole(suite, tier)
+        tasks, variants = (
+            tuple(filter(readable, some)) for some in (everything.tasks, everything.variants)
+        )
         names = {task.name for task in tasks}
-        plan = Plan(tasks, tuple(v for v in variants if v.variant_of in names))
+        protocol = Protocol(tasks, tuple(v for v in variants if v.variant_of in names))
         for job in baseline_jobs(BASELINES).values():
-            job.make(plan, archive)
+            job.make(protocol, archive)
     assert not asked, f"{len(asked)} runs are missing; make them: learned-opt eval baselines"
 
 
@@ -121,7 +117,7 @@ def test_the_shipped_runs_are_complete_and_current(monkeypatch, tmp_path, path):
 def test_a_sample_of_the_shipped_runs_is_what_running_them_gives(path):
     """Two short ones, to 5 %: other machines round otherwise, and training amplifies it.
 
-    At settings that tuning chose: at the largest learning rates training is chaotic. A row of other
+    At settings that tuning chose: at the largest learning rates training is chaotic. A run of other
     data than this machine's, such as texts of another Python, is passed over.
     """
     suite, tier = path.stem.rsplit("-", 1)
@@ -130,13 +126,13 @@ def test_a_sample_of_the_shipped_runs_is_what_running_them_gives(path):
     horizon, names = min(task.horizon for task in tasks), {task.name for task in tasks}
     known = {row.name: baseline_identity(row) for row in BASELINES}
     some = [
-        row
-        for row in unpack(path)
-        if row["horizon"] == horizon
-        and row["stage"] == ("tune" if suite == GRID else "report")  # The grid has no others.
-        and row["task"] in names
-        and row["valid_loss"] is not None
-        and row["key"] == run_key(known[row["optimizer"]], trial_of(row, tasks), row["stage"])
+        run
+        for run in unpack(path)
+        if run.horizon == horizon
+        and bool(run.steps) == (suite != GRID)  # The grid has none with curves.
+        and run.task in names
+        and np.isfinite(run.valid_loss)
+        and run.key == run_key(known[run.optimizer], trial_of(run, tasks), curves=bool(run.steps))
     ]
     assert some
     check(np.random.default_rng().choice(some, 2, replace=False), tasks, 5e-2)

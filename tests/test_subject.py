@@ -1,5 +1,6 @@
 """What is judged: artifacts, anyone's functions; and the command line that takes them."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,22 +11,14 @@ import optax
 import pytest
 from made_runs import Recorder
 
-import learned_opt.eval._evaluate
-import learned_opt.eval.contestants._jobs
 from learned_opt import OPTIMIZERS, Artifact, Celo2, GatedAdam, HyperAdam, PerParamMLP
+from learned_opt.eval import Hyper, Runner, Trial, artifact_subject, factory_subject
 from learned_opt.eval.__main__ import main
-from learned_opt.eval.baselines._table import Hyper, warmup_cosine
-from learned_opt.eval.contestants._factory import factory_subject, ignores_horizon
-from learned_opt.eval.contestants._jobs import (
-    REPORT_SEEDS,
-    Plan,
-    learned_job,
-    rival_jobs,
-    tuned_rival_job,
-)
-from learned_opt.eval.contestants._subject import artifact_subject
-from learned_opt.eval.running._archive import Archive
-from learned_opt.eval.running._trials import Runner, Trial
+from learned_opt.eval.baselines import warmup_cosine
+from learned_opt.eval.contestants import REPORT_SEEDS, Protocol, learned_job, rival_jobs
+from learned_opt.eval.contestants._factory import ignores_horizon
+from learned_opt.eval.contestants._jobs import tuned_rival_job
+from learned_opt.eval.running import Archive
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import MLP
 
@@ -243,32 +236,40 @@ def test_a_rule_is_told_the_horizon_unless_it_says_otherwise(standard, optimizer
     assert subject.horizon_free == optimizer.horizon_free == ignores_horizon(subject.make)
 
 
-def test_the_subject_runs_half_as_long_again_and_under_wrong_horizons(standard, module, tmp_path):
-    plan = Plan((TASK,), seeds=REPORT_SEEDS[:2], told=(0.5,))
+def test_the_subject_runs_half_as_long_again_and_under_wrong_horizons(monkeypatch, tmp_path):
+    recorder = Recorder()
+    monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
+    variant = dataclasses.replace(TASK, name="tiny~long", horizon=60, variant_of="tiny")
+    protocol = Protocol((TASK,), (variant,), REPORT_SEEDS[:2], (0.5, 2.0))
     job = learned_job(artifact_subject(artifact(HyperAdam(), name="mine")))
-    entry = job.make(plan, Archive(tmp_path / "runs.jsonl"))
-    assert job.runs(plan) == 4
-    assert [row["steps"][-1] for row in entry.contestant.rows] == [60, 60]
-    # Told half of the horizon it stands still from there on.
-    (wrong, _), (right, _) = entry.misinformed[0.5], entry.contestant.rows
-    assert wrong["valid_loss"] != right["valid_loss"]
-    assert "steps" not in wrong
-    # A rule that does not look at the horizon does not care what it is told.
-    entry = learned_job(factory_subject(f"{module}:sgd")).make(plan, Archive(tmp_path / "b.jsonl"))
-    for wrong, right in zip(entry.misinformed[0.5], entry.contestant.rows, strict=True):
-        assert wrong["valid_loss"] == pytest.approx(right["valid_loss"], rel=1e-5)
+    made = job.make(protocol, Archive(tmp_path / "runs.jsonl"))
+    assert job.runs(protocol) == len(recorder.asked) == 2 * (1 + 1 + 2)
+    assert [run.steps[-1] for run in made.runs] == [60, 60]
+    assert [(run.task, run.steps[-1]) for run in made.variant_runs] == [("tiny~long", 60)] * 2
+    asked = [(t.task.name, t.told, t.beyond, t.seed) for t in recorder.asked]
+    assert set(asked) == {
+        ("tiny", 1.0, 1.5, 100), ("tiny", 1.0, 1.5, 101),
+        ("tiny~long", 1.0, 1.0, 100), ("tiny~long", 1.0, 1.0, 101),
+        *(("tiny", told, 1.0, seed) for told in (0.5, 2.0) for seed in (100, 101)),
+    }  # fmt: skip
+    assert {told: [run.told for run in runs] for told, runs in made.misinformed.items()} == {
+        0.5: [0.5, 0.5], 2.0: [2.0, 2.0],
+    }  # fmt: skip
+    assert not any(run.steps for runs in made.misinformed.values() for run in runs)
 
 
 @pytest.mark.slow
 def test_a_tuned_rival_is_tuned_like_adamw(standard, tmp_path):
-    plan = Plan((TASK,), seeds=REPORT_SEEDS[:2], told=())
+    protocol = Protocol((TASK,), seeds=REPORT_SEEDS[:2], wrong_horizons=())
     rival = artifact(PerParamMLP(), name="theirs")
-    contestant = tuned_rival_job(rival).make(plan, Archive(tmp_path / "runs.jsonl")).contestant
+    contestant = tuned_rival_job(rival, "rival:theirs").make(
+        protocol, Archive(tmp_path / "runs.jsonl")
+    )
     assert (contestant.name, contestant.role) == ("rival:theirs:tuned", "rival")
     choice = contestant.tuned["tiny"]
     assert choice.trials >= 26
     assert {hyper.cosine for hyper, _ in choice.table} == {0.0, 1.0}
-    assert len(contestant.rows) == 2
+    assert len(contestant.runs) == 2
 
 
 def test_rivals_have_names_of_their_own():
@@ -290,27 +291,24 @@ def test_the_name_of_a_rivals_job_is_the_contestants(monkeypatch, tmp_path, tune
     monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
     pair = [artifact(PerParamMLP(), name="x"), artifact(PerParamMLP(hidden=5), name="x")]
     jobs = rival_jobs((), pair) if tuned else rival_jobs(pair)
-    plan = Plan((TASK,), seeds=REPORT_SEEDS[:2], told=())
-    found = [job.make(plan, Archive(tmp_path / "runs.jsonl")).contestant for job in jobs.values()]
+    protocol = Protocol((TASK,), seeds=REPORT_SEEDS[:2], wrong_horizons=())
+    found = [job.make(protocol, Archive(tmp_path / "runs.jsonl")) for job in jobs.values()]
     assert [one.name for one in found] == list(jobs)
     assert len({one.label for one in found}) == 2
     # Their rule has no horizon; the schedules that tuning tries have.
     assert [one.horizon_free for one in found] == [not tuned] * 2
 
 
-@pytest.fixture
-def row_of(standard, monkeypatch):
-    """The row of a tuned rival."""
-    keep = lambda row, **kind: row  # noqa: E731
-    monkeypatch.setattr(learned_opt.eval.contestants._jobs, "baseline_job", keep)
-    return lambda optimizer: tuned_rival_job(artifact(optimizer, name="x"))
+def tuned_rival(optimizer):
+    """(settings, number of steps) -> the optimizer that a tuned rival runs."""
+    return tuned_rival_job(artifact(optimizer, name="x"), "rival:x").runner().make
 
 
 @pytest.mark.parametrize("cosine", [0.0, 1.0])
-def test_a_tuned_rival_has_the_schedule_that_is_tuned_in_place_of_its_own(row_of, cosine):
+def test_a_tuned_rival_has_the_schedule_that_is_tuned_in_place_of_its_own(standard, cosine):
     """Own warm-up and decay are gone; the learning rate multiplies the own peak."""
-    row = row_of(GatedAdam(learning_rate=3e-3, weight_decay=0.0))
-    tx = row.transform(Hyper(10.0, 0.0, cosine), jnp.int32(100))
+    make = tuned_rival(GatedAdam(learning_rate=3e-3, weight_decay=0.0))
+    tx = make(Hyper(10.0, 0.0, cosine), jnp.int32(100))
     params = {"w": jnp.ones((3, 2))}
     state, steps = tx.init(params), []
     for _ in range(3):
@@ -321,14 +319,14 @@ def test_a_tuned_rival_has_the_schedule_that_is_tuned_in_place_of_its_own(row_of
     np.testing.assert_allclose(steps, [-3e-2 * float(unit(t)) for t in range(3)], rtol=1e-3)
 
 
-def test_a_tuned_rival_decays_what_adamw_decays(row_of):
+def test_a_tuned_rival_decays_what_adamw_decays(standard):
     """Weights, but no biases and no norms; by the learning rate times the weight decay."""
-    row = row_of(PerParamMLP())
+    make = tuned_rival(PerParamMLP())
     params = {"dense": {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}, "norm": {"scale": jnp.ones(2)}}
     grads = jax.tree.map(jnp.ones_like, params)
     plain, decayed = (
         tx.update(grads, tx.init(params), params, value=jnp.ones(()))[0]
-        for tx in (row.transform(Hyper(0.1, wd), 10) for wd in (0.0, 0.5))
+        for tx in (make(Hyper(0.1, wd), 10) for wd in (0.0, 0.5))
     )
     moved = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), plain, decayed)
     assert moved["dense"]["w"] == pytest.approx(0.1 * PerParamMLP().step_multiplier * 0.5, rel=1e-4)
@@ -342,7 +340,7 @@ def test_the_words_of_a_command_are_kept_but_for_its_folder(monkeypatch, tmp_pat
         asked.update(options)
         return {"sentence": "", "seconds": 0}
 
-    monkeypatch.setattr(learned_opt.eval._evaluate, "evaluate", evaluate)
+    monkeypatch.setattr("learned_opt.eval.__main__.evaluate", evaluate)
     words = ["quickstart", "--suite", "quickstart", "--rival", "small", "--quick"]
     for folder in (["--out", str(tmp_path)], [f"--out={tmp_path}"]):
         assert main([*words[:1], *folder, *words[1:]]) == 0

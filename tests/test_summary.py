@@ -9,10 +9,10 @@ import reports
 
 import learned_opt.eval.statistics._intervals
 from learned_opt.eval import BASELINES, Hyper, Tuned
-from learned_opt.eval.contestants._results import Contestant, Results
+from learned_opt.eval.contestants import Contestant, Results
 from learned_opt.eval.report import compare_reports
 from learned_opt.eval.report._summary import ALL, leakage, summarise
-from learned_opt.eval.running._trials import eval_steps
+from learned_opt.eval.running import Run, eval_steps
 from learned_opt.eval.statistics._failures import diverged_runs
 from learned_opt.eval.statistics._pairwise import speedup_json, targets, verdict
 from learned_opt.eval.statistics._verdict import speed
@@ -44,19 +44,19 @@ def few_resamples(monkeypatch):
 
 def rows(name, factor, tasks=TASKS, diverged=(), beyond=1.0):
     """Losses factor / step on every task: known ends and known times to any target."""
-    steps = eval_steps(100, beyond).tolist()
+    steps = tuple(eval_steps(100, beyond).tolist())
     for task in tasks:
         for seed in SEEDS:
             ok = (task.name, seed) not in diverged
-            curve = [factor / step if ok else None for step in steps]
-            end = factor / 100 if ok else None
-            yield {
-                "task": task.name, "optimizer": name, "seed": seed, "lr": 0.01, "weight_decay": 0.0,
-                "steps": steps,
-                "train_curve": curve, "valid_curve": curve, "test_curve": curve,
-                "valid_loss": end, "train_loss": end, "test_loss": end,
-                "test_accuracy": 0.5 if ok else None,
-            }  # fmt: skip
+            curve = tuple(factor / step if ok else np.inf for step in steps)
+            end = factor / 100 if ok else np.inf
+            yield Run(
+                key="0" * 16, task=task.name, optimizer=name, seed=seed, lr=0.01, horizon=100,
+                device="cpu", jax="0.10.2", steps=steps,
+                train_curve=curve, valid_curve=curve, test_curve=curve,
+                final={"valid_loss": end, "train_loss": end, "test_loss": end,
+                       "test_accuracy": 0.5 if ok else np.inf},
+            )  # fmt: skip
 
 
 def contestant(name, factor, role="baseline", **options):
@@ -67,10 +67,15 @@ def contestant(name, factor, role="baseline", **options):
     return Contestant(name, f"{name} label", role, free, choices, found)
 
 
-def report(learned=1.0, adamw=2.0, diverged=(), **parts):
+def report(learned=1.0, adamw=2.0, diverged=(), variant_runs=None, misinformed=None, **parts):
     contestants = [contestant("learned", learned, "learned", diverged=diverged, beyond=1.5)]
     contestants += [contestant(b.name, adamw if b.name == "adamw" else 4.0) for b in BASELINES]
     contestants += [contestant("adamw_frozen", 3.0, "frozen")]
+    contestants = [
+        dataclasses.replace(c, variant_runs=(variant_runs or {}).get(c.name, ()))
+        for c in contestants
+    ]
+    contestants[0] = dataclasses.replace(contestants[0], misinformed=misinformed or {})
     suite = {"name": "suite", "hash": "0" * 16, "tier": "cpu", "smoke": False}
     return summarise(Results(SUBJECT, suite, TASKS, contestants, **parts))
 
@@ -150,7 +155,7 @@ def test_the_report_that_tests_of_the_page_make_up_has_the_shape_of_this_one():
     told = {2.0: list(rows("learned", 1.0))}
     step_us = {task.name: dict.fromkeys(names, 1.0) for task in TASKS}
     real = shape(report(
-        diverged=[("a", 104)], variants=(VARIANT,), variant_rows=variant, misinformed=told,
+        diverged=[("a", 104)], variants=(VARIANT,), variant_runs=variant, misinformed=told,
         step_us=step_us,
     ))  # fmt: skip
     # What an evaluation adds to the summary, and what a card and a row may hold besides.
@@ -251,8 +256,11 @@ def test_runs_of_every_stage_count_as_diverged_and_are_failures():
         "axis": "init", "value": 10.0, "task": "grid~init", "told": 1.0, "seeds": 10,
         "diverged": 3, "diverged_retuned": 0, "diverged_transferred": 2, "lr_transferred": 0.01,
     }  # fmt: skip
-    parts = {"variants": (VARIANT,), "variant_rows": variant, "misinformed": wrong}
-    kept = [row | {"task": "grid~init"} for row in rows("adamw", 1.0, diverged=[("a", 105)])]
+    parts = {"variants": (VARIANT,), "variant_runs": variant, "misinformed": wrong}
+    kept = [
+        dataclasses.replace(row, task="grid~init")
+        for row in rows("adamw", 1.0, diverged=[("a", 105)])
+    ]
     made = report(**parts, extra={"grid": [cell]}, grid_rows=kept)
     assert diverged_runs(made) == {
         "reported": (0, 30), "on variants": (1, 10), "told a wrong number of steps": (10, 30),
@@ -297,7 +305,7 @@ def test_a_diverged_run_counts_is_listed_and_is_a_miss():
     (failure,) = made["failures"]
     assert failure == {
         "stage": "report", "task": "a", "optimizer": "learned", "lr": 0.01, "weight_decay": 0.0,
-        "seed": 103,
+        "cosine": 0.0, "extra": 0.0, "seed": 103, "told": 1.0,
     }  # fmt: skip
     want = np.exp((9 * np.log(0.5) + np.log(1000)) / 10)
     task = made["tasks"][0]
@@ -333,11 +341,11 @@ def test_wrong_horizons():
 def test_a_variant_that_diverges_once_gates_its_task():
     names = ["learned", *(b.name for b in BASELINES), "adamw_frozen"]
     fine = {name: list(rows(name, 1.0, [VARIANT])) for name in names}
-    made = report(variants=(VARIANT,), variant_rows=fine)
+    made = report(variants=(VARIANT,), variant_runs=fine)
     assert made["profile"]["area"]["learned"] == 1.0
     assert made["profile"]["gated"]["learned"] == 1.0
     once = fine | {"learned": list(rows("learned", 1.0, [VARIANT], [("a~width", 104)]))}
-    made = report(variants=(VARIANT,), variant_rows=once)
+    made = report(variants=(VARIANT,), variant_runs=once)
     assert made["profile"]["gated"]["learned"] == pytest.approx(2 / 3)
     assert made["variants"][0]["results"]["learned"]["missed"]
     assert not made["variants"][0]["results"]["adamw"]["missed"]

@@ -7,9 +7,9 @@ import optax
 import pytest
 
 from learned_opt.eval import BASELINES, Baseline, Hyper, choose_frozen, tune, tune_frozen
-from learned_opt.eval._evaluate import REPORT_SEEDS
-from learned_opt.eval.baselines._table import CONSTANT, COSINE, half_decade
-from learned_opt.eval.tuning._tune import TUNE_SEEDS
+from learned_opt.eval.baselines import CONSTANT, COSINE, half_decade
+from learned_opt.eval.contestants import REPORT_SEEDS
+from learned_opt.eval.tuning import TUNE_SEEDS
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import MLP
 

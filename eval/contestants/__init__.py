@@ -1,1 +1,18 @@
-"""Who takes part in an evaluation, and the runs that each of them makes."""
+"""Who runs in an evaluation, on what, and what became of it."""
+
+from ._factory import factory_subject as factory_subject
+from ._jobs import Job as Job
+from ._jobs import baseline_jobs as baseline_jobs
+from ._jobs import check_rivals as check_rivals
+from ._jobs import learned_job as learned_job
+from ._jobs import rival_jobs as rival_jobs
+from ._jobs import rival_names as rival_names
+from ._jobs import run_jobs as run_jobs
+from ._protocol import REPORT_SEEDS as REPORT_SEEDS
+from ._protocol import UNTUNED as UNTUNED
+from ._protocol import Protocol as Protocol
+from ._results import Contestant as Contestant
+from ._results import Results as Results
+from ._results import Role as Role
+from ._subject import Subject as Subject
+from ._subject import artifact_subject as artifact_subject

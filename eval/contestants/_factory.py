@@ -15,7 +15,7 @@ from jax.core import Tracer
 
 from learned_opt._checks import one_line
 
-from ..running._keys import factory_identity
+from ..running import factory_identity
 from ._subject import Subject
 
 STEPS = 100
@@ -32,18 +32,18 @@ def factory_subject(where: str) -> Subject:
       ValueError: no such module or function, or it does not build an optimizer. Whatever else the
         function or its optimizer raises later becomes a ValueError of one sentence too.
     """
-    module, colon, name = where.partition(":")
-    if not (module and colon and name):
+    module, _, name = where.partition(":")
+    if not (module and name):
         raise ValueError(
             f"--optimizer must be MODULE:FUNCTION, for example mine.rules:fast_sgd, got {where!r}"
         )
     sys.path.insert(0, "")
     try:
         factory = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"--optimizer {where} cannot be imported: {one_line(error)}") from error
     except BaseException as error:  # a script that ends with sys.exit too
-        raise ValueError(f"--optimizer {where} cannot be imported: {_what(error)}") from error
+        plain = isinstance(error, ImportError | AttributeError)
+        reason = one_line(error) if plain else _what(error)
+        raise ValueError(f"--optimizer {where} cannot be imported: {reason}") from error
     finally:
         with contextlib.suppress(ValueError):  # the module may have changed it
             sys.path.remove("")
@@ -79,10 +79,8 @@ def ignores_horizon(make: Make, *, traced: bool = True) -> bool:
         short, long = (run(jnp.int32(n) if traced else n) for n in (32, 3200))
     except Exception:
         return False
-    return all(
-        np.array_equal(a, b, equal_nan=True)
-        for a, b in zip(jax.tree.leaves(short), jax.tree.leaves(long), strict=True)
-    )
+    pairs = zip(jax.tree.leaves(short), jax.tree.leaves(long), strict=True)
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 
 
 def _updates(make: Make, steps: Any) -> Any:
@@ -105,13 +103,12 @@ def _build(
 ) -> optax.GradientTransformationExtraArgs:
     """What the function gives; all that goes wrong in it is a ValueError of one sentence."""
     number = "a traced number of" if isinstance(steps, Tracer) else steps
-    try:
+    with _blamed(
+        f"--optimizer {where}",
+        f", called with {number} steps; it must take the number of steps and return an "
+        "optax.GradientTransformation",
+    ):
         made = factory(steps)
-    except (Exception, SystemExit) as error:
-        raise ValueError(
-            f"--optimizer {where} raised {_what(error)}, called with {number} steps; it must take "
-            "the number of steps and return an optax.GradientTransformation"
-        ) from error
     if not isinstance(made, optax.GradientTransformation):
         raise ValueError(
             f"--optimizer {where} must return an optax.GradientTransformation for a number of "
@@ -120,11 +117,17 @@ def _build(
     tx = optax.with_extra_args_support(made)
 
     def init(params: Any) -> Any:
-        with _blamed(where, "init"):
+        with _blamed(
+            f"the init of the optimizer of --optimizer {where}",
+            "; it must take parameters, a nested dict of arrays, and return a state",
+        ):
             return tx.init(params)
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
-        with _blamed(where, "update"):
+        with _blamed(
+            f"the update of the optimizer of --optimizer {where}",
+            "; it must take gradients, a state and parameters, and return updates and a state",
+        ):
             new, new_state = tx.update(updates, state, params, **extra)
             _check_like("updates", new, updates, dtypes=False)
             _check_like("state", new_state, state, dtypes=True)
@@ -134,19 +137,12 @@ def _build(
 
 
 @contextlib.contextmanager
-def _blamed(where: str, function: str) -> Iterator[None]:
-    """What is raised inside becomes one sentence on a function of somebody's optimizer."""
+def _blamed(who: str, wanted: str) -> Iterator[None]:
+    """What is raised inside becomes one sentence on a function of somebody's."""
     try:
         yield
     except (Exception, SystemExit) as error:
-        wanted = {
-            "init": "parameters, a nested dict of arrays, and return a state",
-            "update": "gradients, a state and parameters, and return updates and a state",
-        }
-        raise ValueError(
-            f"the {function} of the optimizer of --optimizer {where} raised {_what(error)}; "
-            f"it must take {wanted[function]}"
-        ) from error
+        raise ValueError(f"{who} raised {_what(error)}{wanted}") from error
 
 
 def _check_like(name: str, new: Any, old: Any, *, dtypes: bool) -> None:
@@ -154,17 +150,15 @@ def _check_like(name: str, new: Any, old: Any, *, dtypes: bool) -> None:
 
     In a compiled loop it must, and JAX says so in many lines.
     """
-    found, wanted = jax.tree.flatten(new), jax.tree.flatten(old)
-    pairs = zip(found[0], wanted[0], strict=False)
-    if found[1] != wanted[1] or any(
-        jnp.shape(a) != jnp.shape(b) or (dtypes and _dtype(a) != _dtype(b)) for a, b in pairs
-    ):
-        kind = "structure, shape or dtype" if dtypes else "structure or shape"
-        raise TypeError(f"its {name} had another {kind} before the update")
 
+    def kinds(tree: Any) -> Any:
+        leaves, structure = jax.tree.flatten(tree)
+        types = [x.dtype if hasattr(x, "dtype") else jnp.result_type(x) for x in leaves]
+        return structure, [jnp.shape(x) for x in leaves], dtypes and types
 
-def _dtype(leaf: Any) -> Any:
-    return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
+    if kinds(new) != kinds(old):
+        what = "structure, shape or dtype" if dtypes else "structure or shape"
+        raise TypeError(f"its {name} had another {what} before the update")
 
 
 def _what(error: BaseException) -> str:

@@ -6,31 +6,27 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import optax
+import rich.console
 
 import learned_opt
 from learned_opt import Artifact
 from learned_opt.tasks import EvalTask
 
-from ..baselines._table import ADAMW, Baseline, Hyper, weights
-from ..running._archive import Archive
-from ..running._keys import Identity, artifact_identity, baseline_identity
-from ..running._progress import Progress
-from ..running._rows import loss_of
-from ..running._trials import Runner, Trial
-from ..tuning._frozen import frozen_setting
-from ..tuning._tune import TUNE_SEEDS, Tuned, tune
-from ._results import Contestant, Row
-from ._subject import Subject
-
-REPORT_SEEDS = tuple(range(100, 110))
-BEYOND = 1.5
-"""Horizons that the learned optimizer may take to reach a target."""
-
-TOLD = (0.5, 2.0, 10.0)
-"""Wrong horizons that it is told, over the right one."""
-
-UNTUNED = Hyper(1.0)
+from ..baselines import ADAMW, Baseline, Hyper, weights
+from ..running import (
+    Archive,
+    Identity,
+    Progress,
+    Runner,
+    Trial,
+    artifact_identity,
+    baseline_identity,
+    baseline_runner,
+)
+from ..tuning import TUNE_SEEDS, FinalLosses, Tuned, frozen_setting, tune
+from ._protocol import BEYOND, UNTUNED, Protocol
+from ._results import Contestant, Role
+from ._subject import Subject, artifact_subject
 
 MULTIPLIERS = (10**-1.5, 10**1.5)
 """First and last of the half-decade grid of a tuned rival, over its own peak step size."""
@@ -38,77 +34,110 @@ MULTIPLIERS = (10**-1.5, 10**1.5)
 RIVAL = "rival:"
 """What the names of rivals begin with."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What runs: tasks, variants of them, seeds of reported runs, wrong horizons."""
-
-    tasks: tuple[EvalTask, ...]
-    variants: tuple[EvalTask, ...] = ()
-    seeds: tuple[int, ...] = REPORT_SEEDS
-    told: tuple[float, ...] = TOLD
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A contestant with its runs on variants and, the learned one, under wrong horizons."""
-
-    contestant: Contestant
-    variants: Sequence[Row]
-    misinformed: Mapping[float, Sequence[Row]] = dataclasses.field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """For people."""
-        return self.contestant.label
+Choose = Callable[[Sequence[EvalTask], FinalLosses], Mapping[str, Tuned]]
+"""Tasks, and what trains on them -> the setting of each, by name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What makes an entry, and about how many runs that takes."""
+    """What makes a contestant: its settings are chosen, then it runs on fresh seeds.
 
-    make: Callable[[Plan, Archive], Entry]
-    runs: Callable[[Plan], int]
+    Attributes:
+      name, label, role, horizon_free: see `Contestant`.
+      identity: what its runs depend on.
+      runner: makes what trains.
+      choose: its settings; `settings`: about how many of them that tries on each task.
+      judged: also runs on beyond the horizon, and under wrong ones.
+    """
 
+    name: str
+    label: str
+    role: Role
+    horizon_free: bool
+    identity: Identity
+    runner: Callable[[], Runner]
+    choose: Choose
+    settings: int = 0
+    judged: bool = False
 
-def baseline_job(row: Baseline, role: Any = "baseline", identity: Any = None) -> Job:
-    """Tune a row on every task, run it on fresh seeds, and as tuned on the variants."""
-    identity = identity or baseline_identity(row)
+    def runs(self, protocol: Protocol) -> int:
+        """About how many it takes."""
+        tasks, wrong = len(protocol.tasks), len(protocol.wrong_horizons) * self.judged
+        fresh = tasks * (1 + wrong) + len(protocol.variants)
+        return self.settings * len(TUNE_SEEDS) * tasks + fresh * len(protocol.seeds)
 
-    def make(plan: Plan, archive: Archive) -> Entry:
-        runner = Runner(row.transform, row.eval_params)
+    def make(self, protocol: Protocol, archive: Archive) -> Contestant:
+        """Make the runs, those that are not in the archive."""
+        run = functools.partial(archive.run, self.identity, self.runner())
 
         def final_losses(trials: Sequence[Trial]) -> list[float]:
-            return [loss_of(found) for found in archive.run(identity, runner, trials, "tune")]
+            return [made.valid_loss for made in run(trials, curves=False)]
 
-        tuned = tune(row, plan.tasks, final_losses)
-        report, variants = _reported(plan, archive, identity, runner, tuned)
-        found = Contestant(row.name, row.label, role, row.horizon_free, tuned, report)
-        return Entry(found, variants)
+        def trials(settings: Sequence[tuple[EvalTask, Tuned]], beyond: float) -> list[Trial]:
+            return [
+                Trial(task, choice.hyper, seed, beyond=beyond)
+                for task, choice in settings
+                for seed in protocol.seeds
+            ]
 
-    return Job(make, lambda plan: row.trials * len(TUNE_SEEDS) * len(plan.tasks) + _fresh(plan))
+        tuned = self.choose(protocol.tasks, final_losses)
+        on_tasks = [(task, tuned[task.name]) for task in protocol.tasks]
+        on_variants = [(task, tuned[task.variant_of]) for task in protocol.variants]
+        reported = trials(on_tasks, BEYOND if self.judged else 1.0)
+        runs = run([*reported, *trials(on_variants, 1.0)], curves=True)
+        misinformed = {}
+        for told in protocol.wrong_horizons if self.judged else ():
+            wrong = [dataclasses.replace(trial, told=told, beyond=1.0) for trial in reported]
+            misinformed[told] = run(wrong, curves=False)
+        return Contestant(
+            self.name,
+            self.label,
+            self.role,
+            self.horizon_free,
+            tuned,
+            runs[: len(reported)],
+            runs[len(reported) :],
+            misinformed,
+        )
+
+
+def fixed(hyper: Hyper, trials: int = 0) -> Choose:
+    """One setting for all tasks; `trials`: how many were tried before it was chosen."""
+    return lambda tasks, losses: {task.name: Tuned(hyper, trials, 0, ()) for task in tasks}
+
+
+def learned_job(subject: Subject) -> Job:
+    """What is judged."""
+    label = f"{subject.name}, {'tuned' if subject.trials else 'untuned'}"
+    choose = fixed(UNTUNED, subject.trials)
+    return Job(
+        "learned", label, "learned", subject.horizon_free, subject.identity, subject.runner, choose,
+        judged=True,
+    )  # fmt: skip
+
+
+def baseline_job(row: Baseline) -> Job:
+    """A baseline that is tuned on every task."""
+    return Job(
+        row.name, row.label, "baseline", row.horizon_free, baseline_identity(row),
+        functools.partial(baseline_runner, row), functools.partial(tune, row), row.trials,
+    )  # fmt: skip
 
 
 def frozen_job(hyper: Hyper) -> Job:
     """AdamW under one setting on all tasks."""
-
-    def make(plan: Plan, archive: Archive) -> Entry:
-        runner = Runner(ADAMW.transform, ADAMW.eval_params)
-        tuned = {task.name: Tuned(hyper, 0, 0, ()) for task in plan.tasks}
-        rows, variants = _reported(plan, archive, baseline_identity(ADAMW), runner, tuned)
-        label = f"AdamW cosine, {hyper.lr:.2g} everywhere"
-        return Entry(Contestant("adamw_frozen", label, "frozen", False, tuned, rows), variants)
-
-    return Job(make, _fresh)
+    return Job(
+        "adamw_frozen", f"AdamW cosine, {hyper.lr:.2g} everywhere", "frozen", False,
+        baseline_identity(ADAMW), functools.partial(baseline_runner, ADAMW), fixed(hyper),
+    )  # fmt: skip
 
 
-def baseline_jobs(rows: Sequence[Baseline]) -> dict[str, Job]:
-    """All jobs of an evaluation but the subject's: those of the rows, and the frozen AdamW's.
-
-    That one goes with AdamW, whose name its runs bear.
-    """
+def baseline_jobs(rows: Sequence[Baseline], *, frozen: bool = True) -> dict[str, Job]:
+    """Those of the rows by name and, if AdamW is one of them, that of the frozen AdamW."""
     jobs = {row.name: baseline_job(row) for row in rows}
-    return jobs | ({"adamw_frozen": frozen_job(frozen_setting())} if ADAMW.name in jobs else {})
+    if frozen and ADAMW.name in jobs:
+        jobs["adamw_frozen"] = frozen_job(frozen_setting())
+    return jobs
 
 
 def rival_jobs(
@@ -125,8 +154,50 @@ def rival_jobs(
     def name(artifact: Artifact) -> str:
         return rival_names(artifact)[len(titles[_title(artifact)]) > 1]
 
-    jobs = {name(a): rival_job(a, name(a)) for a in rivals}
-    return jobs | {f"{name(a)}:tuned": tuned_rival_job(a, name(a)) for a in tuned_rivals}
+    jobs = [rival_job(a, name(a)) for a in rivals]
+    jobs += [tuned_rival_job(a, name(a)) for a in tuned_rivals]
+    return {job.name: job for job in jobs}
+
+
+def rival_names(artifact: Artifact) -> tuple[str, str]:
+    """What it is called as a rival: by its title, and where another one shares that."""
+    name = f"{RIVAL}{_title(artifact)}"
+    return name, f"{name} {artifact.sha256[:6]}"
+
+
+def rival_job(artifact: Artifact, name: str) -> Job:
+    """Another learned optimizer, untuned."""
+    rival = artifact_subject(artifact)
+    label = f"{name.removeprefix(RIVAL)}, untuned"
+    return Job(
+        name, label, "rival", rival.horizon_free, rival.identity, rival.runner, fixed(UNTUNED)
+    )
+
+
+def tuned_rival_job(artifact: Artifact, name: str) -> Job:
+    """Another learned optimizer whose learning rate, schedule and decay are tuned like AdamW's.
+
+    The learning rate multiplies its own peak step size, the schedule takes the place of its own
+    warm-up and decay, weight decay has AdamW's units, and it is told the number of steps.
+    """
+    row = dataclasses.replace(ADAMW, lrs=MULTIPLIERS)
+
+    def transform(hyper: Hyper, num_steps: Any) -> Any:
+        return learned_opt.learned(
+            artifact,
+            num_steps=num_steps,
+            learning_rate=row.rate(hyper, num_steps),
+            weight_decay=hyper.wd,
+            mask=weights,
+            schedule=lambda count: 1.0,
+        )
+
+    full = f"{name}:tuned"
+    identity = Identity(full, artifact_identity(artifact).facts | {"tuned": 3})
+    return Job(
+        full, f"{name.removeprefix(RIVAL)}, tuned", "rival", False, identity,
+        lambda: Runner(transform), functools.partial(tune, row), row.trials,
+    )  # fmt: skip
 
 
 def check_rivals(
@@ -148,101 +219,24 @@ def check_rivals(
                 )
 
 
-def rival_names(artifact: Artifact) -> tuple[str, str]:
-    """What it is called as a rival: by its title, and where another one shares that."""
-    name = f"{RIVAL}{_title(artifact)}"
-    return name, f"{name} {artifact.sha256[:6]}"
-
-
-def rival_job(artifact: Artifact, name: str = "") -> Job:
-    """Another learned optimizer, untuned."""
-    name = name or rival_names(artifact)[0]
-
-    def make(plan: Plan, archive: Archive) -> Entry:
-        runner = Runner(lambda hyper, steps: learned_opt.learned(artifact, num_steps=steps))
-        tuned = {task.name: Tuned(UNTUNED, 0, 0, ()) for task in plan.tasks}
-        rows, variants = _reported(plan, archive, artifact_identity(artifact), runner, tuned)
-        label, free = f"{name.removeprefix(RIVAL)}, untuned", artifact.optimizer.horizon_free
-        return Entry(Contestant(name, label, "rival", free, tuned, rows), variants)
-
-    return Job(make, _fresh)
-
-
-class _TunedRival(Baseline):
-    """A row whose `make` takes the number of steps in place of `extra`."""
-
-    def transform(self, hyper: Hyper, num_steps: Any) -> optax.GradientTransformationExtraArgs:
-        """The complete optimizer; every number may be traced."""
-        made = self.make(self.rate(hyper, num_steps), hyper.wd, num_steps)
-        return optax.with_extra_args_support(made)
-
-
-def tuned_rival_job(artifact: Artifact, name: str = "") -> Job:
-    """Another learned optimizer whose learning rate, schedule and decay are tuned like AdamW's.
-
-    The learning rate multiplies its own peak step size, the schedule takes the place of its own
-    warm-up and decay, weight decay has AdamW's units, and it is told the number of steps.
-    """
-    name = name or rival_names(artifact)[0]
-
-    def make(lr: Any, wd: Any, num_steps: Any) -> Any:
-        return learned_opt.learned(
-            artifact,
-            num_steps=num_steps,
-            learning_rate=lr,
-            weight_decay=wd,
-            mask=weights,
-            schedule=lambda count: 1.0,
-        )
-
-    label = f"{name.removeprefix(RIVAL)}, tuned"
-    row = _TunedRival(f"{name}:tuned", label, make, MULTIPLIERS, ADAMW.wds, ADAMW.schedules)
-    facts = artifact_identity(artifact).facts | {"tuned": 3}
-    return baseline_job(row, role="rival", identity=Identity(row.name, facts))
-
-
-def _title(artifact: Artifact) -> str:
-    return str(artifact.card.get("name", artifact.optimizer.name))
-
-
-def learned_job(subject: Subject) -> Job:
-    """What is judged: half as long again, under wrong horizons, on the variants."""
-
-    def make(plan: Plan, archive: Archive) -> Entry:
-        runner = subject.runner()
-        run = functools.partial(archive.run, subject.identity, runner, stage="report")
-        trials = [Trial(task, UNTUNED, seed) for task in plan.tasks for seed in plan.seeds]
-        rows = run([dataclasses.replace(trial, beyond=BEYOND) for trial in trials])
-        wrong = {
-            told: archive.run(
-                subject.identity,
-                runner,
-                [dataclasses.replace(t, told=told) for t in trials],
-                "tune",
-            )
-            for told in plan.told
-        }
-        variants = run(
-            [Trial(task, UNTUNED, seed) for task in plan.variants for seed in plan.seeds]
-        )
-        tuned = {task.name: Tuned(UNTUNED, subject.trials, 0, ()) for task in plan.tasks}
-        label = f"{subject.name}, {'tuned' if subject.trials else 'untuned'}"
-        found = Contestant("learned", label, "learned", subject.horizon_free, tuned, rows)
-        return Entry(found, variants, wrong)
-
-    return Job(make, lambda plan: _fresh(plan) + len(plan.told) * len(plan.tasks) * len(plan.seeds))
-
-
-def run_jobs(jobs: Mapping[str, Job], plan: Plan, archive: Archive, progress: Progress) -> Any:
-    """Name -> entry; two jobs at a time, those with most runs first.
+def run_jobs(
+    jobs: Mapping[str, Job],
+    protocol: Protocol,
+    archive: Archive,
+    console: rich.console.Console,
+    title: str,
+) -> list[Contestant]:
+    """One contestant a job, in order; two jobs at a time, those with most runs first.
 
     An error of one, or an interruption, stops the others after the calls that they are at.
     """
+    runs = {name: job.runs(protocol) for name, job in jobs.items()}
+    progress = Progress(console, title, len(jobs), sum(runs.values()))
     archive.show(progress)
-    ordered = sorted(jobs, key=lambda name: -jobs[name].runs(plan))
+    ordered = sorted(jobs, key=lambda name: -runs[name])
     # While one optimizer compiles the other runs.
     with progress, concurrent.futures.ThreadPoolExecutor(2) as pool:
-        futures = {name: pool.submit(jobs[name].make, plan, archive) for name in ordered}
+        futures = {name: pool.submit(jobs[name].make, protocol, archive) for name in ordered}
         try:
             for future in concurrent.futures.as_completed(futures.values()):
                 progress.advance(future.result().label)
@@ -250,20 +244,8 @@ def run_jobs(jobs: Mapping[str, Job], plan: Plan, archive: Archive, progress: Pr
             archive.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return {name: futures[name].result() for name in jobs}
+    return [futures[name].result() for name in jobs]
 
 
-def _reported(
-    plan: Plan, archive: Archive, identity: Identity, runner: Runner, tuned: Mapping[str, Tuned]
-) -> tuple[list[Row], list[Row]]:
-    """Runs on fresh seeds, on the tasks and on their variants with the settings of the task."""
-    pairs = [(task, task.name) for task in plan.tasks]
-    pairs += [(variant, variant.variant_of) for variant in plan.variants]
-    trials = [Trial(task, tuned[name].hyper, s) for task, name in pairs for s in plan.seeds]
-    rows = archive.run(identity, runner, trials, "report")
-    count = len(plan.tasks) * len(plan.seeds)
-    return rows[:count], rows[count:]
-
-
-def _fresh(plan: Plan) -> int:
-    return (len(plan.tasks) + len(plan.variants)) * len(plan.seeds)
+def _title(artifact: Artifact) -> str:
+    return str(artifact.card.get("name", artifact.optimizer.name))

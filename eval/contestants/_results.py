@@ -8,11 +8,10 @@ import numpy as np
 
 from learned_opt.tasks import EvalTask
 
-from ..running._rows import curve_of, loss_of
-from ..tuning._tune import Tuned
+from ..running import Run
+from ..tuning import Tuned
 
 Role = Literal["learned", "baseline", "frozen", "rival"]
-Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +24,9 @@ class Contestant:
         and rivals do not.
       horizon_free: it is not told how long the run is.
       tuned: task name -> choice.
-      rows: of all runs at the right horizon, in any order.
+      runs: all at the right horizon, in any order.
+      variant_runs: on the variants, with the settings of the tasks themselves.
+      misinformed: horizon told over the right one -> runs of the optimizer that is judged.
     """
 
     name: str
@@ -33,22 +34,24 @@ class Contestant:
     role: Role
     horizon_free: bool
     tuned: Mapping[str, Tuned]
-    rows: Sequence[Row]
+    runs: Sequence[Run]
+    variant_runs: Sequence[Run] = ()
+    misinformed: Mapping[float, Sequence[Run]] = dataclasses.field(default_factory=dict)
 
-    def of(self, task: str) -> list[Row]:
+    def of(self, task: str) -> list[Run]:
         """Its runs on a task, by seed."""
-        return sorted((row for row in self.rows if row["task"] == task), key=lambda r: r["seed"])
+        return sorted((run for run in self.runs if run.task == task), key=lambda run: run.seed)
 
     def losses(self, tasks: Sequence[str], which: str = "valid_loss") -> np.ndarray:
         """Losses at the horizon (tasks, seeds); infinite where not finite."""
-        return np.array([[loss_of(row, which) for row in self.of(name)] for name in tasks])
+        return np.array([[run.final[which] for run in self.of(name)] for name in tasks])
 
     def best(self, task: EvalTask) -> np.ndarray:
         """Lowest validation loss by the horizon, (seeds,)."""
         return np.array(
             [
-                curve_of(row)[np.array(row["steps"]) <= task.horizon].min()
-                for row in self.of(task.name)
+                np.array(run.valid_curve)[np.array(run.steps) <= task.horizon].min()
+                for run in self.of(task.name)
             ]
         )
 
@@ -62,9 +65,7 @@ class Results:
       suite: {"name", "hash", "tier", "smoke"}.
       tasks: with a run of every contestant on every seed.
       contestants: the learned optimizer first.
-      variants: of tasks, one thing changed; `variant_rows`: name -> runs with the settings of the
-        task itself, every contestant's.
-      misinformed: horizon told over the true one -> runs of the learned optimizer.
+      variants: of tasks, one thing changed.
       step_us: task -> optimizer -> microseconds of a training step, of those that were timed.
       extra: parts that are JSON already: grid, traces, cost, meta_training, merged.
       grid_rows: runs of fresh seeds in the cells of the generalisation grid, everyone's.
@@ -76,14 +77,22 @@ class Results:
     tasks: Sequence[EvalTask]
     contestants: Sequence[Contestant]
     variants: Sequence[EvalTask] = ()
-    variant_rows: Mapping[str, Sequence[Row]] = dataclasses.field(default_factory=dict)
-    misinformed: Mapping[float, Sequence[Row]] = dataclasses.field(default_factory=dict)
     step_us: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    grid_rows: Sequence[Row] = ()
+    grid_rows: Sequence[Run] = ()
     arguments: Sequence[str] = ()
 
     @property
     def baselines(self) -> list[Contestant]:
         """Those that set targets."""
         return [c for c in self.contestants if c.role == "baseline"]
+
+    @property
+    def misinformed(self) -> Mapping[float, Sequence[Run]]:
+        """Horizon told over the right one -> runs of the learned optimizer."""
+        return self.contestants[0].misinformed
+
+    @property
+    def variant_rows(self) -> dict[str, Sequence[Run]]:
+        """Name -> runs on the variants."""
+        return {c.name: c.variant_runs for c in self.contestants}

@@ -9,8 +9,7 @@ import optax
 import learned_opt
 from learned_opt import Artifact
 
-from ..running._keys import Identity, artifact_identity
-from ..running._trials import Runner
+from ..running import Identity, Runner, artifact_identity
 
 
 @dataclasses.dataclass(frozen=True)

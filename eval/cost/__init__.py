@@ -1,1 +1,8 @@
-"""What a step costs, and what an optimizer does along a run."""
+"""What a training step costs, and what is measured beside the runs of an evaluation."""
+
+from ._measurements import measure as measure
+from ._steps import NETWORKS as NETWORKS
+from ._steps import Cost as Cost
+from ._steps import CostRow as CostRow
+from ._steps import measure_costs as measure_costs
+from ._steps import measure_step as measure_step

@@ -1,5 +1,6 @@
 """What is measured beside the runs: single runs that are watched, and what a step costs."""
 
+import inspect
 import json
 import platform
 from collections.abc import Callable, Sequence
@@ -14,14 +15,10 @@ from learned_opt._rooms import CORE, room_sources, source_hash
 from learned_opt.checkpoints import describe_device, write_atomic
 from learned_opt.tasks import EvalTask, content_hash
 
-from ..baselines._table import ADAMW, Hyper
-from ..contestants._jobs import Plan
-from ..contestants._results import Contestant
-from ..contestants._subject import Subject
-from ..running._archive import Archive
-from . import _steps, _trace
+from ..baselines import ADAMW
+from ..contestants import Contestant, Protocol, Subject
+from ..running import Archive, trace
 from ._steps import BATCH_SIZES, NETWORKS, measure_costs, measure_step
-from ._trace import trace
 
 HASH = "hash"
 """Entry of the file: a hash of the others."""
@@ -33,7 +30,7 @@ SECONDS = 0.5
 def measure(
     archive: Archive,
     subject: Subject,
-    plan: Plan,
+    protocol: Protocol,
     contestants: Sequence[Contestant],
     extent: str,
     console: rich.console.Console,
@@ -52,12 +49,13 @@ def measure(
     path, key = archive.path.with_name("measured.json"), _key(subject, headline, extent)
     kept = _read(path, archive.say)
     if kept.get("key") != key:
-        console.print("Watching single runs", style="dim")
-        watched = plan.tasks[:1] if extent == "smoke" else plan.tasks
-        kept = {"key": key, "traces": _traces(subject, plan.seeds[0], watched, headline)}
-        console.print("Timing steps", style="dim")
+        console.print("Measuring step sizes along single runs", style="dim")
+        watched = protocol.tasks[:1] if extent == "smoke" else protocol.tasks
+        kept = {"key": key, "traces": _traces(subject, protocol.seeds[0], watched, headline)}
+        console.print("Timing training steps", style="dim")
         kept["cost"] = _costs(subject, extent)
-        kept["step_us"] = _step_times(subject, plan, headline) if extent == "whole" else {}
+        timed = protocol.tasks if extent == "whole" else ()
+        kept["step_us"] = _step_times(subject, timed, headline)
         archive.mend()
         kept = json.loads(json.dumps(kept))  # as it will be read
         write_atomic(path, json.dumps(kept | {HASH: content_hash(kept)}))
@@ -81,7 +79,7 @@ def _read(path: Path, say: Callable[[str], None]) -> dict[str, Any]:
 def _key(subject: Subject, headline: Contestant, extent: str) -> list[Any]:
     """What the measurements depend on, as JSON types."""
     rooms = [*room_sources(CORE), *room_sources("tasks")]
-    source = source_hash(*rooms, Path(_steps.__file__), Path(_trace.__file__))
+    source = source_hash(*rooms, *(Path(inspect.getfile(made)) for made in (measure_costs, trace)))
     machine = [platform.node(), describe_device(), jax.__version__]
     settings = {task: list(tuned.hyper) for task, tuned in sorted(headline.tuned.items())}
     return [subject.digest, source, machine, settings, extent]
@@ -92,18 +90,20 @@ def _traces(
 ) -> dict[str, Any]:
     return {
         task.name: {
-            name: _flat(trace(task, tx, seed=seed).to_json())
+            name: trace(task, tx, seed=seed).to_json()
             for name, tx in _pair(subject, headline, task).items()
         }
         for task in watched
     }
 
 
-def _step_times(subject: Subject, plan: Plan, headline: Contestant) -> dict[str, dict[str, float]]:
+def _step_times(
+    subject: Subject, tasks: Sequence[EvalTask], headline: Contestant
+) -> dict[str, dict[str, float]]:
     """Microseconds of a step, by task and optimizer."""
     return {
         task.name: measure_step(task, _pair(subject, headline, task), seconds=SECONDS)
-        for task in plan.tasks
+        for task in tasks
     }
 
 
@@ -111,20 +111,11 @@ def _pair(
     subject: Subject, headline: Contestant, task: EvalTask
 ) -> dict[str, optax.GradientTransformation]:
     """The optimizer and the baseline that it is first compared with, as they ran on a task."""
-    hyper: Hyper = headline.tuned[task.name].hyper
+    hyper = headline.tuned[task.name].hyper
     return {
         "learned": subject.make(task.horizon),
         headline.name: ADAMW.transform(hyper, task.horizon),
     }
-
-
-def _flat(traced: dict[str, Any]) -> dict[str, Any]:
-    """Of the whole tree, under the names of the report."""
-    names = {
-        "update_rms": "update", "relative": "relative", "effective_lr": "rate", "cosine": "cosine",
-    }  # fmt: skip
-    whole = traced["all"]
-    return {"steps": traced["steps"]} | {name: whole[old] for name, old in names.items()}
 
 
 def _costs(subject: Subject, extent: str) -> dict[str, Any]:
@@ -138,12 +129,7 @@ def _costs(subject: Subject, extent: str) -> dict[str, Any]:
     }  # fmt: skip
     if extent == "smoke":
         del optimizers["adamw"]
-    rows = measure_costs(
-        optimizers,
-        networks,
-        batch_sizes=batch_sizes,
-        seconds=seconds,
-    )
+    rows = measure_costs(optimizers, networks, batch_sizes=batch_sizes, seconds=seconds)
     by_device: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         facts = {"network": row.network, "parameters": row.parameters, "batch": row.batch_size}

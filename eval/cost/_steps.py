@@ -15,6 +15,8 @@ import optax
 from learned_opt.tasks import EvalTask, FamilySpec, inner_init, inner_step
 from learned_opt.tasks.problems import MLP
 
+from ..running import tree_bytes
+
 WARM_UP, ROUNDS, STEPS = 20, 5, 100
 
 NETWORKS = {"10k": 69, "100k": 280, "1M": 960, "10M": 3124}
@@ -60,11 +62,6 @@ class CostRow(NamedTuple):
     batch_size: int
     device: str
     costs: dict[str, Cost]
-
-    def to_json(self) -> dict[str, Any]:
-        """The row as JSON types."""
-        costs = {name: cost._asdict() for name, cost in self.costs.items()}
-        return self._asdict() | {"costs": costs}
 
 
 def measure_costs(
@@ -136,22 +133,13 @@ def _time(
 ) -> dict[str, Cost]:
     family, task = jax.device_put((family, task), device)
     with jax.default_device(device):
-        return _alternate(family, task, optimizers, seconds)
-
-
-def _alternate(
-    family: Any,
-    task: Any,
-    optimizers: Mapping[str, optax.GradientTransformation],
-    seconds: float,
-) -> dict[str, Cost]:
-    timers = {name: _Timer(family, task, tx) for name, tx in optimizers.items()}
-    for timer in timers.values():
-        timer.warm_up(seconds)
-    for _ in range(ROUNDS):
+        timers = {name: _Timer(family, task, tx) for name, tx in optimizers.items()}
         for timer in timers.values():
-            timer.round()
-    return {name: timer.cost() for name, timer in timers.items()}
+            timer.warm_up(seconds)
+        for _ in range(ROUNDS):
+            for timer in timers.values():
+                timer.round()
+        return {name: timer.cost() for name, timer in timers.items()}
 
 
 class _Timer:
@@ -177,7 +165,7 @@ class _Timer:
         self.carry = jax.tree.map(jnp.copy, (self.state.params, self.state.opt_state))
         self.update = jax.jit(update, donate_argnums=0).lower(self.carry, self.grads).compile()
         params = _shapes(task)
-        self.state_ratio = _bytes(jax.eval_shape(tx.init, params)) / _bytes(params)
+        self.state_ratio = tree_bytes(jax.eval_shape(tx.init, params)) / tree_bytes(params)
         self.steps = STEPS
         self.step_times: list[float] = []
         self.update_times: list[float] = []
@@ -224,10 +212,6 @@ class _Timer:
 
 def _shapes(task: Any) -> Any:
     return jax.eval_shape(task.init, jax.random.key(0))
-
-
-def _bytes(tree: Any) -> int:
-    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def _temporary(compiled: Any) -> int | None:

@@ -8,17 +8,16 @@ import numpy as np
 
 from learned_opt.tasks import EvalTask
 
-from ..baselines._table import ADAMW, Baseline, Hyper
-from ..running._rows import loss_of
-from ..running._trials import Trial
+from ..baselines import ADAMW, Hyper
+from ..running import Trial, six_digits
 from ..statistics._intervals import Interval, geometric_ratio
-from ..tuning._tune import TUNE_SEEDS, FinalLosses, tune
+from ..tuning import TUNE_SEEDS, FinalLosses, Tuned, tune
 from ._cells import Cell
 
 LEARNED = "learned"
 
-Run = Callable[[str, Sequence[Trial]], Sequence[dict[str, Any]]]
-"""(optimizer, trials) -> one row a trial, in order, with its `valid_loss`, None if not finite."""
+Train = Callable[[str, Sequence[Trial]], Sequence[float]]
+"""(optimizer, trials) -> the validation loss at the horizon of each, infinite if not finite."""
 
 
 class CellResult(NamedTuple):
@@ -57,71 +56,36 @@ class CellResult(NamedTuple):
     at_edge: bool
 
     def to_json(self) -> dict[str, Any]:
-        """The result as JSON types."""
-        return self._asdict() | {
-            "over_retuned": self.over_retuned._asdict(),
-            "over_transferred": self.over_transferred._asdict(),
-        }
-
-
-class _Choice(NamedTuple):
-    hyper: Hyper
-    trials: int
-    at_edge: bool
+        """As in `report.json`, where `retuned` and `transferred` are the ratios to six digits."""
+        over = {"retuned": self.over_retuned, "transferred": self.over_transferred}
+        return (
+            self._asdict()
+            | {f"over_{name}": found._asdict() for name, found in over.items()}
+            | {
+                name: {side: six_digits(x) for side, x in found._asdict().items()}
+                for name, found in over.items()
+            }
+        )
 
 
 def grid_results(
-    cells: Sequence[Cell],
-    run: Run,
-    *,
-    untuned: Hyper,
-    seeds: Sequence[int],
-    baseline: Baseline = ADAMW,
+    cells: Sequence[Cell], run: Train, *, seeds: Sequence[int], untuned: Hyper | None = None
 ) -> tuple[CellResult, ...]:
-    """Run the learned optimizer and a baseline in every cell; one result a cell.
+    """Run AdamW and the learned optimizer in every cell; one result a cell.
 
-    In the base the baseline is tuned by the whole protocol of `tune`; these settings are what is
+    In the base AdamW is tuned by the whole protocol of `tune`; these settings are what is
     transferred. In every other cell its learning rate is tuned again by the same protocol, and the
     rest of the settings stays.
 
     Args:
       cells: see `grid`; exactly one is the base.
-      run: trains; is called with LEARNED and with the baseline's name.
-      untuned: settings of the learned optimizer.
+      run: trains; is called with AdamW's name and with LEARNED.
       seeds: of the runs that are compared, the same for all; tuning must not use them.
-      baseline: what the learned optimizer is compared with.
+      untuned: settings of the learned optimizer; None: AdamW runs alone, and nothing is compared.
 
     Raises:
       ValueError: no cell is the base, or tasks share a name, or seeds are those of tuning.
     """
-    found = grid_baseline(cells, run, seeds, baseline)
-    learned = _compared(cells, run, LEARNED, [untuned] * len(cells), seeds)
-    columns = learned, found.retuned, found.transferred
-    return tuple(
-        _result(cell, choice, found.base, *rows)
-        for cell, choice, *rows in zip(cells, found.choices, *columns, strict=True)
-    )
-
-
-def grid_runs(cells: Sequence[Cell], seeds: Sequence[int], baseline: Baseline = ADAMW) -> int:
-    """About how many runs `grid_baseline` takes, if no optimum lies at an edge."""
-    tuning = baseline.trials + len(baseline.grid) * (len(cells) - 1)
-    return len(TUNE_SEEDS) * tuning + 2 * len(seeds) * len(cells)
-
-
-class BaselineCells(NamedTuple):
-    """`choices`: for every cell; `base`: settings of the base; losses are (cells, seeds)."""
-
-    choices: list[_Choice]
-    base: Hyper
-    retuned: np.ndarray
-    transferred: np.ndarray
-
-
-def grid_baseline(
-    cells: Sequence[Cell], run: Run, seeds: Sequence[int], baseline: Baseline = ADAMW
-) -> BaselineCells:
-    """The baseline's side of `grid_results`: no learned optimizer is needed for it."""
     by_name = {cell.task.name: cell for cell in cells}
     bases = [cell for cell in cells if cell.axis == "base"]
     if len(bases) != 1 or len(by_name) != len(cells):
@@ -132,92 +96,85 @@ def grid_baseline(
     if set(seeds) & set(TUNE_SEEDS):
         raise ValueError(f"seeds must differ from those of tuning {TUNE_SEEDS}, got {seeds}")
 
-    def tuning(trials: Sequence[Trial]) -> list[float]:
-        told = [_told(trial, by_name[trial.task.name]) for trial in trials]
-        return [loss_of(row) for row in run(baseline.name, told)]
+    def tuning(trials: Sequence[Trial]) -> Sequence[float]:
+        return run(ADAMW.name, [_told(trial, by_name[trial.task.name]) for trial in trials])
+
+    def losses(optimizer: str, hypers: Sequence[Hyper]) -> np.ndarray:
+        pairs = zip(cells, hypers, strict=True)
+        trials = [_told(Trial(cell.task, h, seed), cell) for cell, h in pairs for seed in seeds]
+        return np.reshape(run(optimizer, trials), (len(cells), len(seeds)))
 
     base = bases[0].task
-    tuned = tune(baseline, [base], tuning)[base.name]
-    choices = {base.name: _Choice(tuned.hyper, tuned.trials, tuned.at_edge)}
-    others = [cell.task for cell in cells if cell.axis != "base"]
-    choices |= _retune(baseline, tuned.hyper, others, tuning)
-    chosen = [choices[cell.task.name] for cell in cells]
-    retuned, transferred = (
-        _compared(cells, run, baseline.name, hypers, seeds)
-        for hypers in ([choice.hyper for choice in chosen], [tuned.hyper] * len(cells))
-    )
-    return BaselineCells(chosen, tuned.hyper, retuned, transferred)
+    tuned = tune(ADAMW, [base], tuning)
+    best = tuned[base.name].hyper
+    tuned |= _retune(best, [cell.task for cell in cells if cell.axis != "base"], tuning)
+    choices = [tuned[cell.task.name] for cell in cells]
+    retuned = losses(ADAMW.name, [choice.hyper for choice in choices])
+    transferred = losses(ADAMW.name, [best] * len(cells))
+    if untuned is None:
+        return ()
+    learned = losses(LEARNED, [untuned] * len(cells))
+    columns = zip(cells, choices, learned, retuned, transferred, strict=True)
+    return tuple(_result(cell, choice, best, *found) for cell, choice, *found in columns)
 
 
-def _compared(
-    cells: Sequence[Cell], run: Run, optimizer: str, hypers: Sequence[Hyper], seeds: Sequence[int]
-) -> np.ndarray:
-    """Final losses of an optimizer with one setting a cell, (cells, seeds)."""
-    trials = [
-        _told(Trial(cell.task, hyper, seed), cell)
-        for cell, hyper in zip(cells, hypers, strict=True)
-        for seed in seeds
-    ]
-    losses = [loss_of(row) for row in run(optimizer, trials)]
-    return np.reshape(losses, (len(cells), len(seeds)))
+def grid_runs(cells: Sequence[Cell], seeds: Sequence[int]) -> int:
+    """About how many runs of AdamW `grid_results` takes, if no optimum lies at an edge."""
+    tuning = ADAMW.trials + len(ADAMW.grid) * (len(cells) - 1)
+    return len(TUNE_SEEDS) * tuning + 2 * len(seeds) * len(cells)
 
 
 def _told(trial: Trial, cell: Cell) -> Trial:
     return trial if cell.told == 1 else dataclasses.replace(trial, told=cell.told)
 
 
-def _retune(
-    baseline: Baseline, start: Hyper, tasks: Sequence[EvalTask], final_losses: FinalLosses
-) -> dict[str, _Choice]:
+def _retune(start: Hyper, tasks: Sequence[EvalTask], final_losses: FinalLosses) -> dict[str, Tuned]:
     """Task name -> `start` with the learning rate that `tune` finds best for the task."""
 
     def only_lr(trials: Sequence[Trial]) -> Sequence[float]:
-        hypers = [start._replace(lr=trial.hyper.lr) for trial in trials]
-        pairs = zip(trials, hypers, strict=True)
-        return final_losses([dataclasses.replace(trial, hyper=hyper) for trial, hyper in pairs])
-
-    found = tune(dataclasses.replace(baseline, wds=()), tasks, only_lr)
-    return {
-        name: _Choice(
-            start._replace(lr=tuned.hyper.lr),
-            len({hyper.lr for hyper, _ in tuned.table}),
-            tuned.at_edge,
+        return final_losses(
+            [dataclasses.replace(t, hyper=start._replace(lr=t.hyper.lr)) for t in trials]
         )
-        for name, tuned in found.items()
-    }
+
+    def kept(found: Tuned) -> Tuned:
+        table = {start._replace(lr=hyper.lr): loss for hyper, loss in found.table}
+        hyper = start._replace(lr=found.hyper.lr)
+        return Tuned(hyper, len(table), found.extensions, tuple(table.items()))
+
+    found = tune(dataclasses.replace(ADAMW, wds=()), tasks, only_lr)
+    return {name: kept(tuned) for name, tuned in found.items()}
 
 
 def _result(
     cell: Cell,
-    choice: _Choice,
+    choice: Tuned,
     base: Hyper,
     learned: np.ndarray,
     retuned: np.ndarray,
     transferred: np.ndarray,
 ) -> CellResult:
     """Losses are (seeds,), infinite where a run diverged."""
+    sides = (learned, retuned, transferred)
+    medians = [float(np.median(losses)) for losses in sides]
+    finite = [median if np.isfinite(median) else None for median in medians]
+    diverged = [int(np.isinf(losses).sum()) for losses in sides]
     return CellResult(
         axis=cell.axis,
         value=cell.value,
         task=cell.task.name,
         horizon=cell.task.horizon,
         told=cell.told,
-        learned=_median(learned),
-        retuned=_median(retuned),
-        transferred=_median(transferred),
+        learned=finite[0],
+        retuned=finite[1],
+        transferred=finite[2],
         over_retuned=geometric_ratio(learned[None], retuned[None]),
         over_transferred=geometric_ratio(learned[None], transferred[None]),
         seeds=len(learned),
-        diverged=int(np.isinf(learned).sum()),
-        diverged_retuned=int(np.isinf(retuned).sum()),
-        diverged_transferred=int(np.isinf(transferred).sum()),
+        diverged=diverged[0],
+        diverged_retuned=diverged[1],
+        diverged_transferred=diverged[2],
         lr_retuned=float(choice.hyper.lr),
         lr_transferred=float(base.lr),
         trials=choice.trials,
         at_edge=choice.at_edge,
     )
-
-
-def _median(losses: np.ndarray) -> float | None:
-    median = float(np.median(losses))
-    return median if np.isfinite(median) else None

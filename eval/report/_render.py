@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import learned_opt
 from learned_opt import Artifact
 
-from ..contestants._jobs import rival_names
+from ..contestants import rival_names
 from ._stored import Report, ReportError
 from ._summary import tracks
 

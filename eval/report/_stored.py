@@ -9,7 +9,7 @@ from typing import Any
 
 from learned_opt._checks import one_line, shown, shown_path
 
-from ..running._rows import CURVE, LOSS, STEPS, TEXT, Rule
+from ..running import CURVE, LOSS, STEPS, TEXT, Rule
 
 Report = dict[str, Any]
 SCHEMA = 2

@@ -1,5 +1,6 @@
 """From runs to `report.json`: every number of it is computed here, from rows."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,16 +8,14 @@ import numpy as np
 
 from learned_opt.tasks import EvalTask, parameter_count
 
-from ..baselines._table import ADAMW
-from ..contestants._results import Contestant, Results
-from ..running._rows import curve_of
+from ..baselines import ADAMW
+from ..contestants import Contestant, Results
 from ..statistics._failures import failures
 from ..statistics._intervals import break_even, expected_best, geometric_ratio
 from ..statistics._pairwise import RUNGS, compare, interval, number, targets, times, verdict
 from ..statistics._profiles import area, gated, oracle, profile, time_ratios
 from ..statistics._verdict import sentence
-from ..tuning._frozen import frozen_trials
-from ..tuning._tune import TUNE_SEEDS, Tuned
+from ..tuning import TUNE_SEEDS, Tuned, frozen_trials
 from ._stored import SCHEMA
 
 HEADLINE = ADAMW.name
@@ -133,13 +132,13 @@ def _result(c: Contestant, task: EvalTask, found: Any) -> dict[str, Any]:
     medians = {
         which: number(np.median(c.losses([task.name], which)))
         for which in ("train_loss", "valid_loss", "test_loss", "test_accuracy")
-        if which in rows[0]
+        if which in rows[0].final
     }
     curves = {
         which: [
             [number(x) for x in curve]
             for curve in np.percentile(
-                [curve_of(row, f"{which}_curve") for row in rows],
+                [getattr(row, f"{which}_curve") for row in rows],
                 [25, 50, 75],
                 axis=0,
                 method="nearest",  # interpolation between infinities is not a number
@@ -153,7 +152,7 @@ def _result(c: Contestant, task: EvalTask, found: Any) -> dict[str, Any]:
         "valid_quartiles": [number(x) for x in np.percentile(valid, [25, 75], method="nearest")],
         "best_valid_loss": number(np.median(c.best(task))),
         "seed_losses": {"valid": [number(x) for x in valid], "test": [number(x) for x in test]},
-        "steps": rows[0]["steps"],
+        "steps": list(rows[0].steps),
         "curves": curves,
         "times": {rung: [number(x) for x in reached[rung]] for rung in reversed(RUNGS)},
         "diverged": int(np.isinf(valid).sum()),
@@ -185,7 +184,7 @@ def _oracle(results: Results, found: Any) -> dict[str, Any]:
     best = oracle(np.array([c.losses(names) for c in baselines]))
     choice = {name: baselines[i].name for name, i in zip(names, best, strict=True)}
     rows = [
-        row | {"optimizer": "oracle"}
+        dataclasses.replace(row, optimizer="oracle")
         for name, i in zip(names, best, strict=True)
         for row in baselines[i].of(name)
     ]

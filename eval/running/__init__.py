@@ -1,1 +1,30 @@
-"""Training runs: many at once, each with a key, kept in an archive."""
+"""Training runs: made many at once, kept under keys, read again."""
+
+from ._archive import Archive as Archive
+from ._archive import own_archive as own_archive
+from ._batching import tree_bytes as tree_bytes
+from ._keys import Identity as Identity
+from ._keys import artifact_identity as artifact_identity
+from ._keys import baseline_identity as baseline_identity
+from ._keys import factory_identity as factory_identity
+from ._keys import run_key as run_key
+from ._packed import ArchiveError as ArchiveError
+from ._packed import pack as pack
+from ._packed import shipped_file as shipped_file
+from ._packed import unpack as unpack
+from ._progress import Progress as Progress
+from ._run import Run as Run
+from ._run import run_from_json as run_from_json
+from ._schema import CURVE as CURVE
+from ._schema import LOSS as LOSS
+from ._schema import STEPS as STEPS
+from ._schema import TEXT as TEXT
+from ._schema import Rule as Rule
+from ._schema import six_digits as six_digits
+from ._trace import trace as trace
+from ._trials import Curve as Curve
+from ._trials import MakeTx as MakeTx
+from ._trials import Runner as Runner
+from ._trials import Trial as Trial
+from ._trials import baseline_runner as baseline_runner
+from ._trials import eval_steps as eval_steps

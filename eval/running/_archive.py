@@ -1,7 +1,9 @@
 """`runs.jsonl`: every run of an evaluation, one line each, never repeated."""
 
+import collections
 import concurrent.futures
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -19,10 +21,10 @@ from learned_opt.checkpoints import (
     writing,
 )
 
-from ._keys import Identity, row_fields, run_key
+from ._keys import Identity, run_key
 from ._packed import unpack
 from ._progress import Progress
-from ._rows import line_fault, make_row, row_fault
+from ._run import Run, line_fault, row_fault, run_from_json, run_of, trial_fields
 from ._trials import Curve, Trial
 
 RTOL = 1e-3
@@ -31,40 +33,36 @@ RTOL = 1e-3
 MOST_AT_ONCE = 144
 """Runs between two looks at the file."""
 
-Run = Callable[..., Sequence[Curve]]
-"""What trains, a `Runner`: (trials, report=, needed=) -> one curve for each of those needed."""
+Train = Callable[..., Sequence[Curve]]
+"""What trains, a `Runner`: (trials, curves=, needed=) -> one curve for each of those needed."""
 
 
 class Archive:
     """Runs by key: those that ship with the package, those of a file, those of files beside it.
 
     New ones are appended to the file as they are made. The other `*.jsonl` of its folder are read
-    and never written: a copy of another machine's file there joins its runs to these. Of two rows
+    and never written: a copy of another machine's file there joins its runs to these. Of two runs
     of one key the first counts, in the order above, the other files by name.
 
-    Lines that are no rows, see `row_fault`, are left out; those of the file itself move to
+    Damaged lines, see `row_fault`, are left out; those of the file itself move to
     `<file>.damaged`. A last line cut short by a kill is dropped. Where the file is removed while
     runs are made, all that there are are written anew.
 
-    Safe to use from several threads. Of several processes only one may, see `hold_folder`.
+    Safe to use from several threads. Of several processes only one may, see `own_archive`.
 
     Args:
       path: the `runs.jsonl`.
-      base: files of shipped runs, see `unpack`, where there are; none is copied to `path`.
+      base: files of shipped runs, where there are; none is copied to `path`.
       watch: whether the folder of `path` is still there, asked before each write; see `own_folder`.
 
     Attributes:
-      rows: by key.
-      shipped: keys of the runs in `base`.
-      used: keys of what `run` returned.
-      conflicts: rows that differ from the first of their key by more than RTOL.
-      notes: sentences on what was amiss with the files, for people.
-      progress: called with (rows found, rows made) as `run` goes on.
-      say: called with a sentence on what is amiss later.
+      runs: by key; `shipped`: keys of those in `base`; `used`: keys of what `run` returned.
+      conflicts: runs that differ from the first of their key by more than RTOL.
+      notes: sentences on what was amiss with the files; `say`: is called with later ones.
+      progress: called with (runs found, runs made) as `run` goes on.
 
     Raises:
-      ArchiveError: a file of `base` is damaged.
-      FolderError: one of the folder is no file, or cannot be read.
+      ArchiveError, FolderError: a file cannot be read, or one of `base` is damaged.
       OSError: the file cannot be written. `run` raises it too.
     """
 
@@ -72,20 +70,20 @@ class Archive:
         self, path: Path, base: Sequence[Path] = (), watch: Callable[[], bool] = lambda: True
     ) -> None:
         self.path = path
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.runs: dict[str, Run] = {}
         self.used: set[str] = set()
         self.conflicts = 0
         self.notes: list[str] = []
         self.progress: Callable[[int, int], None] = lambda found, made: None
         self.say: Callable[[str], None] = self.notes.append
         self._watch = watch
-        self._making: set[str] = set()
-        self._lock = threading.Condition()
+        self._lock = threading.RLock()
+        self._turns: dict[str, threading.Lock] = collections.defaultdict(threading.Lock)
         self._stopped = threading.Event()
         self._unwritten: OSError | None = None
         for file in base:
             self._join(unpack(file) if file.exists() else [])
-        self.shipped = frozenset(self.rows)
+        self.shipped = frozenset(self.runs)
         self._read(path)
         self._written = path.exists()
         for other in sorted(path.parent.glob("*.jsonl")):
@@ -106,7 +104,7 @@ class Archive:
 
     @property
     def saved(self) -> str:
-        """What is in the file, for people: also of rows of which the last was cut short."""
+        """What is in the file, for people: also of runs of which the last was cut short."""
         try:
             count = self.path.read_bytes().count(b"\n")
         except OSError:  # nothing, or no file
@@ -114,45 +112,46 @@ class Archive:
         return f"{count:,} runs are kept in {self.path}" if count else "no run is kept yet"
 
     def run(
-        self, identity: Identity, runner: Run, trials: Sequence[Trial], stage: str
-    ) -> list[dict[str, Any]]:
-        """One row a trial, in order; what is not there yet runs, and is kept as it is made.
+        self, identity: Identity, runner: Train, trials: Sequence[Trial], *, curves: bool
+    ) -> list[Run]:
+        """One run a trial, in order; what is not there yet runs, and is kept as it is made.
+
+        The runner is told of all, so that what it makes does not depend on what is there.
 
         Args:
           identity: the update rule of `runner`.
-          stage: "tune" (only the final validation loss is kept, test is not read) or "report".
+          curves: keep the curves of all splits; else only the final validation loss, and test is
+            not read.
 
         Raises:
           CancelledError: `stop` was called.
         """
-        keys = [run_key(identity, trial, stage) for trial in trials]
+        keys = [run_key(identity, trial, curves=curves) for trial in trials]
         wanted = dict(zip(keys, trials, strict=True))
-        found = len(wanted.keys() & self.rows.keys())
-        self.progress(found, 0)
-        made = self._make(identity, runner, wanted, stage)
-        # The others were made meanwhile by another thread.
-        self.progress(len(wanted) - found - made, 0)
+        # Two jobs may want the same run of one update rule: the second waits, and finds it.
+        with self._turn(identity):
+            self.progress(len(wanted.keys() & self.runs.keys()), 0)
+            for part in _parts(wanted):
+                self._make(identity, runner, part, curves)
         self.used |= wanted.keys()
         # The same run may have been made under another name, or before a field was there.
         return [
-            self.rows[key] | row_fields(trial) | {"optimizer": identity.name}
+            dataclasses.replace(self.runs[key], optimizer=identity.name, **trial_fields(trial))
             for key, trial in zip(keys, trials, strict=True)
         ]
 
     def stop(self) -> None:
         """Let every `run`, in whatever thread, end after the task that it is at."""
-        with self._lock:
-            self._stopped.set()
-            self._lock.notify_all()
+        self._stopped.set()
 
     def facts(self) -> dict[str, Any]:
         """Of the runs used: how many, how many of them shipped, what ran them; and conflicts."""
-        used = [self.rows[key] for key in self.used]
+        used = [self.runs[key] for key in self.used]
         return {
             "runs": len(used),
             "shipped": len(self.used & self.shipped),
             "conflicts": self.conflicts,
-            "machines": sorted({f"{row['device']}, jax {row['jax']}" for row in used}),
+            "machines": sorted({f"{run.device}, jax {run.jax}" for run in used}),
         }
 
     def mend(self) -> None:
@@ -161,65 +160,36 @@ class Archive:
             there = self._watch()
             if there and (self.path.exists() or not self._written):
                 return
-            rows = [row for key, row in self.rows.items() if key not in self.shipped]
-            write_atomic(self.path, _lines(rows))
+            runs = [run for key, run in self.runs.items() if key not in self.shipped]
+            write_atomic(self.path, _lines(runs))
         gone = self.path if there else self.path.parent
         self.say(
-            f"{gone} was removed while the command ran; the {len(rows):,} runs so far are written "
+            f"{gone} was removed while the command ran; the {len(runs):,} runs so far are written "
             "anew"
         )
 
-    def _make(
-        self, identity: Identity, runner: Run, wanted: Mapping[str, Trial], stage: str
-    ) -> int:
-        """Make those of the wanted rows that are missing; how many. Returns when all are there.
-
-        What another thread is making is waited for, and made if that thread fails. The runner is
-        told of all, so that what it makes does not depend on what is there.
-        """
-        made, parts, first = 0, _parts(wanted), True
-        while True:
-            for part in parts:
-                made += self._make_part(identity, runner, part, stage, first)
-            first = False
-            with self._lock:
-                missing = wanted.keys() - self.rows.keys()
-                if not missing:
-                    return made
-                if self._stopped.is_set():
-                    raise concurrent.futures.CancelledError
-                if missing <= self._making:
-                    self._lock.wait()
-
-    def _make_part(
-        self, identity: Identity, runner: Run, part: Mapping[str, Trial], stage: str, tell: bool
-    ) -> int:
-        """Make those that are missing and no other thread makes; `tell`: the runner, if none is."""
+    def _turn(self, identity: Identity) -> threading.Lock:
         with self._lock:
-            mine = {k for k in part if k not in self.rows and k not in self._making}
-            if mine and self._stopped.is_set():
-                raise concurrent.futures.CancelledError
-            self._making |= mine
-        if not (mine or tell):
-            return 0
-        try:
-            needed = {i: key for i, key in enumerate(part) if key in mine}
-            trials = list(part.values())
-            curves = runner(trials, report=stage == "report", needed=list(needed))
-            if mine:
-                self._append(
-                    make_row(key, stage, identity, trials[i], curve)
-                    for (i, key), curve in zip(needed.items(), curves, strict=True)
-                )
-                self.progress(0, len(mine))
-            return len(mine)
-        finally:
-            with self._lock:
-                self._making -= mine
-                self._lock.notify_all()
+            return self._turns[json.dumps(identity.facts, sort_keys=True)]
 
-    def _append(self, rows: Iterable[dict[str, Any]]) -> None:
-        new = {row["key"]: row for row in rows}
+    def _make(
+        self, identity: Identity, runner: Train, part: Mapping[str, Trial], curves: bool
+    ) -> None:
+        """Make those of a part that are missing."""
+        needed = {i: key for i, key in enumerate(part) if key not in self.runs}
+        if needed and self._stopped.is_set():
+            raise concurrent.futures.CancelledError
+        trials = list(part.values())
+        made = runner(trials, curves=curves, needed=list(needed))
+        if needed:
+            self._append(
+                run_of(key, identity, trials[i], curve)
+                for (i, key), curve in zip(needed.items(), made, strict=True)
+            )
+            self.progress(0, len(needed))
+
+    def _append(self, runs: Iterable[Run]) -> None:
+        new = {run.key: run for run in runs}
         with self._lock:
             if self._unwritten:  # what it cut short stays the last line
                 raise self._unwritten
@@ -231,13 +201,14 @@ class Archive:
                 self._unwritten = OSError(error.errno, error.strerror, str(self.path))
                 raise self._unwritten from error
             self._written = True
-            self.rows |= new
+            self.runs |= new
 
-    def _join(self, rows: Sequence[dict[str, Any]]) -> None:
-        for row in rows:
-            first = self.rows.setdefault(row["key"], row)
-            if first is not row:
-                self.conflicts += not _agree(first["valid_loss"], row["valid_loss"])
+    def _join(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            first = self.runs.setdefault(run.key, run)
+            if first is not run:
+                # Two that are not finite agree.
+                self.conflicts += not math.isclose(first.valid_loss, run.valid_loss, rel_tol=RTOL)
 
     def _read(self, path: Path) -> None:
         """Join a file; the own one is mended."""
@@ -248,18 +219,18 @@ class Archive:
                 f"cannot read {path} ({error.strerror}); move it away, then give the same command "
                 "again"
             ) from error
-        kept = ""
+        runs, kept = [run_from_json(row) for row in lines.rows], ""
         if lines.bad and path == self.path:
             kept = f"; kept in {set_aside(path, lines.bad).name}"
         if path == self.path and not lines.clean:
-            write_atomic(path, _lines(lines.rows))
+            write_atomic(path, _lines(runs))
         if lines.bad:
             number, first = next(iter(lines.bad.items()))
             self.notes.append(
                 f"{path}: {lines.damage()}{kept} (of line {number} {line_fault(first)}); what is "
                 "missing runs again"
             )
-        self._join(lines.rows)
+        self._join(runs)
 
 
 @contextlib.contextmanager
@@ -299,12 +270,5 @@ def _parts(wanted: Mapping[str, Trial]) -> list[dict[str, Trial]]:
     ]
 
 
-def _lines(rows: Iterable[dict[str, Any]]) -> str:
-    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-
-
-def _agree(a: float | None, b: float | None) -> bool:
-    """Whether two final losses are equal to rounding; two that are not finite are."""
-    if a is None or b is None:
-        return a is b
-    return math.isclose(a, b, rel_tol=RTOL)
+def _lines(runs: Iterable[Run]) -> str:
+    return "".join(json.dumps(run.to_json(), allow_nan=False) + "\n" for run in runs)

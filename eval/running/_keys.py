@@ -16,15 +16,16 @@ from learned_opt import Artifact
 from learned_opt._rooms import CORE, room_folder, room_sources, source_hash
 from learned_opt.tasks import EvalTask, content_hash, describe, load_dataset
 
-from ..baselines._table import Baseline
+from ..baselines import Baseline
 from ._trials import Trial
 
 RUN_VERSION = 2
 """Part of every key. A change of what a run is, such as its evaluation steps or its random keys,
 makes a new number and new runs."""
 
-COLUMNS = {"wd": "weight_decay"}
-"""Hyper-parameters that rows call by another name."""
+STAGES = {False: "tune", True: "report"}
+"""What keys and files call a run by whether its curves are kept, or its final loss alone: names of
+what such runs were first made for, which keys keep so that runs of then are still found."""
 
 
 class Identity(NamedTuple):
@@ -39,8 +40,7 @@ class Identity(NamedTuple):
 
 def baseline_identity(baseline: Baseline) -> Identity:
     """A baseline is its name and version."""
-    version = getattr(baseline, "version", 1)
-    return Identity(baseline.name, {"baseline": baseline.name, "version": version})
+    return Identity(baseline.name, {"baseline": baseline.name, "version": baseline.version})
 
 
 def artifact_identity(artifact: Artifact) -> Identity:
@@ -92,26 +92,20 @@ def factory_identity(factory: Callable[..., Any]) -> Identity:
     return Identity(where, {"factory": where, "source": hashlib.sha256(source).hexdigest()})
 
 
-def run_key(identity: Identity, trial: Trial, stage: str) -> str:
+def run_key(identity: Identity, trial: Trial, *, curves: bool) -> str:
     """16 hex digits over all that a run depends on: names of suites and of tasks do not count.
 
-    The machine does not count either; rows say which it was.
+    The machine does not count either; a `Run` says which it was.
     """
     facts = {
         "version": RUN_VERSION,
-        "stage": stage,
+        "stage": STAGES[curves],
         "optimizer": identity.facts,
         "task": _task(trial.task),
         "hyper": _but(_hyper(trial), trial.hyper._field_defaults),
         **_but(_others(trial), {f.name: f.default for f in dataclasses.fields(trial)}),
     }
     return content_hash(facts)
-
-
-def row_fields(trial: Trial) -> dict[str, Any]:
-    """The trial as fields of a row."""
-    hyper = {COLUMNS.get(name, name): value for name, value in _hyper(trial).items()}
-    return {"task": trial.task.name, "horizon": trial.task.horizon, **hyper, **_others(trial)}
 
 
 def _task(task: EvalTask) -> dict[str, Any]:
@@ -155,9 +149,3 @@ def fingerprint(data: Any) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(array.tobytes())
     return content_hash([data.name, describe(data.spec), digest.hexdigest()])
-
-
-@functools.cache
-def machine() -> dict[str, str]:
-    """What ran a run, for its row."""
-    return {"device": jax.devices()[0].device_kind, "jax": jax.__version__}

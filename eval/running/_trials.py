@@ -1,4 +1,4 @@
-"""Many training runs at once: tasks x hyper-parameters x seeds as lanes of one compiled call."""
+"""Many training runs at once: tasks x hyper-parameters x seeds in one compiled call."""
 
 import dataclasses
 import functools
@@ -13,8 +13,8 @@ import optax
 from learned_opt.devices import compiler_options, device_mesh, map_lanes
 from learned_opt.tasks import EvalTask, begin_run, full_loss, run_step
 
-from ..baselines._table import Hyper, at_params
-from ._lanes import Programs, lane_bytes, lanes, useful_lanes
+from ..baselines import Baseline, Hyper, at_params
+from ._batching import ProgramCache, runs_per_call, tree_bytes, useful_width
 
 POINTS = 40
 """Evaluations a run on the way to the horizon, log-spaced from a hundredth of it."""
@@ -50,7 +50,7 @@ class Curve(NamedTuple):
     point before; `valid`, `test` (points,): loss on the whole split; `final`: losses and metrics of
     whole splits at the horizon, "valid_loss" and the like.
 
-    A run that tunes is evaluated once, at the horizon, and has no `test`; one that is reported at
+    Without curves it is evaluated once, at the horizon, and has no `test`; with them at
     `eval_steps`. Losses that are not finite stay as they are: nothing stops a run.
     """
 
@@ -101,22 +101,22 @@ class Runner:
         self.make, self.eval_params, self.most, self.traced = make, eval_params, most, traced
         self._bytes: dict[Any, list[int]] = {}
         self._asked: dict[Any, list[tuple[int, int]]] = {}
-        self.programs = Programs(
+        self.programs = ProgramCache(
             jax.jit(self._run, static_argnums=(0, 1, 2, 3), compiler_options=compiler_options())
         )
 
     def __call__(
-        self, trials: Sequence[Trial], *, report: bool = False, needed: Iterable[int] | None = None
+        self, trials: Sequence[Trial], *, curves: bool = False, needed: Iterable[int] | None = None
     ) -> list[Curve]:
         """One curve a trial that is needed, in order.
 
         Trials of one family and one length run together, without `traced` those that are told the
-        same number of steps. Which lane of how many a trial is depends on all trials of this call
+        same number of steps. Which place of how many a trial has depends on all trials of this call
         and of those before: so its curve is the same, bit for bit, whichever of them are needed.
 
         Args:
           trials: runs.
-          report: evaluate along the way, and on the test split too; else the program is traced on
+          curves: evaluate along the way, and on the test split too; else the program is traced on
             a family that withholds that split.
           needed: indices of trials; None: all.
         """
@@ -124,37 +124,42 @@ class Runner:
         groups: dict[Any, list[int]] = {}
         for i, trial in enumerate(trials):
             told = None if self.traced else trial.num_steps
-            key = (trial.task.spec, trial.task.horizon, trial.beyond if report else 1.0, told)
+            key = (trial.task.spec, trial.task.horizon, trial.beyond if curves else 1.0, told)
             groups.setdefault(key, []).append(i)
-        curves: dict[int, Curve] = {}
+        made: dict[int, Curve] = {}
         for (spec, horizon, beyond, told), group in groups.items():
-            steps = eval_steps(horizon, beyond) if report else np.array([horizon])
+            steps = eval_steps(horizon, beyond) if curves else np.array([horizon])
             upto = int(np.searchsorted(steps, horizon))
             task = trials[group[0]].task
-            family = task.family if report else task.family.without_test()
-            kind = (spec, len(steps), upto, report, told)
+            family = task.family if curves else task.family.without_test()
+            kind = (spec, len(steps), upto, curves, told)
             asked = self._asked.setdefault(kind, [])
             asked.append((len(group), horizon))
             if wanted.isdisjoint(group):
                 continue
             if spec not in self._bytes:
-                one_lane = functools.partial(self._one_lane, told=told)
-                self._bytes[spec] = lane_bytes(one_lane, family, task.member)
+                self._bytes[spec] = self.run_bytes(family, task.member, told)
             step, evaluation = self._bytes[spec]
-            width = lanes(asked, self.most or useful_lanes(step, evaluation), step)
+            width = runs_per_call(asked, self.most or useful_width(step, evaluation), step)
             for start in range(0, len(group), width):
                 part = group[start : start + width]
                 if not wanted.isdisjoint(part):
                     stacked = _stack([trials[i] for i in part], width)
-                    static = (device_mesh(width), upto, report, told)
+                    static = (device_mesh(width), upto, curves, told)
                     run = self.programs.run((kind, width), static, stacked, steps, family)
-                    curves |= {i: _curve(steps, run, lane) for lane, i in enumerate(part)}
-        return [curves[i] for i in sorted(wanted)]
+                    made |= {i: _curve(steps, run, place) for place, i in enumerate(part)}
+        return [made[i] for i in sorted(wanted)]
 
-    def _one_lane(
+    def run_bytes(self, family: Any, task: Any, told: int | None = None) -> list[int]:
+        """About what a run holds in a training step, and in an evaluation: by shapes alone."""
+        held = jax.eval_shape(
+            functools.partial(self._held, told=told), family, task, jax.random.key(0)
+        )
+        return [tree_bytes(shapes) for shapes in held]
+
+    def _held(
         self, family: Any, task: Any, key: jax.Array, told: int | None = None
     ) -> tuple[Any, Any]:
-        """What a run holds in a training step and in an evaluation, for an estimate of bytes."""
         hyper = Hyper(*(jnp.zeros(()) for _ in Hyper._fields))
         tx = self.make(hyper, jnp.ones((), jnp.int32) if told is None else told)
         state = begin_run(task, tx, key)
@@ -171,19 +176,19 @@ class Runner:
         self,
         mesh: Any,
         upto: int,
-        report: bool,
+        curves: bool,
         told: int | None,
         stacked: Any,
         steps: jax.Array,
         family: Any,
     ) -> Any:
-        lane = functools.partial(self._lane, upto, report, told)
-        return map_lanes(mesh, lane, stacked, steps, family)
+        one = functools.partial(self._one_run, upto, curves, told)
+        return map_lanes(mesh, one, stacked, steps, family)
 
-    def _lane(
-        self, upto: int, report: bool, told: int | None, lane: Any, steps: jax.Array, family: Any
+    def _one_run(
+        self, upto: int, curves: bool, told: int | None, trial: Any, steps: jax.Array, family: Any
     ) -> Any:
-        task, hyper, seed, num_steps = lane
+        task, hyper, seed, num_steps = trial
         tx = self.make(hyper, num_steps if told is None else told)
         key = jax.random.key(seed)
         state = begin_run(task, tx, key)
@@ -198,11 +203,11 @@ class Runner:
             state, total = jax.lax.fori_loop(start, end, body, (state, jnp.zeros(())))
             params = self.eval_params(state.opt_state, state.params)
             found = {"valid": full_loss(family, task, params, "outer_valid")}
-            if report:
+            if curves:
                 found["test"] = full_loss(family, task, params, "test")
                 whole = functools.partial(full_loss, family, task, params, "train")
                 zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(whole))
-                # Once: `steps` is the same for all lanes, so this stays a branch under vmap.
+                # Once: `steps` is the same for all runs, so this stays a branch under vmap.
                 found["train"] = jax.lax.cond(end == steps[upto], whole, lambda: zeros)
             return (state, end), (total / (end - start).astype(total.dtype), found)
 
@@ -214,7 +219,7 @@ class Runner:
 
 
 def _stack(trials: Sequence[Trial], width: int) -> Any:
-    """The trials as lanes, the first once more for those that are too many."""
+    """The trials as arrays, the first once more for places that are too many."""
     padded = [*trials, *[trials[0]] * (width - len(trials))]
     members = jax.tree.map(lambda *xs: np.stack(xs), *[trial.task.member for trial in padded])
     hypers = np.array([trial.hyper for trial in padded], np.float32).T
@@ -222,10 +227,15 @@ def _stack(trials: Sequence[Trial], width: int) -> Any:
     return members, Hyper(*hypers), seeds, np.array([t.num_steps for t in padded], np.int32)
 
 
-def _curve(steps: np.ndarray, run: Any, lane: int) -> Curve:
-    train, losses, final = jax.tree.map(lambda x: x[lane], run)
+def _curve(steps: np.ndarray, run: Any, place: int) -> Curve:
+    train, losses, final = jax.tree.map(lambda x: x[place], run)
     flat = {}
     for split, (loss, metrics) in final.items():
         flat[f"{split}_loss"] = float(loss)
         flat |= {f"{split}_{name}": float(value) for name, value in metrics.items()}
     return Curve(steps, train, losses["valid"], losses.get("test"), flat)
+
+
+def baseline_runner(baseline: Baseline) -> Runner:
+    """What trains with a baseline."""
+    return Runner(baseline.transform, baseline.eval_params)

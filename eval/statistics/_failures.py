@@ -1,22 +1,23 @@
 """What diverged: every failure of a report, and how many runs of the learned optimizer did."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..contestants._results import Results
+from ..contestants import Results
 
 
 def failures(results: Results) -> list[dict[str, Any]]:
     """Every run of fresh seeds whose loss at the horizon is not finite."""
-    runs = [("report", row) for c in results.contestants for row in c.rows]
+    runs = [("report", row) for c in results.contestants for row in c.runs]
     runs += [("misinformed", row) for rows in results.misinformed.values() for row in rows]
     runs += [("variant", row) for rows in results.variant_rows.values() for row in rows]
     runs += [("grid", row) for row in results.grid_rows]
     facts = ("task", "optimizer", "lr", "weight_decay", "cosine", "extra", "seed", "told")
     return [
-        {"stage": stage, **{name: row[name] for name in facts if name in row}}
+        {"stage": stage, **{name: getattr(row, name) for name in facts}}
         for stage, row in runs
-        if row["valid_loss"] is None
+        if not math.isfinite(row.valid_loss)
     ]
 
 

@@ -7,8 +7,7 @@ import numpy as np
 
 from learned_opt.tasks import EvalTask
 
-from ..contestants._results import Contestant
-from ..running._rows import curve_of
+from ..contestants import Contestant
 from ._intervals import geometric_ratio, probability_of_improvement
 from ._times import censored_speedup, ladder, speedup, steps_to_target, target
 
@@ -26,7 +25,7 @@ def targets(tasks: Sequence[EvalTask], contestants: Sequence[Contestant]) -> dic
     found, baselines = {}, [c for c in contestants if c.role == "baseline"]
     for task in tasks:
         hardest = target([c.best(task) for c in baselines])
-        first = [[curve_of(row)[0] for row in c.of(task.name)] for c in baselines]
+        first = [[row.valid_curve[0] for row in c.of(task.name)] for c in baselines]
         found[task.name] = dict(zip(RUNGS, ladder(first, hardest).tolist(), strict=True))
     return found
 
@@ -38,8 +37,8 @@ def times(
     found, limits = [], []
     for task in tasks:
         rows = contestant.of(task.name)
-        steps = np.array(rows[0]["steps"])
-        losses = np.array([curve_of(row) for row in rows])
+        steps = np.array(rows[0].steps)
+        losses = np.array([row.valid_curve for row in rows])
         found.append(steps_to_target(steps, losses, targets[task.name][rung]))
         limits.append(steps[-1])
     return np.array(found), np.array(limits, float)

@@ -11,13 +11,8 @@ from learned_opt._checks import one_line
 from learned_opt.checkpoints import is_number, plain_console, write_atomic
 from learned_opt.tasks import load_suite
 
-from ..baselines._table import ADAMW, Hyper
-from ..running._archive import own_archive
-from ..running._keys import baseline_identity
-from ..running._packed import ArchiveError
-from ..running._progress import Progress
-from ..running._rows import loss_of
-from ..running._trials import Runner
+from ..baselines import ADAMW, Hyper
+from ..running import ArchiveError, Progress, baseline_identity, baseline_runner, own_archive
 from ._tune import TUNE_SEEDS, frozen_settings, tune_frozen
 
 FILE = Path(__file__).parent.with_name("archive") / "frozen.json"
@@ -60,15 +55,15 @@ def choose_setting(
     tasks = load_suite(SUITE)
     own = own_archive(folder, "frozen.toml", {"suite": SUITE}, what="runs of AdamW")
     with own as archive:
-        runner, identity = Runner(ADAMW.transform, ADAMW.eval_params), baseline_identity(ADAMW)
+        runner, identity = baseline_runner(ADAMW), baseline_identity(ADAMW)
         runs = len(frozen_settings(ADAMW)) * len(TUNE_SEEDS) * len(tasks)
-        progress = Progress(console, "AdamW, frozen", 1, runs)
+        progress = Progress(console, "AdamW, one setting", 1, runs)
         archive.show(progress)
         with progress:
             tuned = tune_frozen(
                 ADAMW,
                 tasks,
-                lambda ts: [loss_of(r) for r in archive.run(identity, runner, ts, "tune")],
+                lambda ts: [r.valid_loss for r in archive.run(identity, runner, ts, curves=False)],
             )
             progress.advance(ADAMW.label)
         choice = next(iter(tuned.values()))

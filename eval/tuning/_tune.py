@@ -8,8 +8,8 @@ import numpy as np
 
 from learned_opt.tasks import EvalTask
 
-from ..baselines._table import COSINE, Baseline, Hyper, neighbour
-from ..running._trials import Trial
+from ..baselines import COSINE, Baseline, Hyper, neighbour
+from ..running import Trial
 
 TUNE_SEEDS = (0, 1, 2)
 EXTENSIONS = 3

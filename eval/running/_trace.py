@@ -15,39 +15,36 @@ from learned_opt import skip_nonfinite
 from learned_opt.devices import compiler_options
 from learned_opt.tasks import EvalTask, begin_run, run_step
 
-from ..running._trials import eval_steps
-
-CLASSES = ("all", "matrices", "vectors")
-"""What is measured together: the whole tree, tensors of rank two and more, the others."""
+from ._trials import eval_steps
 
 
 class Trace(NamedTuple):
     """Steps of one run; u is what was added to the parameters p, d Adam's step at learning rate 1.
 
-    Rms is over all elements of a class, so large tensors weigh most. The last axis is CLASSES.
-    NaN where a quantity is undefined: a class without tensors, a division by zero, a diverged run.
+    Rms is over all elements, so large tensors weigh most. NaN where a quantity is undefined: a
+    division by zero, a diverged run.
 
     Attributes:
       steps: (points,) int, from 1 to the horizon.
-      update: rms(u), (points, 3).
+      update_rms: rms(u), (points,).
       relative: rms(u) / rms(p), p before the step.
-      rate: rms(u) / rms(d), the effective learning rate.
+      effective_lr: rms(u) / rms(d).
       cosine: <u, d> / (|u| |d|).
     """
 
     steps: np.ndarray
-    update: np.ndarray
+    update_rms: np.ndarray
     relative: np.ndarray
-    rate: np.ndarray
+    effective_lr: np.ndarray
     cosine: np.ndarray
 
     def to_json(self) -> dict[str, Any]:
-        """{"steps": [...], class: {"update": [...], ...}}; None where undefined."""
-        columns = {name: getattr(self, name) for name in self._fields[1:]}
-        return {"steps": self.steps.tolist()} | {
-            kind: {name: _floats(column[:, i]) for name, column in columns.items()}
-            for i, kind in enumerate(CLASSES)
+        """As in `report.json`; None where undefined."""
+        columns = {
+            name: [float(x) if np.isfinite(x) else None for x in getattr(self, name)]
+            for name in self._fields[1:]
         }
+        return {"steps": self.steps.tolist(), **columns}
 
 
 def trace(task: EvalTask, tx: optax.GradientTransformation, *, seed: int) -> Trace:
@@ -83,7 +80,7 @@ def trace(task: EvalTask, tx: optax.GradientTransformation, *, seed: int) -> Tra
 class WatchedState(NamedTuple):
     """State of the optimizer, of the Adam beside it, and what its last step was.
 
-    `seen`: update, relative, rate, cosine as in `Trace`, each (3,).
+    `seen`: the columns of a `Trace` but for its steps, scalars.
     """
 
     inner: optax.OptState
@@ -97,29 +94,19 @@ def watch(tx: optax.GradientTransformation) -> optax.GradientTransformationExtra
     adam = skip_nonfinite(optax.with_extra_args_support(optax.scale_by_adam()))
 
     def init(params: Any) -> WatchedState:
-        seen = (jnp.full(len(CLASSES), jnp.nan),) * 4
+        seen = (jnp.full((), jnp.nan),) * 4
         return WatchedState(inner.init(params), adam.init(_float32(params)), seen)
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
         ascent, adam_state = adam.update(_float32(updates), state.adam, _float32(params))
         updates, inner_state = inner.update(updates, state.inner, params, **extra)
-        adams = jax.tree.map(jnp.negative, ascent)
-        return updates, WatchedState(inner_state, adam_state, _compare(updates, params, adams))
+        u, p, d = (jax.tree.leaves(_float32(tree)) for tree in (updates, params, ascent))
+        size, adams = _rms(u), _rms(d)
+        # Adam's step goes down.
+        seen = (size, _ratio(size, _rms(p)), _ratio(size, adams), -_cosine(u, d))
+        return updates, WatchedState(inner_state, adam_state, seen)
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _compare(updates: Any, params: Any, adams: Any) -> tuple[jax.Array, ...]:
-    """The columns of a `Trace` for one step: 4 x (3,)."""
-    rows = []
-    for ranks in (lambda n: True, lambda n: n >= 2, lambda n: n < 2):
-        u, p, d = (
-            [x for x in jax.tree.leaves(_float32(tree)) if ranks(x.ndim)]
-            for tree in (updates, params, adams)
-        )
-        size = _rms(u)
-        rows.append((size, _ratio(size, _rms(p)), _ratio(size, _rms(d)), _cosine(u, d)))
-    return tuple(jnp.stack(column) for column in zip(*rows, strict=True))
 
 
 def _float32(tree: Any) -> Any:
@@ -139,14 +126,9 @@ def _cosine(a: list[jax.Array], b: list[jax.Array]) -> jax.Array:
 
 
 def _mean(leaves: list[jax.Array]) -> jax.Array:
-    """Over all elements of all leaves; NaN if there is none."""
-    size = sum(x.size for x in leaves)
-    return sum((x.sum() for x in leaves), jnp.zeros(())) / size if size else jnp.asarray(jnp.nan)
+    """Over all elements of all leaves."""
+    return sum((x.sum() for x in leaves), jnp.zeros(())) / sum(x.size for x in leaves)
 
 
 def _ratio(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.where(y > 0, x / y, jnp.nan)
-
-
-def _floats(column: np.ndarray) -> list[float | None]:
-    return [float(x) if np.isfinite(x) else None for x in column]

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,25 @@ CACHE = 4e6
 """Bytes that the runs of one CPU device may hold: what overflows its caches is slower a run."""
 
 FEWEST, MOST = 4, 18
-"""Lanes a CPU device whatever they hold, and at most: more of them are no faster a run."""
+"""Runs a CPU device whatever they hold, and at most: more of them together are no faster."""
 
 MOST_ACCELERATOR = 1024
-"""Lanes an accelerator at most."""
+"""Runs an accelerator at most."""
 
 COMPILE, COMPILE_ACCELERATOR = 1.5e10, 1e12
-"""What it takes to compile a program, as bytes of a training step x steps x lanes: what running
+"""What it takes to compile a program, as bytes of a training step x steps x runs: what running
 takes. Within a few times of it on a CPU; that of an accelerator was not measured."""
 
 
-class Programs:
-    """Compiled programs by kind and width.
-
-    `compile_seconds`: spent on compiling so far.
+class ProgramCache:
+    """Compiled programs by kind and width; `compile_seconds`: spent on compiling so far.
 
     Args:
       function: jitted; its first arguments are static.
     """
 
     def __init__(self, function: Any) -> None:
-        self.function = function
-        self.compile_seconds = 0.0
+        self.function, self.compile_seconds = function, 0.0
         self._compiled: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
@@ -52,18 +49,18 @@ class Programs:
         return jax.device_get(self._compiled[kind](*arguments))
 
 
-def lanes(asked: Sequence[tuple[int, int]], most: int, step: int) -> int:
-    """Lanes a call for the last of the groups of runs that a kind of program was asked for.
+def runs_per_call(asked: Sequence[tuple[int, int]], most: int, step: int) -> int:
+    """Runs a call for the last of the groups of runs that a kind of program was asked for.
 
-    Those of a group before it, unless other ones would save more, by the lanes that they do not
-    leave empty, than their compilation takes. It depends on sizes alone: neither on what is
+    As many as for a group before it, unless another number would save more, by the places that it
+    does not leave empty, than its compilation takes. It depends on sizes alone: neither on what is
     compiled already nor on how long that took, or the runs of an evaluation that was interrupted
     would differ, by rounding, from those of one that was not.
 
     Args:
       asked: of each group its runs, also those that were there and do not run, and their steps.
-      most: lanes that are useful.
-      step: bytes that a lane holds in a training step.
+      most: runs a call that are useful.
+      step: bytes that a run holds in a training step.
     """
     compilation = COMPILE if jax.default_backend() == "cpu" else COMPILE_ACCELERATOR
     chosen: set[int] = set()
@@ -72,34 +69,27 @@ def lanes(asked: Sequence[tuple[int, int]], most: int, step: int) -> int:
         prices = {
             width: math.ceil(runs / width) * width * steps * step
             + compilation * (width not in chosen)
-            for width in {balanced(runs, most), *chosen}
+            for width in {even_width(runs, most), *chosen}
         }
         width = min(prices, key=lambda width: (prices[width], -width))
         chosen.add(width)
     return width
 
 
-def balanced(runs: int, most: int) -> int:
-    """Lanes a call: the fewest calls of at most `most` lanes, all alike, whole devices."""
+def even_width(runs: int, most: int) -> int:
+    """Runs a call: the fewest calls of at most `most` runs, all alike, whole devices."""
     devices = jax.device_count()
     most = max(1, most // devices * devices or most)
     width = math.ceil(runs / math.ceil(runs / most))
     return min(most, math.ceil(width / devices) * devices)
 
 
-def lane_bytes(one_lane: Callable[..., tuple[Any, Any]], family: Any, task: Any) -> list[int]:
-    """What a run holds in a training step, and in an evaluation.
+def useful_width(step: int, evaluation: int) -> int:
+    """Runs a call that fit into memory and are still faster together.
 
     Args:
-      one_lane: (family, task, key) -> both; only its shapes are taken.
-      family, task: what it is called with.
+      step, evaluation: bytes that a run holds in a training step, and in an evaluation.
     """
-    shapes = jax.eval_shape(one_lane, family, task, jax.random.key(0))
-    return [tree_bytes(shape) for shape in shapes]
-
-
-def useful_lanes(step: int, evaluation: int) -> int:
-    """Runs a call that fit into memory and are still faster together; see `lane_bytes`."""
     devices = jax.device_count()
     if jax.default_backend() == "cpu":
         each = min(MOST, max(FEWEST, int(CACHE // step)))
