@@ -50,11 +50,11 @@ def step_sizes(task: EvalTask) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     }
 
 
-def draw(path: str) -> None:
-    """All tasks, side by side."""
+def draw(tasks: dict[str, EvalTask], path: str | Path) -> None:
+    """All tasks, side by side, into a file."""
     figure = Figure(figsize=(10.5, 3.4), layout="constrained", facecolor=PAPER)
-    panels = figure.subplots(1, len(TASKS), sharey=True)
-    for axes, (title, task) in zip(panels, tasks().items(), strict=True):
+    panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+    for axes, (title, task) in zip(panels, tasks.items(), strict=True):
         steps, found = step_sizes(task)
         for name, sizes in found.items():
             line = "--" if name == "schedule" else "-"
@@ -70,4 +70,5 @@ def draw(path: str) -> None:
 
 
 if __name__ == "__main__":
-    draw(sys.argv[1] if len(sys.argv) > 1 else str(Path("docs") / "pictures" / "step_sizes.svg"))
+    pictures = Path(__file__).parents[1] / "pictures"
+    draw(tasks(), sys.argv[1] if len(sys.argv) > 1 else pictures / "step_sizes.svg")
