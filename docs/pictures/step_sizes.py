@@ -3,7 +3,7 @@
 Of a matrix: root mean square of the update over 0.2, that of its direction. Of a vector: over that
 of Adam's step at learning rate 1. Dashed: the schedule, the step size if no tensor had its own.
 
-python docs/examples/step_sizes.py [OUT.svg]
+python docs/pictures/step_sizes.py [OUT.svg]
 """
 
 import sys
@@ -70,5 +70,4 @@ def draw(tasks: dict[str, EvalTask], path: str | Path) -> None:
 
 
 if __name__ == "__main__":
-    pictures = Path(__file__).parents[1] / "pictures"
-    draw(tasks(), sys.argv[1] if len(sys.argv) > 1 else pictures / "step_sizes.svg")
+    draw(tasks(), sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_suffix(".svg"))

@@ -1,0 +1,82 @@
+"""The code of the pages runs as it stands, and so does what drew their pictures."""
+
+import contextlib
+import dataclasses
+import importlib.util
+import io
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import learned_opt
+
+ROOT = Path(__file__).parent.parent
+PAGES = (
+    "README", "docs/index", "docs/concepts", "docs/layouts", "docs/optimizers",
+    pytest.param("docs/optax", marks=pytest.mark.slow),
+)  # fmt: skip
+
+
+@pytest.fixture
+def as_a_user_has_it():
+    """JAX's own promotion of types and ranks."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("as_a_user_has_it")
+def test_the_picture_of_step_sizes_is_drawn(tmp_path, capsys):
+    """Of a short run: the schedule's peak is known, and the steps are of its size."""
+    path = ROOT / "docs" / "pictures" / "step_sizes.py"
+    spec = importlib.util.spec_from_file_location("step_sizes", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    title, task = next(iter(module.tasks().items()))
+    module.draw({title: dataclasses.replace(task, horizon=40)}, tmp_path / "picture.svg")
+    assert title in (tmp_path / "picture.svg").read_text()
+    said = dict(re.findall(r": (\w+) at most ([\d.]+)", capsys.readouterr().out))
+    most = {name: float(size) for name, size in said.items()}
+    assert set(most) == set(module.COLOURS)
+    assert abs(most["schedule"] - 0.042) < 0.003
+    assert all(0.5 < size / most["schedule"] < 4 for size in most.values())
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.usefixtures("as_a_user_has_it")
+def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    """In one namespace; what a page prints behind `# ` below a call of print is what comes out."""
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    text = (ROOT / f"{page}.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for code in blocks:
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            # The two devices of all tests are there already.
+            exec(code.replace('jax.config.update("jax_num_cpu_devices", 2)', ""), names)
+        expected = [line[2:] for line in code.splitlines() if line.startswith("# ")]
+        if "print(learned_opt" in code:
+            assert said.getvalue().splitlines() == expected
+
+
+def test_a_nan_in_one_member_of_an_ensemble_stops_that_member_alone():
+    """The code of docs/optax.md, and what the page says of it without `vmap`."""
+    page = (ROOT / "docs" / "optax.md").read_text()
+    code = re.search(r"## Ensembles.*?```python\n(.*?)```", page, re.DOTALL).group(1)
+    names = {"jax": jax, "jnp": jnp, "learned_opt": learned_opt}
+    exec(code, names)
+    tx, members = names["tx"], names["members"]
+    assert all((u < 0).all() for u in jax.tree.leaves(names["updates"]))
+    bad = {k: g.at[1, 0].set(np.nan) for k, g in names["grads"].items()}
+    one = jax.jit(jax.vmap(tx.update))(bad, jax.vmap(tx.init)(members), members)[0]
+    for u in jax.tree.leaves(one):
+        assert (u[1] == 0).all()
+        assert (u[np.array([0, 2])] != 0).all()
+    every = jax.jit(tx.update)(bad, tx.init(members), members)[0]
+    assert all((u == 0).all() for u in jax.tree.leaves(every))
