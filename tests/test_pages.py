@@ -15,10 +15,23 @@ import pytest
 import learned_opt
 
 ROOT = Path(__file__).parent.parent
+PICTURES = ROOT / "docs" / "pictures"
 PAGES = (
     "README", "docs/index", "docs/concepts", "docs/layouts", "docs/optimizers",
     pytest.param("docs/optax", marks=pytest.mark.slow),
 )  # fmt: skip
+
+
+def module_of(name):
+    spec = importlib.util.spec_from_file_location(name, PICTURES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_picture_of_loss_ratios_is_that_of_the_reports(tmp_path):
+    module_of("loss_ratios").draw(tmp_path / "drawn.svg")
+    assert (tmp_path / "drawn.svg").read_bytes() == (PICTURES / "loss_ratios.svg").read_bytes()
 
 
 @pytest.fixture
@@ -32,10 +45,7 @@ def as_a_user_has_it():
 @pytest.mark.usefixtures("as_a_user_has_it")
 def test_the_picture_of_step_sizes_is_drawn(tmp_path, capsys):
     """Of a short run: the schedule's peak is known, and the steps are of its size."""
-    path = ROOT / "docs" / "pictures" / "step_sizes.py"
-    spec = importlib.util.spec_from_file_location("step_sizes", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_of("step_sizes")
     title, task = next(iter(module.tasks().items()))
     module.draw({title: dataclasses.replace(task, horizon=40)}, tmp_path / "picture.svg")
     assert title in (tmp_path / "picture.svg").read_text()
