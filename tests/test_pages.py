@@ -34,6 +34,29 @@ def test_the_picture_of_loss_ratios_is_that_of_the_reports(tmp_path):
     assert (tmp_path / "drawn.svg").read_bytes() == (PICTURES / "loss_ratios.svg").read_bytes()
 
 
+def test_the_numbers_that_small_learned_are_those_of_its_theta():
+    """Each is what it was before meta-training, times e^(3 theta); but for one, e^theta."""
+    artifact = learned_opt.load("small")
+    theta, damping = artifact.theta, artifact.theta["damping"]
+    learned = {
+        "peak of a": theta["log_lr"],
+        "power with which a falls": theta["log_power"] / 3,
+        "w": theta["log_decay"],
+        "power with which w follows a": theta["log_fade"],
+        "k": damping["log_start"],
+        "z": damping["log_power"],
+        "y": theta["log_bound"],
+        "u": damping["log_kept"],
+        "h": theta["log_selectivity"],
+    }
+    page = (ROOT / "docs" / "small.md").read_text().partition("## What was learned")[2]
+    rows = re.findall(r"^\| ([\w ]+?)(?::.*?)? \| ([\d.]+).*? \| ([\d.]+).*? \|$", page, re.M)
+    assert [name for name, *_ in rows] == list(learned)
+    for name, before, after in rows:
+        value = float(before) * np.exp(3 * float(learned[name]))
+        assert f"{value:.{len(after.partition('.')[2])}f}" == after
+
+
 @pytest.fixture
 def as_a_user_has_it():
     """JAX's own promotion of types and ranks."""
