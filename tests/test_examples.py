@@ -1,11 +1,15 @@
-"""The scripts of docs/examples, as they stand: both optimizers learn."""
+"""The scripts of docs/examples, as they stand: both optimizers learn; and code of the pages."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import learned_opt
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 BOUNDS = {
@@ -31,3 +35,20 @@ def test_both_optimizers_learn(name, capsys):
     assert set(found) == {"learned", "AdamW, 3e-3, cosine"}
     assert max(found.values()) < BOUNDS[name], found
     assert capsys.readouterr().out.count("held-out loss") == 2
+
+
+def test_a_nan_in_one_member_of_an_ensemble_stops_that_member_alone():
+    """The code of docs/optax.md, and what the page says of it without `vmap`."""
+    page = (EXAMPLES.parent / "optax.md").read_text()
+    code = re.search(r"## Ensembles.*?```python\n(.*?)```", page, re.DOTALL).group(1)
+    names = {"jax": jax, "jnp": jnp, "learned_opt": learned_opt}
+    exec(code, names)
+    tx, members = names["tx"], names["members"]
+    assert all((u < 0).all() for u in jax.tree.leaves(names["updates"]))
+    bad = {k: g.at[1, 0].set(np.nan) for k, g in names["grads"].items()}
+    one = jax.jit(jax.vmap(tx.update))(bad, jax.vmap(tx.init)(members), members)[0]
+    for u in jax.tree.leaves(one):
+        assert (u[1] == 0).all()
+        assert (u[np.array([0, 2])] != 0).all()
+    every = jax.jit(tx.update)(bad, tx.init(members), members)[0]
+    assert all((u == 0).all() for u in jax.tree.leaves(every))
