@@ -80,13 +80,13 @@ def test_the_loss_ratios_of_a_page_are_those_of_the_reports(page):
      ("docs/which.md", {"1M": "1 million", "10M": "10 million"})],
 )  # fmt: skip
 def test_the_costs_of_a_page_are_those_of_the_report(page, networks):
-    """To two digits, in the last cell of a row that names a network and a batch."""
+    """To two digits, in a cell of a row that names a network and a batch."""
     rows = report_of(ROOT / "docs" / "reports" / "META_TEST_V1")["cost"]["rows"]
     step = {(r["network"], r["batch"], r["optimizer"]): r["step"] for r in rows}
     for network, said in networks.items():
         for batch in (128, 1024):
             ratio = step[network, batch, "learned"] / step[network, batch, "adamw"]
-            row = rf"^\| MLP.* {said} .*\b{batch:,} .*\| {ratio:.2g} \|$"
+            row = rf"^\| MLP.* {said} .*\b{batch:,} .*\| {ratio:.2g} \|"
             assert re.search(row, (ROOT / page).read_text(), re.M), row
 
 
