@@ -38,9 +38,9 @@ def test_both_optimizers_learn(name, capsys):
 
 
 def test_a_nan_in_one_member_of_an_ensemble_stops_that_member_alone():
-    """The code of docs/using.md, and what the page says of it without `vmap`."""
-    page = (EXAMPLES.parent / "using.md").read_text()
-    code = re.search(r"\*\*Ensembles.*?```python\n(.*?)```", page, re.DOTALL).group(1)
+    """The code of docs/optax.md, and what the page says of it without `vmap`."""
+    page = (EXAMPLES.parent / "optax.md").read_text()
+    code = re.search(r"## Ensembles.*?```python\n(.*?)```", page, re.DOTALL).group(1)
     names = {"jax": jax, "jnp": jnp, "learned_opt": learned_opt}
     exec(code, names)
     tx, members = names["tx"], names["members"]

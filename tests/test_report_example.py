@@ -56,14 +56,38 @@ def test_the_sentence_is_made_of_the_data_of_the_page(folder):
     assert report_of(folder)["sentence"] == sentence(report_of(folder))
 
 
-def test_the_readme_quotes_the_sentence():
-    report = report_of(FOLDERS[0])
-    readme = (ROOT / "README.md").read_text()
-    _, after = readme.split("[page](docs/example/report.html)")
-    quote = re.search(r"(?:^> .*\n)+", after, re.M)[0]
-    words = " ".join(line.removeprefix("> ") for line in quote.splitlines())
-    assert len(words) > 100
-    assert words in report["sentence"]
+@pytest.mark.parametrize("page", ["README.md", "docs/which.md"])
+def test_the_loss_ratios_of_a_page_are_those_of_the_reports(page):
+    """Rows of a baseline end with the ratios on META_TEST_V2 and on META_TEST_V1."""
+    reports = [report_of(ROOT / "docs" / place) for place in ("example", "reports/META_TEST_V1")]
+    assert [report["suite"] for report in reports] == ["META_TEST_V2", "META_TEST_V1"]
+    rows = {
+        "AdamW untuned: one setting everywhere": "adamw_frozen",
+        "AdamW tuned for each task": "adamw",
+        "Muon tuned for each task": "muon",
+    }
+    text = (ROOT / page).read_text()
+    for label, name in rows.items():
+        (row,) = re.findall(rf"^\| {label}.*\|$", text, re.M)
+        ratios = [report["groups"][0]["against"][name]["valid_ratio"] for report in reports]
+        cells = ["{mid:.2f} [{low:.2f}, {high:.2f}]".format(**ratio) for ratio in ratios]
+        assert row.endswith(f"| {cells[0]} | {cells[1]} |")
+
+
+@pytest.mark.parametrize(
+    ("page", "networks"),
+    [("README.md", {"1M": "1 million"}),
+     ("docs/which.md", {"1M": "1 million", "10M": "10 million"})],
+)  # fmt: skip
+def test_the_costs_of_a_page_are_those_of_the_report(page, networks):
+    """To two digits, in a cell of a row that names a network and a batch."""
+    rows = report_of(ROOT / "docs" / "reports" / "META_TEST_V1")["cost"]["rows"]
+    step = {(r["network"], r["batch"], r["optimizer"]): r["step"] for r in rows}
+    for network, said in networks.items():
+        for batch in (128, 1024):
+            ratio = step[network, batch, "learned"] / step[network, batch, "adamw"]
+            row = rf"^\| MLP.* {said} .*\b{batch:,} .*\| {ratio:.2g} \|"
+            assert re.search(row, (ROOT / page).read_text(), re.M), row
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
