@@ -1,4 +1,4 @@
-"""The pages on adding something, followed word by word in a copy of the package."""
+"""The pages on adding and making something, followed word by word in a copy of the package."""
 
 import os
 import re
@@ -13,7 +13,10 @@ from quick import QUICK
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("tasks", "checkpoints", "meta_train", "eval")
-PAGES = ("add-an-optimizer", "add-an-estimator", "add-a-task", "add-a-baseline")
+PAGES = (
+    "add-an-optimizer", "add-an-estimator", "add-a-task", "add-a-baseline", "meta-training",
+    "tasks",
+)  # fmt: skip
 FENCE = re.compile(
     r'^(<!-- minutes -->\n)?```(\w+)(?: title="(.*?)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL
 )
@@ -97,16 +100,14 @@ def followed(request, tmp_path_factory):
 
 def test_a_page_is_followed(followed):
     page, run = followed
-    words = list(commands(page, slow=False))
-    assert words
-    for some in words:
-        assert run(some).strip()
+    for words in commands(page, slow=False):
+        assert run(words).strip()
 
 
 @pytest.mark.slow
 def test_what_takes_minutes_is_followed(followed):
     page, run = followed
-    words = list(commands(page, slow=True))
-    assert words
-    for some in words:
-        assert run(some).strip()
+    every = list(commands(page, slow=True))
+    assert every
+    for words in every:
+        assert run(words).strip()
