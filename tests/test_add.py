@@ -90,7 +90,7 @@ def followed(request, tmp_path_factory):
             env=env,
             text=True,
             capture_output=True,
-            timeout=300,
+            timeout=1200,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
