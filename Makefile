@@ -6,7 +6,7 @@ TYPING := build/typing
 ROOMS := tasks checkpoints meta_train eval
 WORKERS ?= -n auto --maxprocesses 8 --dist loadfile
 
-.PHONY: quickstart test test-all lint bench clean
+.PHONY: quickstart test test-all lint docs typing bench clean
 
 quickstart: $(VENV)/ready  ## set up, meta-train, export, evaluate, report
 	rm -rf $(OUT)
@@ -19,15 +19,20 @@ test: $(VENV)/ready  ## everything but the slow tests
 test-all: $(VENV)/ready
 	$(BIN)/python -m pytest $(WORKERS)
 
-lint: $(VENV)/ready
+lint: $(VENV)/ready typing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	# As it is installed, for pyright: links, new at each call, so that none is missing or stale.
+	$(BIN)/pyright
+
+docs: $(VENV)/ready typing  ## the site, in build/site; a broken link or reference is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
+
+# As it is installed, for pyright and the API pages: links, new at each call, none missing or stale.
+typing:
 	rm -rf $(TYPING)
 	mkdir -p $(TYPING)/learned_opt
 	ln -s $(CURDIR)/learned_opt/* $(addprefix $(CURDIR)/,$(ROOMS)) $(TYPING)/learned_opt
 	ln -s $(CURDIR)/benchmarks $(CURDIR)/research $(TYPING)
-	$(BIN)/pyright
 
 bench: $(VENV)/ready  ## figures measured side by side on this machine
 	$(BIN)/python -m benchmarks.meta_train_speed

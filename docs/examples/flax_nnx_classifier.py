@@ -36,37 +36,39 @@ def loss(model: Net, x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 @nnx.jit
-def step(model: Net, optimizer: nnx.Optimizer, x: jax.Array, y: jax.Array) -> None:
+def step(model: Net, optimizer: nnx.Optimizer, x: jax.Array, y: jax.Array) -> jax.Array:
     """One training step; the learned optimizer may read the loss."""
     value, grads = nnx.value_and_grad(loss)(model, x, y)
     optimizer.update(model, grads, value=value)
+    return value
 
 
-def train(tx: optax.GradientTransformation, steps: int) -> tuple[float, float]:
-    """Loss and accuracy on held-out digits."""
+def train(tx: optax.GradientTransformation, steps: int) -> tuple[float, list[float], float]:
+    """Loss on held-out digits, the loss of every step, and the accuracy on held-out digits."""
     images, labels = load_digits(return_X_y=True)
     x, y = jnp.asarray(images, jnp.float32).reshape(-1, 8, 8, 1) / 16, jnp.asarray(labels)
     order = jax.random.permutation(jax.random.key(0), len(y))
     train_rows, held_out = order[:1200], order[1200:]
     model = Net(nnx.Rngs(0))
-    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+    optimizer, losses = nnx.Optimizer(model, tx, wrt=nnx.Param), []
     for key in jax.random.split(jax.random.key(1), steps):
         rows = jax.random.choice(key, train_rows, (BATCH,))
-        step(model, optimizer, x[rows], y[rows])
+        losses.append(float(step(model, optimizer, x[rows], y[rows])))
     x, y = x[held_out], y[held_out]
-    return float(loss(model, x, y)), float((model(x).argmax(1) == y).mean())
+    return float(loss(model, x, y)), losses, float((model(x).argmax(1) == y).mean())
 
 
-def main(steps: int = 600) -> dict[str, float]:
-    """Print and return the held-out losses."""
+def main(steps: int = 600) -> dict[str, tuple[float, list[float]]]:
+    """Print the held-out losses; return them, and those of every step."""
     cosine = optax.warmup_cosine_decay_schedule(0.0, 3e-3, steps // 20, steps)
     found = {}
     for name, tx in {
         "learned": learned_opt.learned(num_steps=steps),
         "AdamW, 3e-3, cosine": optax.with_extra_args_support(optax.adamw(cosine)),
     }.items():
-        found[name], accuracy = train(tx, steps)
-        print(f"{name:<20} held-out loss {found[name]:.3f}, accuracy {accuracy:.1%}")
+        held_out, losses, accuracy = train(tx, steps)
+        found[name] = held_out, losses
+        print(f"{name:<20} held-out loss {held_out:.3f}, accuracy {accuracy:.1%}")
     return found
 
 

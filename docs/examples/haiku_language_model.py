@@ -48,8 +48,8 @@ def text() -> np.ndarray:
     return np.frombuffer(everything.encode("ascii", "ignore"), np.uint8).astype(np.int32)
 
 
-def train(tx: optax.GradientTransformationExtraArgs, steps: int) -> float:
-    """Loss on the last tenth of the text."""
+def train(tx: optax.GradientTransformationExtraArgs, steps: int) -> tuple[float, list[float]]:
+    """Loss on the last tenth of the text, and the loss of every step."""
     data = text()
     cut = len(data) * 9 // 10
     rng = np.random.default_rng(0)
@@ -62,17 +62,18 @@ def train(tx: optax.GradientTransformationExtraArgs, steps: int) -> float:
     def step(params, state, batch):
         value, grads = jax.value_and_grad(loss)(params, batch)
         updates, state = tx.update(grads, state, params, value=value)
-        return optax.apply_updates(params, updates), state
+        return optax.apply_updates(params, updates), state, value
 
     params = NET.init(jax.random.key(0), jnp.zeros((1, LENGTH), jnp.int32))
-    state = tx.init(params)
+    state, losses = tx.init(params), []
     for _ in range(steps):
-        params, state = step(params, state, windows(0, cut, BATCH))
-    return float(loss(params, jnp.asarray(windows(cut, len(data), 512))))
+        params, state, value = step(params, state, windows(0, cut, BATCH))
+        losses.append(float(value))
+    return float(loss(params, jnp.asarray(windows(cut, len(data), 512)))), losses
 
 
-def main(steps: int = 600) -> dict[str, float]:
-    """Print and return the held-out losses."""
+def main(steps: int = 600) -> dict[str, tuple[float, list[float]]]:
+    """Print the held-out losses; return what `train` found."""
     cosine = optax.warmup_cosine_decay_schedule(0.0, 3e-3, steps // 20, steps)
     found = {}
     for name, tx in {
@@ -80,7 +81,7 @@ def main(steps: int = 600) -> dict[str, float]:
         "AdamW, 3e-3, cosine": optax.with_extra_args_support(optax.adamw(cosine)),
     }.items():
         found[name] = train(tx, steps)
-        print(f"{name:<20} held-out loss {found[name]:.3f} nats a byte")
+        print(f"{name:<20} held-out loss {found[name][0]:.3f} nats a byte")
     return found
 
 
