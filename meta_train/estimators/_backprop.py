@@ -71,11 +71,6 @@ class Backprop(_Backprop):
         """One a segment, those within one, and that of the step being taken."""
         return math.ceil(self.horizon[1] / self.segment) + self.segment + 1
 
-    def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> tuple[()]:
-        """Nothing is carried."""
-        del problem, theta, key
-        return ()
-
     def estimate(
         self,
         problem: MetaProblem,

@@ -55,10 +55,10 @@ class GradientEstimator(abc.ABC):
     def __post_init__(self) -> None:
         check_fields(self)
 
-    @abc.abstractmethod
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> Any:
-        """The state carried from one outer step to the next (a pytree, maybe empty)."""
-        ...
+        """The state carried from one outer step to the next, a pytree; empty unless overridden."""
+        del problem, theta, key
+        return ()
 
     @abc.abstractmethod
     def estimate(

@@ -44,11 +44,6 @@ class FullES(Antithetic):
         """As of whole runs, times the mean share."""
         return super().steps_spent(outer_steps) * (1 + self.shortest) / 2
 
-    def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> tuple[()]:
-        """Nothing is carried: every estimate starts new runs."""
-        del problem, theta, key
-        return ()
-
     def estimate(
         self,
         problem: MetaProblem,
