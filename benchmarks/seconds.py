@@ -20,7 +20,7 @@ from learned_opt.checkpoints import describe_device
 from learned_opt.eval import Hyper, Runner, Trial
 from learned_opt.eval.baselines._table import ADAMW
 from learned_opt.eval.cost._steps import NETWORKS, measure_step
-from learned_opt.eval.statistics._times import SHARES, ladder, steps_to_target, target
+from learned_opt.eval.statistics import SHARES, ladder, steps_to_target, target
 from learned_opt.tasks import EvalTask, FamilySpec, use_all_cores
 from learned_opt.tasks.problems import MLP
 

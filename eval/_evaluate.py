@@ -37,14 +37,13 @@ from .contestants._subject import Subject
 from .cost._measurements import measure
 from .grid._cells import GRID, grid
 from .grid._outcomes import grid_results, grid_runs
-from .report import write_report
-from .report._summary import summarise
+from .report import Report, summarise, write_report
 from .running._archive import Archive, own_archive
 from .running._keys import baseline_identity
 from .running._packed import shipped_file
 from .running._progress import Progress
 from .running._trials import Runner, Trial
-from .statistics._pairwise import interval
+from .statistics import estimate
 
 SMOKE_STEPS, SMOKE_TASKS = 40, 2
 
@@ -61,7 +60,7 @@ def evaluate(
     smoke: bool = False,
     arguments: Sequence[str] = (),
     console: rich.console.Console | None = None,
-) -> dict[str, Any]:
+) -> Report:
     """Compare an optimizer, untuned, with tuned baselines on a suite; returns the report.
 
     Writes `runs.jsonl` (every run that did not ship with the package), `report.json`,
@@ -130,9 +129,9 @@ def evaluate(
             grid_rows,
             tuple(arguments),
         )
-        report = summarise(results)
         # What it took is not known where runs were there before.
-        report["seconds"] = None if resumed else round(time.perf_counter() - start, 1)
+        took = None if resumed else round(time.perf_counter() - start, 1)
+        report = summarise(results, seconds=took)
         archive.mend()
         write_report(report, out)
     return report
@@ -189,7 +188,10 @@ def _grid(
         progress.advance("grid")
     made = [
         cell.to_json()
-        | {"retuned": interval(cell.over_retuned), "transferred": interval(cell.over_transferred)}
+        | {
+            "retuned": vars(estimate(cell.over_retuned)),
+            "transferred": vars(estimate(cell.over_transferred)),
+        }
         for cell in found
     ]
     return made, list(fresh.values())

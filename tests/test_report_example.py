@@ -1,5 +1,6 @@
 """The reports in docs are what the code of today makes of the data inside them."""
 
+import dataclasses
 import functools
 import json
 import re
@@ -11,11 +12,10 @@ import pytest
 
 from learned_opt import Artifact, Celo, CeloAdam, Nominal
 from learned_opt.eval.__main__ import main
-from learned_opt.eval.report import to_markdown
-from learned_opt.eval.report._draw import STYLE, alone
-from learned_opt.eval.report._forest import headline
-from learned_opt.eval.report._render import with_facts
-from learned_opt.eval.report._stored import read_report
+from learned_opt.eval.report import read_report, to_markdown, with_declared
+from learned_opt.eval.report._report import OptimizerFacts
+from learned_opt.eval.report._sentence import sentence
+from learned_opt.eval.report.figures import STYLE, alone, final_losses
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = sorted(page.parent for page in (ROOT / "docs").rglob("report.html"))
@@ -45,15 +45,13 @@ def test_the_markdown_is_made_of_the_data_of_the_page(folder):
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_figure_is_made_of_the_data_of_the_page(folder):
     with matplotlib.rc_context(STYLE):
-        drawn = alone(headline(report_of(folder))["loss"])
+        drawn = alone(final_losses(report_of(folder)))
     assert (folder / "report.svg").read_bytes() == drawn.encode()
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_sentence_is_made_of_the_data_of_the_page(folder):
-    from learned_opt.eval.statistics._verdict import sentence
-
-    assert report_of(folder)["sentence"] == sentence(report_of(folder))
+    assert report_of(folder).sentence == sentence(report_of(folder))
 
 
 def test_the_readme_quotes_the_sentence():
@@ -63,13 +61,13 @@ def test_the_readme_quotes_the_sentence():
     quote = re.search(r"(?:^> .*\n)+", after, re.M)[0]
     words = " ".join(line.removeprefix("> ") for line in quote.splitlines())
     assert len(words) > 100
-    assert words in report["sentence"]
+    assert words in report.sentence
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_who_is_told_the_horizon_is_what_the_artifacts_say(folder):
     report = report_of(folder)
-    assert with_facts(report, PUBLISHED) == report
+    assert with_declared(report, PUBLISHED) == report
 
 
 def test_a_report_is_rendered_again_from_its_page(tmp_path):
@@ -91,14 +89,31 @@ def test_rivals_are_told_what_they_ask_for():
     """By name, untuned; those that are tuned are told by AdamW's schedules."""
     report = report_of(ROOT / "docs" / "example")
     rivals = {"rival:small-free": True, "rival:x": False, "rival:small-free:tuned": False}
-    facts = {"role": "rival", "horizon_free": False}
-    wrong = report | {"optimizers": report["optimizers"] | dict.fromkeys(rivals, facts)}
-    made = with_facts(wrong, [published(Nominal(), name="x")])
-    found = {name: made["optimizers"][name]["horizon_free"] for name in rivals}
+    facts = OptimizerFacts(label="a rival", role="rival", horizon_free=False, trials=0)
+    others = dict.fromkeys(rivals, facts)
+    tasks = [
+        dataclasses.replace(
+            task,
+            results=task.results | dict.fromkeys(rivals, task.results["adamw"]),
+            against=task.against | dict.fromkeys(rivals, task.against["adamw"]),
+        )
+        for task in report.tasks
+    ]
+    groups = [
+        dataclasses.replace(
+            group, against=group.against | dict.fromkeys(rivals, group.against["adamw"])
+        )
+        for group in report.groups
+    ]
+    wrong = dataclasses.replace(
+        report, optimizers=report.optimizers | others, tasks=tasks, groups=groups
+    )
+    made = with_declared(wrong, [published(Nominal(), name="x")])
+    found = {name: made.optimizers[name].horizon_free for name in rivals}
     assert found == rivals
-    assert "rival:small-free" in made["tracks"]["free"]
+    assert "rival:small-free" in made.tracks.free
     with pytest.raises(ValueError, match="needs its rival:x to be rendered again; give its file"):
-        with_facts(wrong)
+        with_declared(wrong)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from learned_opt.tasks import EvalTask
 from ..baselines._table import ADAMW, Baseline, Hyper
 from ..running._rows import loss_of
 from ..running._trials import Trial
-from ..statistics._intervals import Interval, geometric_ratio
+from ..statistics import Interval, geometric_ratio
 from ..tuning._tune import TUNE_SEEDS, FinalLosses, tune
 from ._cells import Cell
 
