@@ -8,6 +8,8 @@ with needs_extra(__name__):
     from .baselines._table import BASELINES as BASELINES
     from .baselines._table import Baseline as Baseline
     from .baselines._table import Hyper as Hyper
+    from .report import Report as Report
+    from .report import read_report as read_report
     from .report import write_report as write_report
     from .running._trials import Runner as Runner
     from .running._trials import Trial as Trial

@@ -1,6 +1,7 @@
 """What is judged: artifacts, anyone's functions; and the command line that takes them."""
 
 import json
+import types
 from pathlib import Path
 
 import jax
@@ -340,7 +341,7 @@ def test_the_words_of_a_command_are_kept_but_for_its_folder(monkeypatch, tmp_pat
 
     def evaluate(*arguments, **options):
         asked.update(options)
-        return {"sentence": "", "seconds": 0}
+        return types.SimpleNamespace(sentence="", seconds=0)
 
     monkeypatch.setattr(learned_opt.eval._evaluate, "evaluate", evaluate)
     words = ["quickstart", "--suite", "quickstart", "--rival", "small", "--quick"]

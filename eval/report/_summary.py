@@ -5,62 +5,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from learned_opt.checkpoints import is_number
 from learned_opt.tasks import EvalTask
 from learned_opt.tasks._describe import parameter_count
 
 from ..baselines._table import ADAMW
 from ..contestants._results import Contestant, Results
 from ..running._rows import curve_of, six_digits
-from ..statistics import (
-    RUNGS,
-    SLOWEST,
-    Comparison,
-    Targets,
-    area,
-    break_even,
-    compare,
-    estimate,
-    expected_best,
-    gated,
-    geometric_ratio,
-    oracle,
-    profile,
-    targets,
-    time_ratios,
-    times,
-)
+from ..statistics import RUNGS, Comparison, Targets, compare, expected_best, targets, times
 from ..tuning._frozen import frozen_trials
 from ..tuning._tune import TUNE_SEEDS, Tuned
 from ._json import field_from_json
-from ._report import (
-    BreakEven,
-    Group,
-    Misinformed,
-    OptimizerFacts,
-    Oracle,
-    Profile,
-    Report,
-    SubjectFacts,
-    Tracks,
-)
+from ._report import Group, OptimizerFacts, Report, SubjectFacts, Tracks
 from ._report_measured import MetaTraining
-from ._report_tasks import (
-    Curves,
-    Failure,
-    Result,
-    SeedLosses,
-    TaskReport,
-    Variant,
-    VariantResult,
-)
+from ._report_tasks import Curves, Failure, Result, SeedLosses, TaskReport
 from ._sentence import sentence
+from ._summary_over_tasks import (
+    break_even_facts,
+    misinformed,
+    oracle_facts,
+    profile_of,
+    variant_results,
+)
 
 HEADLINE = ADAMW.name
 ALL = "all tasks"
-TAU = np.round(np.linspace(1, 4, 61), 3)
 
 LEAKAGE = {
     (True, True): "seen network, seen data",
@@ -109,7 +78,7 @@ def summarise(results: Results, seconds: float | None = None) -> Report:
         )
         for task in tasks
     ]
-    variants, ratios = _variants(results)
+    variants, ratios = variant_results(results)
     report = Report(
         suite=results.suite["name"],
         suite_hash=results.suite["hash"],
@@ -126,12 +95,12 @@ def summarise(results: Results, seconds: float | None = None) -> Report:
             Group(label=label, tasks=[task.name for task in members], against=against(members))
             for label, members in groups.items()
         ],
-        oracle=_oracle(results, found),
+        oracle=oracle_facts(results, found),
         tracks=tracks({c.name: c.horizon_free for c in results.contestants}),
-        misinformed=_misinformed(results),
-        profile=_profile(results, found, ratios),
+        misinformed=misinformed(results),
+        profile=profile_of(results, found, ratios),
         variants=variants,
-        break_even=_break_even(results),
+        break_even=break_even_facts(results),
         failures=failures(results),
         **_measured(results.extra),
         verdict={c.name: _counts(reports, c.name) for c in others},
@@ -218,9 +187,9 @@ def _result(c: Contestant, task: EvalTask, found: Targets, results: Results) -> 
     )
 
 
-def _quartiles(values: ArrayLike, shares: list[float]) -> np.ndarray:
+def _quartiles(values: np.ndarray | list[np.ndarray], shares: list[float]) -> np.ndarray:
     """Over the first axis; nearest, for interpolation between infinities is not a number."""
-    return np.percentile(values, shares, axis=0, method="nearest")
+    return np.percentile(np.asarray(values), shares, axis=0, method="nearest")
 
 
 def _numbers(values: Iterable[float]) -> list[float | None]:
@@ -243,108 +212,3 @@ def _choice(choice: Tuned) -> dict[str, Any]:
         "sensitivity": [_numbers([lr, rates[lr]]) for lr in sorted(rates)],
         "best_of": _numbers(expected_best(list(table.values()))) if table else [],
     }
-
-
-def _oracle(results: Results, found: Targets) -> Oracle:
-    """Against the best baseline of each task, which no one could have known beforehand."""
-    learned, baselines = results.contestants[0], results.baselines
-    names = [task.name for task in results.tasks]
-    best = oracle(np.array([c.losses(names) for c in baselines]))
-    choice = {name: baselines[i] for name, i in zip(names, best, strict=True)}
-    rows = [row for name, c in choice.items() for row in c.of(name)]
-    tuned = {name: c.tuned[name] for name, c in choice.items()}
-    chosen = Contestant("oracle", "best baseline of each task", "baseline", False, tuned, rows)
-    return Oracle(
-        against=compare(learned, chosen, results.tasks, found),
-        choice={name: c.name for name, c in choice.items()},
-    )
-
-
-def _misinformed(results: Results) -> list[Misinformed]:
-    learned, names = results.contestants[0], [task.name for task in results.tasks]
-    right, theirs = learned.losses(names), _headline(results).losses(names)
-    told_wrong = {
-        told: dataclasses.replace(learned, rows=rows).losses(names)
-        for told, rows in sorted(results.misinformed.items())
-    }
-    return [
-        Misinformed(
-            told=told,
-            against_told_right=estimate(geometric_ratio(losses, right)),
-            against_headline=estimate(geometric_ratio(losses, theirs)),
-            diverged=int(np.isinf(losses).sum()),
-        )
-        for told, losses in told_wrong.items()
-    ]
-
-
-def _headline(results: Results) -> Contestant:
-    return next(c for c in results.contestants if c.name == HEADLINE)
-
-
-def _field(results: Results) -> list[Contestant]:
-    """Who takes part in profiles: everybody that may choose a setting of its own for a task."""
-    return [c for c in results.contestants if c.role != "frozen"]
-
-
-def _profile(results: Results, found: Targets, variants: np.ndarray) -> Profile:
-    """Performance profiles, gated by time ratios on variants (variants, optimizers)."""
-    field = _field(results)
-    ratios = time_ratios(np.array([times(c, results.tasks, found)[0] for c in field]))
-    names = [c.name for c in field]
-    # A task without a variant has nothing to fail.
-    stacked = np.ones((len(variants), *ratios.shape))
-    slots = {task.name: i for i, task in enumerate(results.tasks)}
-    for i, variant in enumerate(results.variants):
-        stacked[i, :, slots[variant.variant_of]] = variants[i]
-    rho, passed = profile(ratios, TAU), area(gated(ratios, stacked))
-    return Profile(
-        names=names,
-        tau=TAU.tolist(),
-        rho={name: _numbers(shares) for name, shares in zip(names, rho, strict=True)},
-        area=dict(zip(names, _numbers(area(ratios)), strict=True)),
-        gated=dict(zip(names, _numbers(passed), strict=True)) if results.variants else None,
-    )
-
-
-def _variants(results: Results) -> tuple[list[Variant], np.ndarray]:
-    """What became of each, and time ratios (variants, optimizers), infinite where one diverged."""
-    runs = [
-        dataclasses.replace(c, rows=results.variant_rows.get(c.name, ())) for c in _field(results)
-    ]
-    made, all_ratios = [], []
-    for variant in results.variants:
-        rungs = targets([variant], runs)
-        ratios = time_ratios(np.array([times(c, [variant], rungs)[0] for c in runs]))[:, 0]
-        losses = [c.losses([variant.name])[0] for c in runs]
-        diverged = [int(np.isinf(x).sum()) for x in losses]
-        # One run that diverges is enough: nobody can use what fails now and then.
-        ratios = np.where(np.array(diverged) > 0, np.inf, ratios)
-        found = {
-            c.name: VariantResult(
-                valid_loss=six_digits(np.median(x)),
-                diverged=n,
-                slower=six_digits(r),
-                missed=bool(r > SLOWEST),
-            )
-            for c, x, n, r in zip(runs, losses, diverged, ratios, strict=True)
-        }
-        made.append(Variant(name=variant.name, of=variant.variant_of, results=found))
-        all_ratios.append(ratios)
-    return made, np.array(all_ratios)
-
-
-def _break_even(results: Results) -> BreakEven | None:
-    """Tasks after which meta-training cost less than tuning the headline baseline on each."""
-    budget = results.subject["card"].get("budget")
-    steps = budget.get("inner_steps") if isinstance(budget, dict) else None
-    if not is_number(steps) or steps <= 0:
-        return None
-    tuned = _headline(results).tuned
-    each = [tuned[task.name].trials * len(TUNE_SEEDS) * task.horizon for task in results.tasks]
-    tuning = float(np.mean(each))
-    return BreakEven(
-        meta_steps=steps,
-        tuning_steps_per_task=round(tuning),
-        tasks=six_digits(break_even(steps, tuning)),
-    )

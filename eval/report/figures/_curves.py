@@ -51,23 +51,23 @@ def loss_panel(
       main: the two whose quartiles are drawn: ten bands would be mud.
     """
     drawn = [
-        (style_of(run.name), run.mark, run.name, *thin(run.x, *run.quartiles))
+        (run, style_of(run.name), thin(run.x, *run.quartiles))
         for run in runs
         if any(y is not None for y in run.quartiles[1])
     ]
     if not drawn:
         return None
     figure, axes = board(WIDTH, HEIGHT)
-    for style, mark, name, x, low, _, high in drawn:
-        if name in main:
-            band(axes, x, low, high, style, mark)
-    for style, mark, name, x, _, mid, _ in drawn:
-        width = 2.3 if name == "learned" else 1.7 if name in main else 1.1
-        line(axes, x, mid, style, mark, width=width)
-    log_axis(axes, "x", *_span([x for _, _, _, x, *_ in drawn], pad=1.0))
+    for run, style, (x, low, _, high) in drawn:
+        if run.name in main:
+            band(axes, x, low, high, style, run.mark)
+    for run, style, (x, _, mid, _) in drawn:
+        width = 2.3 if run.name == "learned" else 1.7 if run.name in main else 1.1
+        line(axes, x, mid, style, run.mark, width=width)
+    log_axis(axes, "x", *_span([curves[0] for *_, curves in drawn], pad=1.0))
     # Early losses may be huge: the scale starts where the median optimizer starts.
-    tops = [mid[np.isfinite(mid)][0] for *_, mid, _ in drawn]
-    low = float(min(np.nanmin(low) for *_, low, _, _ in drawn))
+    tops = [mid[np.isfinite(mid)][0] for *_, (_, _, mid, _) in drawn]
+    low = float(min(np.nanmin(curves[1]) for *_, curves in drawn))
     if low > 0:
         log_axis(axes, "y", low / 1.08, max(float(np.median(tops)), 1.5 * low) * 1.15)
     if horizon:
@@ -165,7 +165,8 @@ def meta_training(found: MetaTraining) -> str | None:
         return None
     figure, axes = board(700, 240)
     style, best = style_of("learned"), int(np.nanargmin(y))
-    line(axes, *thin(x, found.valid_loss or []), style, "ours", width=2.2)
+    steps, losses = thin(x, found.valid_loss or [])
+    line(axes, steps, losses, style, "ours", width=2.2)
     axes.plot(x[best], y[best], "o", color=style.colour, ms=6)
     axes.annotate(
         f"lowest: {y[best]:.4g}", (x[best], y[best]), (0, 9), textcoords="offset points",
