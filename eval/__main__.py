@@ -143,13 +143,11 @@ def _frozen(args: argparse.Namespace, console: rich.console.Console) -> None:
 def _compare(args: argparse.Namespace, console: rich.console.Console) -> None:
     from learned_opt.checkpoints import make_folder, writing
 
-    from .report import compare_reports, read_report, using, write_comparison
+    from .report import compare_reports, read_report, write_comparison
 
-    one, two = (read_report(Path(path)) for path in args.reports)
-    with using(args.reports):
-        found = compare_reports(one, two)
-        with writing(args.out, lambda: "the reports are as they were"):
-            write_comparison(found, make_folder(args.out))
+    found = compare_reports(*(read_report(Path(path)) for path in args.reports))
+    with writing(args.out, lambda: "the reports are as they were"):
+        write_comparison(found, make_folder(args.out))
     console.print(f"\n{found.sentence}\n")
     console.print(f"Side by side: {args.out}/compare.html")
 
@@ -158,26 +156,23 @@ def _render(args: argparse.Namespace, console: rich.console.Console) -> None:
     import learned_opt
     from learned_opt.checkpoints import make_folder, writing
 
-    from .report import read_report, using, with_declared, write_report
+    from .report import read_report, with_declared, write_report
 
     report = read_report(Path(args.report))
-    artifacts = [learned_opt.load(name) for name in args.artifact]
-    with using([args.report]):
-        made = with_declared(report, artifacts)
-        with writing(args.out, lambda: f"{args.report} is as it was"):
-            write_report(made, make_folder(args.out))
+    made = with_declared(report, [learned_opt.load(name) for name in args.artifact])
+    with writing(args.out, lambda: f"{args.report} is as it was"):
+        write_report(made, make_folder(args.out))
     console.print(f"Report: {args.out}/report.html")
 
 
 def _card(args: argparse.Namespace, console: rich.console.Console) -> None:
     from learned_opt.checkpoints import writing
 
-    from .report import add_results, load_file, read_report, save_with_card, using
+    from .report import add_results, load_file, read_report, save_with_card
 
     path, artifact = load_file(args.artifact)
     reports = [read_report(Path(name)) for name in args.reports]
-    with using(args.reports):
-        made = add_results(artifact, reports, args.limits)
+    made = add_results(artifact, reports, args.limits)
     with writing(path, lambda: "it and its card are as they were"):
         card = save_with_card(made, path)
     console.print(f"Kept in {path} and {card}")

@@ -157,6 +157,22 @@ def test_two_misses_are_no_number_anywhere():
     assert "unknown (both missed in 10 of 10 pairs)" in to_markdown(made)
 
 
+def test_a_report_of_earlier_code_has_defaults():
+    """Before pairs of runs were counted, and commands and other devices kept."""
+    made = bare(cost=make(1, ("adamw",))["cost"])
+    del made["arguments"], made["failures"]
+    for found in (made["tasks"][0], *made["groups"]):
+        against = found["against"]["adamw"]
+        del against["speedup_seconds"], against["score"]["pairs"], against["score"]["even"]
+        for speedup in (against["speedup"], *against["ladder"].values()):
+            del speedup["pairs"], speedup["missed"], speedup["both_missed"]
+    report = report_from_json(made)
+    assert (report.arguments, report.failures, report.cost.elsewhere) == ([], [], [])
+    assert column(pooled(report), "both missed the 90 % target", "AdamW, tuned") == ["–", "–"]
+    assert "None" not in to_markdown(report)
+    assert report_from_json(report.to_json()) == report
+
+
 def test_intervals_that_are_open_at_both_ends():
     bounds = dict.fromkeys(("low", "least", "most", "high"))
     assert span(Estimate(mid=0.58, low=None, high=None)) == "[…, …]"

@@ -14,7 +14,6 @@ from ._page import to_html as to_html
 from ._reader import ReportError as ReportError
 from ._reader import read_report as read_report
 from ._reader import report_from_json as report_from_json
-from ._reader import using as using
 from ._report import Report as Report
 from ._summary import summarise as summarise
 from ._writer import write_report as write_report

@@ -1,9 +1,7 @@
 """Reports that are read: a report.json, or that inside a report.html."""
 
-import contextlib
 import json
 import re
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +60,3 @@ def report_from_json(found: dict[str, Any]) -> Report:
       ValueError: names the first field that is missing or wrong.
     """
     return from_json(Report, found)
-
-
-@contextlib.contextmanager
-def using(paths: Sequence[Path | str]) -> Iterator[None]:
-    """What a damaged report raises inside, where its fields are used, is one sentence.
-
-    Args:
-      paths: of the reports.
-    """
-    try:
-        yield
-    except (ReportError, OSError):
-        raise
-    except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError) as error:
-        named = " or ".join(shown_path(path) for path in paths)
-        raise ReportError(
-            f"{named} is damaged ({type(error).__name__}: {one_line(error, 100)}); evaluate again"
-        ) from error
