@@ -142,7 +142,7 @@ def drawn(report, path, draw):
 
 
 def check_some(report, path, draw, count):
-    """So many entries of other types: drawn, or one sentence."""
+    """So many entries of other types, or missing: drawn, or one sentence."""
     whole = report | {"tasks": report["tasks"][:1], "traces": {}, "grid": report["grid"][:2]}
     names = {task["name"] for task in whole["tasks"]}
     whole["groups"] = [
@@ -154,11 +154,12 @@ def check_some(report, path, draw, count):
     places = list(entries(whole))
     places = places[:: len(places) // count]
     values = [None, [], {}, "x", -1, True, [[]], 1e308]
-    found = [
-        drawn(changed(whole, *place, value=values[i % len(values)]), path, draw)
-        for i, place in enumerate(places)
-    ]
-    assert 0 < sum(found) < len(found)
+    for lost in (False, True):
+        found = [
+            drawn(changed(whole, *place, value=values[i % len(values)], drop=lost), path, draw)
+            for i, place in enumerate(places)
+        ]
+        assert 0 < sum(found) < len(found)
 
 
 def both(report):

@@ -22,13 +22,6 @@ Positive = Annotated[
 Loss = Annotated[float | None, LOSS]
 Curve = Annotated[list[float | None], CURVE]
 Steps = Annotated[list[int], STEPS]
-Counts = Annotated[
-    list[int],
-    Rule(
-        "a list of increasing integers from 0",
-        lambda x: type(x) is list and (x == [0] or STEPS.right(x[x[:1] == [0] :])),
-    ),
-]
 Scalar = Annotated[
     float | str,
     Rule("a finite number or text", lambda x: TEXT.right(x) or (x is not None and LOSS.right(x))),

@@ -5,7 +5,7 @@ default is None is left out of the file where it is None.
 """
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, Literal
 
 from ..statistics import Comparison, Estimate
@@ -85,11 +85,10 @@ class Profile:
     gated: dict[str, Loss] | None = None
 
     def __post_init__(self) -> None:
-        shares = [self.rho.get(name, []) for name in self.names]
-        if len(self.tau) < 2 or any(len(rho) != len(self.tau) for rho in shares):
-            raise ValueError("rho must have a share for each of two or more tau, name by name")
-        if {*self.names} - self.area.keys():
-            raise ValueError("area must have a number for each of the names")
+        if {*self.names} - (self.rho.keys() & self.area.keys()):
+            raise ValueError("rho and area must have an entry for each of the names")
+        if len(self.tau) < 2 or {len(rho) for rho in self.rho.values()} != {len(self.tau)}:
+            raise ValueError("rho must have a share for each of two or more tau")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,18 +160,22 @@ class Report:
         for part in ("tasks", "groups"):
             if not getattr(self, part):
                 raise ValueError(f"{part} must be a list of objects, got []")
-        others = self.optimizers.keys() - {"learned"}
-        for name in ("learned", self.headline):
-            if name not in self.optimizers:
-                raise ValueError(f"optimizers.{name} is missing")
+        everyone = self.optimizers.keys()
+        others = everyone - {"learned"}
+        _check_names("optimizers", everyone, everyone, ("learned", self.headline))
         for task in self.tasks:
-            _same_names(f"tasks.{task.name}.results", task.results, self.optimizers)
-            _same_names(f"tasks.{task.name}.against", task.against, others)
-        known = {task.name for task in self.tasks}
+            _check_names(f"tasks.{task.name}.results", task.results, everyone, everyone)
+            _check_names(f"tasks.{task.name}.against", task.against, others, others)
         for group in self.groups:
-            _same_names(f"groups.{group.label}.against", group.against, others)
-            if not group.tasks or {*group.tasks} - known:
+            _check_names(f"groups.{group.label}.against", group.against, others, others)
+            if not group.tasks or {*group.tasks} - {task.name for task in self.tasks}:
                 raise ValueError(f"groups.{group.label}.tasks must be some of the tasks")
+        for variant in self.variants:
+            where = f"variants.{variant.name}.results"
+            _check_names(where, variant.results, everyone, ("learned",))
+        for task, traces in self.traces.items():
+            _check_names(f"traces.{task}", traces, everyone)
+        _check_names("profile.names", self.profile.names if self.profile else (), everyone)
 
     @property
     def name(self) -> str:
@@ -207,10 +210,12 @@ class Report:
         return as_json(self)
 
 
-def _same_names(where: str, found: Mapping[str, Any], wanted: Collection[str]) -> None:
-    for name in wanted:
+def _check_names(
+    where: str, found: Collection[str], known: Collection[str], needed: Collection[str] = ()
+) -> None:
+    for name in needed:
         if name not in found:
             raise ValueError(f"{where}.{name} is missing")
     for name in found:
-        if name not in wanted:
+        if name not in known:
             raise ValueError(f"{where}.{name} is of no optimizer of the report")

@@ -3,7 +3,7 @@
 import dataclasses
 
 from ..statistics import Estimate
-from ._json import Amount, Count, Counts, Curve, Loss, Natural, Positive, Scalar, Steps, Text
+from ._json import Amount, Count, Curve, Loss, Natural, Positive, Scalar, Steps, Text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class GridCell:
 class MetaTraining:
     """Loss on held-out tasks along meta-training, where the artifact kept it."""
 
-    outer_steps: Counts | None = None
+    outer_steps: list[Natural] | None = None
     valid_loss: Curve | None = None
 
     def __post_init__(self) -> None:

@@ -64,6 +64,8 @@ class Result:
                 raise ValueError(
                     f"curves.{which} must have a value for each of {len(self.steps)} steps, thrice"
                 )
+        if "90" not in self.times:
+            raise ValueError("times.90 is missing")
         if len(self.valid_quartiles) != 2:
             raise ValueError("valid_quartiles must be two numbers")
         if any(len(pair) != 2 or not _above_zero(pair[0]) for pair in self.sensitivity):

@@ -107,6 +107,11 @@ class Comparison:
     ladder: dict[str, Speedup]
     speedup_seconds: Speedup | None = None
 
+    def __post_init__(self) -> None:
+        for rung in RUNGS:
+            if rung not in self.ladder:
+                raise ValueError(f"ladder.{rung} is missing")
+
 
 def targets(
     tasks: Sequence[EvalTask], contestants: Sequence[Contestant]

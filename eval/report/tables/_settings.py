@@ -11,9 +11,10 @@ def settings(report: Report) -> str:
     rows = []
     for task in report.tasks:
         for name, r in task.results.items():
-            tried, hyper = _tried(report, name, r), dict.fromkeys(("lr", "wd", "extra")) | r.hyper
+            tried = _tried(report, name, r)
+            hyper = dict.fromkeys(("lr", "wd", "cosine", "extra")) | r.hyper
             ours = name == "learned" and tried == "0"
-            cosine = "warm-up, cosine" if hyper.get("cosine") else "constant"
+            cosine = "warm-up, cosine" if hyper["cosine"] else "constant"
             rows.append([
                 escape(task.name), named(report, name),
                 MISSING if ours else number(hyper["lr"]), MISSING if ours else number(hyper["wd"]),
