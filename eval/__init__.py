@@ -13,6 +13,8 @@ with needs_extra(__name__):
     from .baselines import Hyper as Hyper
     from .contestants import artifact_subject as artifact_subject
     from .contestants import factory_subject as factory_subject
+    from .report import Report as Report
+    from .report import read_report as read_report
     from .report import write_report as write_report
     from .running import ArchiveError as ArchiveError
     from .running import Runner as Runner

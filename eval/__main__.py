@@ -116,9 +116,8 @@ def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
         arguments=args.words,
         console=console,
     )
-    console.print(f"\n{report['sentence']}\n")
-    seconds = report["seconds"]  # None of a resumed one
-    took = "" if seconds is None else f" in {seconds:.0f} s"
+    console.print(f"\n{report.sentence}\n")
+    took = "" if report.seconds is None else f" in {report.seconds:.0f} s"  # of a resumed one
     console.print(f"Evaluated{took}. Report: {args.out}/report.html")
 
 
@@ -134,15 +133,12 @@ def _frozen(args: argparse.Namespace, console: rich.console.Console) -> None:
 def _compare(args: argparse.Namespace, console: rich.console.Console) -> None:
     from learned_opt.checkpoints import make_folder, writing
 
-    from .report import compare_reports, write_comparison
-    from .report._stored import read_report, using
+    from .report import compare_reports, read_report, write_comparison
 
-    one, two = (read_report(Path(path)) for path in args.reports)
-    with using(args.reports):
-        found = compare_reports(one, two)
-        with writing(args.out, lambda: "the reports are as they were"):
-            write_comparison(found, make_folder(args.out))
-    console.print(f"\n{found['sentence']}\n")
+    found = compare_reports(*(read_report(Path(path)) for path in args.reports))
+    with writing(args.out, lambda: "the reports are as they were"):
+        write_comparison(found, make_folder(args.out))
+    console.print(f"\n{found.sentence}\n")
     console.print(f"Side by side: {args.out}/compare.html")
 
 
@@ -150,29 +146,23 @@ def _render(args: argparse.Namespace, console: rich.console.Console) -> None:
     import learned_opt
     from learned_opt.checkpoints import make_folder, writing
 
-    from .report import write_report
-    from .report._render import with_facts
-    from .report._stored import read_report, using
+    from .report import read_report, with_declared, write_report
 
     report = read_report(Path(args.report))
-    artifacts = [learned_opt.load(name) for name in args.artifact]
-    with using([args.report]):
-        made = with_facts(report, artifacts)
-        with writing(args.out, lambda: f"{args.report} is as it was"):
-            write_report(made, make_folder(args.out))
+    made = with_declared(report, [learned_opt.load(name) for name in args.artifact])
+    with writing(args.out, lambda: f"{args.report} is as it was"):
+        write_report(made, make_folder(args.out))
     console.print(f"Report: {args.out}/report.html")
 
 
 def _card(args: argparse.Namespace, console: rich.console.Console) -> None:
     from learned_opt.checkpoints import writing
 
-    from .report._card import add_results, load_file, save_with_card
-    from .report._stored import read_report, using
+    from .report import add_results, load_file, read_report, save_with_card
 
     path, artifact = load_file(args.artifact)
     reports = [read_report(Path(name)) for name in args.reports]
-    with using(args.reports):
-        made = add_results(artifact, reports, args.limits)
+    made = add_results(artifact, reports, args.limits)
     with writing(path, lambda: "it and its card are as they were"):
         card = save_with_card(made, path)
     console.print(f"Kept in {path} and {card}")

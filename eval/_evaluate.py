@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import rich.console
@@ -29,8 +28,7 @@ from .contestants import (
 )
 from .cost import measure
 from .grid import GRID, run_grid
-from .report import write_report
-from .report._summary import summarise
+from .report import Report, summarise, write_report
 from .running import own_archive, shipped_file
 
 SMOKE_STEPS, SMOKE_TASKS = 40, 2
@@ -48,7 +46,7 @@ def evaluate(
     smoke: bool = False,
     arguments: Sequence[str] = (),
     console: rich.console.Console | None = None,
-) -> dict[str, Any]:
+) -> Report:
     """Compare an optimizer, untuned, with tuned baselines on a suite; returns the report.
 
     Writes `runs.jsonl` (every run that did not ship with the package), `report.json`,
@@ -113,9 +111,9 @@ def evaluate(
             grid_rows=grid_runs,
             arguments=tuple(arguments),
         )
-        report = summarise(results)
         # What it took is not known where runs were there before.
-        report["seconds"] = None if resumed else round(time.perf_counter() - start, 1)
+        took = None if resumed else round(time.perf_counter() - start, 1)
+        report = summarise(results, seconds=took)
         archive.mend()
         write_report(report, out)
     return report

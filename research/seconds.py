@@ -20,7 +20,7 @@ from learned_opt.devices import use_all_cores
 from learned_opt.eval import Hyper, Runner, Trial
 from learned_opt.eval.baselines import ADAMW
 from learned_opt.eval.cost import NETWORKS, measure_step
-from learned_opt.eval.statistics._times import SHARES, ladder, steps_to_target, target
+from learned_opt.eval.statistics import SHARES, ladder, steps_to_target, target
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import MLP
 from research.valid import SETTINGS, make_learned, mean_logs

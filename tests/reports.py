@@ -1,9 +1,9 @@
-"""Reports of schema 2 made up so that every number is known."""
+"""Reports of schema 2 made up so that every number is known, as JSON types."""
 
 import math
 from typing import Any
 
-from learned_opt.eval.statistics._times import Speedup
+from learned_opt.eval.statistics._time_to_target import Bounds
 
 STEPS = sorted({round(10 ** (k / 12)) for k in range(1, 40)} - {1414})
 LABELS = {
@@ -55,7 +55,7 @@ def speedup(mid: float, width: float = 0.1, bound: str = "") -> dict[str, Any]:
         "most": None if bound == ">" else most, "high": None if bound == ">" else high,
         "pairs": 10, "missed": 0, "both_missed": 0,
     }  # fmt: skip
-    return ends | {"mid": mid, "bound": bound, "text": Speedup(low, least, most, high).text}
+    return ends | {"mid": mid, "bound": bound, "text": Bounds(low, least, most, high).text}
 
 
 def advantage(index: int, name: str) -> float:
@@ -113,7 +113,8 @@ def result(index: int, name: str, horizon: int, diverged: bool) -> dict[str, Any
         "diverged": 4 if diverged else 0,
         "step_us": 300.0 * (1.3 if ours else 1.0),
         "hyper": {"lr": 1.0 if ours else 10**-2.5, "wd": 0.01 if tuned else 0.0,
-                  "cosine": name not in FREE, "extra": 1e-8 if name == "adabelief" else None},
+                  "cosine": float(name not in FREE),
+                  "extra": 1e-8 if name == "adabelief" else None},
         "trials": 26 if tuned else 0,
         "extensions": 1 if name == "lion" else 0,
         "at_edge": name == "lion",
@@ -248,7 +249,7 @@ def make(
                                          for s in range(0, 2001, 100)]},
         "break_even": {"meta_steps": 3_200_000, "tuning_steps_per_task": 78_000, "tasks": 41.03},
         "failures": [{"stage": "report", "task": made[i]["name"], "optimizer": n,
-                      "lr": 0.1, "weight_decay": 0.0, "cosine": True, "extra": None,
+                      "lr": 0.1, "weight_decay": 0.0, "cosine": 1.0,
                       "seed": 100 + s, "told": 1.0} for i, n in diverged if i < tasks
                      for s in (7, 3, 1, 5)],
         "merged": {"runs": 1234, "shipped": 1200, "conflicts": 0},
@@ -260,13 +261,14 @@ def bare(**more: Any) -> dict[str, Any]:
     """One task, one baseline, none of the optional parts."""
     made = make(1, ("adamw",), ())
     for key in (
-        "oracle", "verdict", "profile", "tracks", "misinformed", "variants", "grid", "traces",
-        "cost", "meta_training", "break_even", "merged",
+        "oracle", "verdict", "profile", "misinformed", "variants", "grid", "traces", "cost",
+        "meta_training", "merged",
     ):  # fmt: skip
         del made[key]
+    made["break_even"] = None
     made["subject"] |= {"kind": "factory", "card": {}}
     for found in made["tasks"][0]["results"].values():
-        for key in ("sensitivity", "best_of", "step_us", "tune_loss"):
-            found.pop(key)
-        del found["curves"]["train"], found["curves"]["test"]
+        found |= {"sensitivity": [], "best_of": [], "step_us": None, "tune_loss": None}
+        nothing = [[None] * len(found["steps"])] * 3
+        found["curves"] |= {"train": nothing, "test": nothing}
     return made | more

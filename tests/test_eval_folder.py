@@ -214,7 +214,7 @@ def test_what_cannot_be_written_has_a_status_of_its_own(said, monkeypatch, tmp_p
             raise OSError(errno.EDQUOT, "Disk quota exceeded", str(path))
         write_atomic(path, content)
 
-    monkeypatch.setattr("learned_opt.eval.report._compare.write_atomic", full)
+    monkeypatch.setattr("learned_opt.eval.report._compare_page.write_atomic", full)
     assert said("compare", EXAMPLE, EXAMPLE, "--out", tmp_path) == (
         3,
         f"cannot write {tmp_path}/compare.html (Disk quota exceeded); the reports are as they "

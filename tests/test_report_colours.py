@@ -9,8 +9,7 @@ import itertools
 import numpy as np
 import pytest
 
-from learned_opt.eval.report import COLOURS, colour_of
-from learned_opt.eval.report._colours import LEAKAGE_COLOURS, style_of
+from learned_opt.eval.report.figures import COLOURS, LEAKAGE_COLOURS, colour_of, style_of
 
 EYES = {
     "all": np.eye(3),

@@ -1,5 +1,6 @@
 """The reports in docs are what the code of today makes of the data inside them."""
 
+import dataclasses
 import functools
 import json
 import re
@@ -11,11 +12,10 @@ import pytest
 
 from learned_opt import Artifact, Celo, CeloAdam, GatedAdam
 from learned_opt.eval.__main__ import main
-from learned_opt.eval.report import to_markdown
-from learned_opt.eval.report._draw import STYLE, alone
-from learned_opt.eval.report._forest import headline
-from learned_opt.eval.report._render import with_facts
-from learned_opt.eval.report._stored import read_report
+from learned_opt.eval.report import read_report, to_markdown, with_declared
+from learned_opt.eval.report._report import OptimizerFacts
+from learned_opt.eval.report._sentence import sentence
+from learned_opt.eval.report.figures import STYLE, alone, final_losses
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = sorted(page.parent for page in (ROOT / "docs").rglob("report.html"))
@@ -45,22 +45,20 @@ def test_the_markdown_is_made_of_the_data_of_the_page(folder):
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_figure_is_made_of_the_data_of_the_page(folder):
     with matplotlib.rc_context(STYLE):
-        drawn = alone(headline(report_of(folder))["loss"])
+        drawn = alone(final_losses(report_of(folder)))
     assert (folder / "report.svg").read_bytes() == drawn.encode()
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_sentence_is_made_of_the_data_of_the_page(folder):
-    from learned_opt.eval.statistics._verdict import sentence
-
-    assert report_of(folder)["sentence"] == sentence(report_of(folder))
+    assert report_of(folder).sentence == sentence(report_of(folder))
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/which.md"])
 def test_the_loss_ratios_of_a_page_are_those_of_the_reports(page):
     """Rows of a baseline end with the ratios on META_TEST_V2 and on META_TEST_V1."""
     reports = [report_of(ROOT / "docs" / place) for place in ("example", "reports/META_TEST_V1")]
-    assert [report["suite"] for report in reports] == ["META_TEST_V2", "META_TEST_V1"]
+    assert [report.suite for report in reports] == ["META_TEST_V2", "META_TEST_V1"]
     rows = {
         "AdamW untuned: one setting everywhere": "adamw_frozen",
         "AdamW tuned for each task": "adamw",
@@ -69,8 +67,8 @@ def test_the_loss_ratios_of_a_page_are_those_of_the_reports(page):
     text = (ROOT / page).read_text()
     for label, name in rows.items():
         (row,) = re.findall(rf"^\| {label}.*\|$", text, re.M)
-        ratios = [report["groups"][0]["against"][name]["valid_ratio"] for report in reports]
-        cells = ["{mid:.2f} [{low:.2f}, {high:.2f}]".format(**ratio) for ratio in ratios]
+        ratios = [report.groups[0].against[name].valid_ratio for report in reports]
+        cells = ["{mid:.2f} [{low:.2f}, {high:.2f}]".format(**vars(ratio)) for ratio in ratios]
         assert row.endswith(f"| {cells[0]} | {cells[1]} |")
 
 
@@ -81,8 +79,8 @@ def test_the_loss_ratios_of_a_page_are_those_of_the_reports(page):
 )  # fmt: skip
 def test_the_costs_of_a_page_are_those_of_the_report(page, networks):
     """To two digits, in a cell of a row that names a network and a batch."""
-    rows = report_of(ROOT / "docs" / "reports" / "META_TEST_V1")["cost"]["rows"]
-    step = {(r["network"], r["batch"], r["optimizer"]): r["step"] for r in rows}
+    rows = report_of(ROOT / "docs" / "reports" / "META_TEST_V1").cost.rows
+    step = {(r.network, r.batch, r.optimizer): r.step for r in rows}
     for network, said in networks.items():
         for batch in (128, 1024):
             ratio = step[network, batch, "learned"] / step[network, batch, "adamw"]
@@ -93,7 +91,7 @@ def test_the_costs_of_a_page_are_those_of_the_report(page, networks):
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_who_is_told_the_horizon_is_what_the_artifacts_say(folder):
     report = report_of(folder)
-    assert with_facts(report, PUBLISHED) == report
+    assert with_declared(report, PUBLISHED) == report
 
 
 def test_a_report_is_rendered_again_from_its_page(tmp_path):
@@ -107,22 +105,38 @@ def test_a_report_is_rendered_again_from_its_page(tmp_path):
     report["subject"]["horizon_free"] = report["optimizers"]["learned"]["horizon_free"] = False
     report["tracks"]["known"].append(report["tracks"]["free"].pop(0))
     data.write_text(json.dumps(report))
-    assert main(["render", str(data), "--out", str(tmp_path / "b")]) == 0
-    assert (tmp_path / "b" / "report.html").read_bytes() == (page / "report.html").read_bytes()
+    assert with_declared(read_report(data)) == report_of(page)
 
 
 def test_rivals_are_told_what_they_ask_for():
     """By name, untuned; those that are tuned are told by AdamW's schedules."""
     report = report_of(ROOT / "docs" / "example")
     rivals = {"rival:small-free": True, "rival:x": False, "rival:small-free:tuned": False}
-    facts = {"role": "rival", "horizon_free": False}
-    wrong = report | {"optimizers": report["optimizers"] | dict.fromkeys(rivals, facts)}
-    made = with_facts(wrong, [published(GatedAdam(), name="x")])
-    found = {name: made["optimizers"][name]["horizon_free"] for name in rivals}
+    facts = OptimizerFacts(label="a rival", role="rival", horizon_free=False, trials=0)
+    others = dict.fromkeys(rivals, facts)
+    tasks = [
+        dataclasses.replace(
+            task,
+            results=task.results | dict.fromkeys(rivals, task.results["adamw"]),
+            against=task.against | dict.fromkeys(rivals, task.against["adamw"]),
+        )
+        for task in report.tasks
+    ]
+    groups = [
+        dataclasses.replace(
+            group, against=group.against | dict.fromkeys(rivals, group.against["adamw"])
+        )
+        for group in report.groups
+    ]
+    wrong = dataclasses.replace(
+        report, optimizers=report.optimizers | others, tasks=tasks, groups=groups
+    )
+    made = with_declared(wrong, [published(GatedAdam(), name="x")])
+    found = {name: made.optimizers[name].horizon_free for name in rivals}
     assert found == rivals
-    assert "rival:small-free" in made["tracks"]["free"]
+    assert "rival:small-free" in made.tracks.free
     with pytest.raises(ValueError, match="needs its rival:x to be rendered again; give its file"):
-        with_facts(wrong)
+        with_declared(wrong)
 
 
 @pytest.mark.parametrize(

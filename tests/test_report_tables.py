@@ -1,22 +1,23 @@
 """What the page prints in its tables and notes, value by value."""
 
+import dataclasses
 import html
 import re
 
 import pytest
 from reports import bare, make
 
-from learned_opt.eval.report import to_html, to_markdown
-from learned_opt.eval.report._colours import LEAKAGE_COLOURS
-from learned_opt.eval.report._facts import cost, failures, settings
-from learned_opt.eval.report._format import span
-from learned_opt.eval.report._parts import in_seconds, meta_training, reproduce
-from learned_opt.eval.report._tables import pooled
+from learned_opt.eval.report import report_from_json, to_html, to_markdown
+from learned_opt.eval.report._numbers import span
+from learned_opt.eval.report._sections import in_seconds, meta_training
+from learned_opt.eval.report.figures import LEAKAGE_COLOURS
+from learned_opt.eval.report.tables import command, cost, failures, pooled, settings
+from learned_opt.eval.statistics import Estimate, Speedup
 
 
 @pytest.fixture(scope="module")
 def full():
-    return make(2, ("adamw", "lion", "adamw_frozen"), ())
+    return report_from_json(make(2, ("adamw", "lion", "adamw_frozen"), ()))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_distance_to_the_edge_is_that_of_the_result():
     made = make(1, ("adamw", "lion"), ())
     made["tasks"][0]["results"]["adamw"]["edge"] = 3
     made["tasks"][0]["results"]["learned"]["edge"] = None
-    table = settings(made)
+    table = settings(report_from_json(made))
     assert column(table, "to the grid's edge", "AdamW") == ["factor 31.6"]
     assert column(table, "to the grid's edge", "Lion") == ["at the edge"]
     assert column(table, "to the grid's edge", "quickstart") == ["–"]
@@ -55,7 +56,7 @@ def test_how_the_choice_held_on_fresh_seeds():
     made = make(1, ("adamw",), ())
     made["tasks"][0]["results"]["adamw"] |= {"valid_loss": 0.53, "tune_loss": 0.5}
     made["tasks"][0]["results"]["learned"] |= {"valid_loss": 0.5, "tune_loss": None}
-    table = settings(made)
+    table = settings(report_from_json(made))
     assert column(table, "fresh over tuning loss", "AdamW") == ["+6.0 %"]
     assert column(table, "fresh over tuning loss", "quickstart") == ["–"]
 
@@ -67,14 +68,14 @@ def test_settings_tried_are_those_of_each_row(full):
     assert column(table, "settings tried", "quickstart") == ["0", "0"]
     tuned = make(1, ("adamw",), ())
     tuned["optimizers"]["learned"]["trials"] = 12
-    assert column(settings(tuned), "settings tried", "quickstart") == ["12"]
+    assert column(settings(report_from_json(tuned)), "settings tried", "quickstart") == ["12"]
 
 
 # --- T3, T4, T5 --------------------------------------------------------------------------------
 
 
 def test_cost_of_a_step_over_adams(full):
-    head, first, second, *_ = cells(cost(full, full["cost"]["rows"]))
+    head, first, second, *_ = cells(cost(full, full.cost.rows))
     ours, adam = dict(zip(head, first, strict=True)), dict(zip(head, second, strict=True))
     assert ours["optimizer"] == "quickstart, untuned"
     # 10 ** 2 * 1.5 us, and 1.3 of it; the update 10 and 2.2 of it.
@@ -89,11 +90,12 @@ def test_cost_of_a_step_over_adams(full):
     assert ours["steps timed"] == "500"
 
 
-def test_costs_of_every_device_have_a_table_of_their_own(full):
-    slow = [row | {"step": 7 * row["step"]} for row in full["cost"]["rows"]]
-    other = {"device": "cpu (riscv)", "rows": slow}
-    made = full | {"cost": full["cost"] | {"elsewhere": [other]}}
-    part = re.findall(r'<details id="cost">.*?</details>', to_html(made), re.S)[0]
+def test_costs_of_every_device_have_a_table_of_their_own():
+    made = bare(cost=make(1, ("adamw",))["cost"])
+    slow = [row | {"step": 7 * row["step"]} for row in made["cost"]["rows"]]
+    made["cost"]["elsewhere"] = [{"device": "cpu (riscv)", "rows": slow}]
+    page = to_html(report_from_json(made))
+    part = re.findall(r'<details id="cost">.*?</details>', page, re.S)[0]
     assert [part.count(f"Measured on {x}.") for x in ("2 x cpu (x86_64)", "cpu (riscv)")] == [1, 1]
     assert (part.count("195 µs"), len(re.findall("1,?365 µs", part))) == (1, 1)
 
@@ -122,6 +124,7 @@ def test_failures_say_where_and_with_what():
         {"stage": "report", "task": "a", "optimizer": "adamw", "lr": 0.1, "weight_decay": 0.5,
          "seed": 103},
     ]  # fmt: skip
+    made = report_from_json(made)
     found = cells(failures(made))
     assert found[1] == ["report", "a", "AdamW, tuned", "0.1", "0.5", "103", "–"]
     assert "Failures (1)" in to_html(made)
@@ -132,8 +135,8 @@ def test_failures_say_where_and_with_what():
 
 def test_the_score_says_how_many_pairs_it_counts_as_even(full, page):
     table = pooled(full)
-    score = full["groups"][0]["against"]["adamw"]["score"]
-    text = f"{score['mid']:.2f} [{score['low']:.2f}, {score['high']:.2f}]"
+    score = full.groups[0].against["adamw"].score
+    text = f"{score.mid:.2f} [{score.low:.2f}, {score.high:.2f}]"
     assert column(table, "score", "AdamW, tuned")[0] == text
     assert column(table, "counted as even", "AdamW, tuned")[0] == "2 of 20"
     assert column(table, "both missed the 90 % target", "AdamW, tuned")[0] == "0 of 10"
@@ -147,16 +150,34 @@ def test_two_misses_are_no_number_anywhere():
     nothing |= {"bound": "", "text": "unknown", "pairs": 10, "missed": 0, "both_missed": 10}
     for found in (made["tasks"][0], made["groups"][0], made["groups"][1]):
         found["against"]["adamw"]["speedup"] = nothing
+    made = report_from_json(made)
     page = to_html(made)
     assert "unknown how fast: both missed in 10 of 10 pairs" in page
     assert 'unknown <small class="why">both missed in 10 of 10 pairs</small>' in page
     assert "unknown (both missed in 10 of 10 pairs)" in to_markdown(made)
 
 
+def test_a_report_of_earlier_code_has_defaults():
+    """Before pairs of runs were counted, and commands and other devices kept."""
+    made = bare(cost=make(1, ("adamw",))["cost"])
+    del made["arguments"], made["failures"]
+    for found in (made["tasks"][0], *made["groups"]):
+        against = found["against"]["adamw"]
+        del against["speedup_seconds"], against["score"]["pairs"], against["score"]["even"]
+        for speedup in (against["speedup"], *against["ladder"].values()):
+            del speedup["pairs"], speedup["missed"], speedup["both_missed"]
+    report = report_from_json(made)
+    assert (report.arguments, report.failures, report.cost.elsewhere) == ([], [], [])
+    assert column(pooled(report), "both missed the 90 % target", "AdamW, tuned") == ["–", "–"]
+    assert "None" not in to_markdown(report)
+    assert report_from_json(report.to_json()) == report
+
+
 def test_intervals_that_are_open_at_both_ends():
-    assert span({"mid": 0.58, "low": None, "high": None}) == "[…, …]"
-    assert span({"mid": 0.58, "low": None, "high": None, "bound": ">"}) == "[…, …]"
-    assert span({"mid": None, "low": None, "high": None, "least": None, "most": None}) == ""
+    bounds = dict.fromkeys(("low", "least", "most", "high"))
+    assert span(Estimate(mid=0.58, low=None, high=None)) == "[…, …]"
+    assert span(Speedup(**bounds, mid=0.58, bound=">", text=">0.58x")) == "[…, …]"
+    assert span(Speedup(**bounds, mid=None, bound="", text="unknown")) == ""
 
 
 # --- notes and order ---------------------------------------------------------------------------
@@ -180,28 +201,32 @@ def test_who_was_timed_is_said_where_not_all_were(full):
     assert "were timed" not in in_seconds(full)
     made = make(1, ("adamw", "lion"), ())
     made["tasks"][0]["results"]["lion"]["step_us"] = None
-    assert in_seconds(made).startswith("Only quickstart and AdamW were timed. To the 90 % target")
+    assert in_seconds(report_from_json(made)).startswith(
+        "Only quickstart and AdamW were timed. To the 90 % target"
+    )
 
 
 def test_a_curve_that_an_artifact_did_not_keep(full):
     assert "<svg" in meta_training(full)
-    assert "not kept by this artifact" in meta_training(full | {"meta_training": {}})
-    assert meta_training(bare()) == ""  # a function was not meta-trained
+    lost = dataclasses.replace(full, meta_training=type(full.meta_training)())
+    assert "not kept by this artifact" in meta_training(lost)
+    assert meta_training(report_from_json(bare())) == ""  # a function was not meta-trained
 
 
 def test_what_nobody_knows_to_be_new_has_a_colour_of_its_own():
     made = bare()
     made["tasks"][0]["leakage"] = made["groups"][1]["label"] = "unknown"
-    page = to_html(made)
+    page = to_html(report_from_json(made))
     assert f'<i style="background:{LEAKAGE_COLOURS["unknown"]}"></i>unknown' in page
     assert "Unknown: nothing says what this optimizer was trained on." in page
 
 
 def test_the_command_is_the_one_that_was_given():
     made = bare(arguments=["--optimizer", "a.b:c", "--suite", "X Y", "--quick"])
-    assert reproduce(made) == "learned-opt eval --optimizer a.b:c --suite 'X Y' --quick --out OUT"
+    told = "learned-opt eval --optimizer a.b:c --suite 'X Y' --quick --out OUT"
+    assert command(report_from_json(made)) == told
     del made["arguments"]
     made["subject"]["identity"] = "a.b:c"
     made["smoke"] = True
     told = "learned-opt eval --optimizer a.b:c --suite META_TEST_V1 --tier cpu --smoke --out OUT"
-    assert reproduce(made) == told
+    assert command(report_from_json(made)) == told

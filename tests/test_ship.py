@@ -1,6 +1,7 @@
 """Baselines tuned, run and packed by one command; evaluations that are spared these runs."""
 
 import contextlib
+import dataclasses
 import io
 import json
 
@@ -170,14 +171,14 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
     # Of its own: at the right horizon and at three wrong ones.
     count = 4 * seeds
     want = {"runs": len(rows) + count, "shipped": len(rows), "conflicts": 0}
-    assert report["merged"].items() >= want.items()
-    assert report["merged"]["machines"] == [f"cpu, jax {jax.__version__}"]
-    assert report["arguments"] == ["mine", "--suite", "quickstart"]
+    assert vars(report.merged).items() >= want.items()
+    assert report.merged.machines == [f"cpu, jax {jax.__version__}"]
+    assert report.arguments == ["mine", "--suite", "quickstart"]
     lines = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
     assert {line["optimizer"] for line in lines} == {"mine"}
     assert len(lines) == count
     assert {line.get("told", 1.0) for line in lines} == {1.0, 0.5, 2.0, 10.0}
-    assert report["verdict"].keys() == {"adam_default", "adamw", "adamw_frozen"}
+    assert report.verdict.keys() == {"adam_default", "adamw", "adamw_frozen"}
     assert {path.name for path in folder.iterdir() if path.name.startswith("report")} == {
         "report.html", "report.json", "report.md", "report.svg",
     }  # fmt: skip
@@ -185,8 +186,9 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
     text = (folder / "report.html").read_text()
     tiny.setattr(Runner, "__call__", never)
     again = evaluate(subject, "quickstart", folder, arguments=arguments, console=SILENT)
-    assert report["seconds"] > 0
-    assert again == {**report, "seconds": None}  # what it took all together is not known
+    assert report.seconds > 0
+    # What it took all together is not known.
+    assert again == dataclasses.replace(report, seconds=None)
     assert "It took" in text
     assert "It took" not in (folder / "report.html").read_text()
     assert len(watched) == 2  # neither runs nor measurements are repeated

@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import learned_opt.eval.statistics._intervals
-from learned_opt.eval.statistics._intervals import (
+import learned_opt.eval.statistics._bootstrap
+from learned_opt.eval.statistics._bootstrap import (
     bootstrap,
-    break_even,
-    expected_best,
     geometric_ratio,
     interquartile_mean,
     probability_of_improvement,
 )
-from learned_opt.eval.statistics._times import censored_speedup, speedup
+from learned_opt.eval.statistics._time_to_target import censored_speedup, speedup
+from learned_opt.eval.statistics._tuning_cost import break_even, expected_best
 
 INF, NAN = np.inf, np.nan
 EXPERIMENTS = 400
@@ -86,7 +85,7 @@ def test_bootstrap_of_two_seeds_is_the_binomial():
     draws = []
     bootstrap(np.array([[0.0, 1.0]]), lambda x: draws.append(mean(x)) or mean(x))
     counts = np.array([(draws[0] == value).sum() for value in (0, 0.5, 1)])
-    expected = learned_opt.eval.statistics._intervals.RESAMPLES * np.array([0.25, 0.5, 0.25])
+    expected = learned_opt.eval.statistics._bootstrap.RESAMPLES * np.array([0.25, 0.5, 0.25])
     assert (abs(counts - expected) < 4 * np.sqrt(expected)).all()
 
 
@@ -103,7 +102,7 @@ def test_bootstrap_calls_its_statistic_once_for_all_resamples():
     bootstrap(np.zeros((12, 10)), lambda x: shapes.append(x.shape) or mean(x))
     assert sorted(shapes, key=len) == [
         (12, 10),
-        (learned_opt.eval.statistics._intervals.RESAMPLES, 12, 10),
+        (learned_opt.eval.statistics._bootstrap.RESAMPLES, 12, 10),
     ]
 
 
@@ -150,7 +149,7 @@ def test_probability_of_improvement_resamples_each_side_on_its_own():
 
 def check_coverage(monkeypatch, experiment, truth, low, high):
     """Intervals of 400 experiments hold the truth with probability in [low, high], to 3 sigma."""
-    monkeypatch.setattr(learned_opt.eval.statistics._intervals, "RESAMPLES", 1000)
+    monkeypatch.setattr(learned_opt.eval.statistics._bootstrap, "RESAMPLES", 1000)
     rng = np.random.default_rng(1)
     hits = 0
     for _ in range(EXPERIMENTS):

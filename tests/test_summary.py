@@ -1,21 +1,22 @@
 """The numbers of the report, from runs made up so that every one of them is known."""
 
 import dataclasses
+import functools
 import json
 
 import numpy as np
 import pytest
-import reports
 
-import learned_opt.eval.statistics._intervals
+import learned_opt.eval.statistics._bootstrap
 from learned_opt.eval import BASELINES, Hyper, Tuned
 from learned_opt.eval.contestants import Contestant, Results
-from learned_opt.eval.report import compare_reports
+from learned_opt.eval.report import compare_reports, report_from_json
+from learned_opt.eval.report._report import BreakEven
+from learned_opt.eval.report._report_tasks import Failure
+from learned_opt.eval.report._sentence import diverged_runs, speed
 from learned_opt.eval.report._summary import ALL, leakage, summarise
 from learned_opt.eval.running import Run, eval_steps
-from learned_opt.eval.statistics._failures import diverged_runs
-from learned_opt.eval.statistics._pairwise import speedup_json, targets, verdict
-from learned_opt.eval.statistics._verdict import speed
+from learned_opt.eval.statistics import Estimate, Score, speedup_of, targets
 from learned_opt.eval.tuning._frozen import FILE
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import MLP, Conv
@@ -39,7 +40,7 @@ TABLE = ((Hyper(1e-3), 0.5), (Hyper(1e-2), 0.25), (Hyper(1e-2, 0.1), 0.3))
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
     """What is resampled here does not vary."""
-    monkeypatch.setattr(learned_opt.eval.statistics._intervals, "RESAMPLES", 100)
+    monkeypatch.setattr(learned_opt.eval.statistics._bootstrap, "RESAMPLES", 100)
 
 
 def rows(name, factor, tasks=TASKS, diverged=(), beyond=1.0):
@@ -67,7 +68,12 @@ def contestant(name, factor, role="baseline", **options):
     return Contestant(name, f"{name} label", role, free, choices, found)
 
 
-def report(learned=1.0, adamw=2.0, diverged=(), variant_runs=None, misinformed=None, **parts):
+def report(*args, **parts):
+    """What `summarised` makes; with nothing changed, the same one for all tests."""
+    return summarised(*args, **parts) if args or parts else standard()
+
+
+def summarised(learned=1.0, adamw=2.0, diverged=(), variant_runs=None, misinformed=None, **parts):
     contestants = [contestant("learned", learned, "learned", diverged=diverged, beyond=1.5)]
     contestants += [contestant(b.name, adamw if b.name == "adamw" else 4.0) for b in BASELINES]
     contestants += [contestant("adamw_frozen", 3.0, "frozen")]
@@ -80,47 +86,49 @@ def report(learned=1.0, adamw=2.0, diverged=(), variant_runs=None, misinformed=N
     return summarise(Results(SUBJECT, suite, TASKS, contestants, **parts))
 
 
+standard = functools.cache(summarised)
+
+
 def test_known_runs_give_known_numbers():
     made = report()
-    task = made["tasks"][0]
-    against = task["against"]["adamw"]
-    assert against["valid_ratio"]["mid"] == pytest.approx(0.5)
-    assert against["improvement"]["mid"] == 1.0
-    assert task["targets"]["best"] == pytest.approx(2 / 100)
+    task = made.tasks[0]
+    against = task.against["adamw"]
+    assert against.valid_ratio.mid == pytest.approx(0.5)
+    assert against.improvement.mid == 1.0
+    assert task.targets["best"] == pytest.approx(2 / 100)
     # The learned curve 1 / t is at 2 / 100 from step 50 on; AdamW's own is there at its end.
-    first = next(step for step in task["results"]["learned"]["steps"] if step >= 50)
-    assert task["results"]["learned"]["times"]["best"] == [first] * 10
-    assert task["results"]["adamw"]["times"]["best"] == [100] * 10
-    assert against["ladder"]["best"]["mid"] == pytest.approx(100 / first, rel=1e-5)
-    assert against["ladder"]["best"]["bound"] == ""
-    assert against["score"]["mid"] == pytest.approx(100 / first, rel=1e-5)
-    assert against["speedup"] == against["ladder"]["90"]
-    assert task["results"]["adamw"]["valid_loss"] == pytest.approx(0.02)
-    assert made["seeds"] == 10
-    assert made["failures"] == []
-    assert made["verdict"]["adamw"] == {"better": 3, "worse": 0, "undecided": 0}
-    assert made["verdict"]["adamw_frozen"]["better"] == 3
+    first = next(step for step in task.results["learned"].steps if step >= 50)
+    assert task.results["learned"].times["best"] == [first] * 10
+    assert task.results["adamw"].times["best"] == [100] * 10
+    assert against.ladder["best"].mid == pytest.approx(100 / first, rel=1e-5)
+    assert against.ladder["best"].bound == ""
+    assert against.score.mid == pytest.approx(100 / first, rel=1e-5)
+    assert against.speedup == against.ladder["90"]
+    assert task.results["adamw"].valid_loss == pytest.approx(0.02)
+    assert made.seeds == 10
+    assert made.failures == []
+    assert made.verdict["adamw"] == {"better": 3, "worse": 0, "undecided": 0}
+    assert made.verdict["adamw_frozen"]["better"] == 3
 
 
 def test_speed_ups_in_seconds_weigh_steps_by_what_they_cost():
     """Twice as fast in steps, at 3 us against 2: 4/3 as fast on the clock."""
     step_us = {task.name: {"learned": 3.0, "adamw": 2.0} for task in TASKS}
     made = report(step_us=step_us)
-    for found in (made["groups"][0], made["tasks"][2]):
-        both, unit = found["against"]["adamw"], 2 / 3
+    for found in (made.groups[0], made.tasks[2]):
+        both, unit = found.against["adamw"], 2 / 3
         for side in ("low", "mid", "high", "least", "most"):
-            assert both["speedup_seconds"][side] == pytest.approx(
-                unit * both["speedup"][side], rel=1e-5
-            )
-        assert "speedup_seconds" not in found["against"]["lion"]
-    assert made["tasks"][0]["results"]["learned"]["step_us"] == 3.0
-    assert made["tasks"][0]["results"]["lion"]["step_us"] is None
+            steps = getattr(both.speedup, side)
+            assert getattr(both.speedup_seconds, side) == pytest.approx(unit * steps, rel=1e-5)
+        assert found.against["lion"].speedup_seconds is None
+    assert made.tasks[0].results["learned"].step_us == 3.0
+    assert made.tasks[0].results["lion"].step_us is None
 
 
 def test_what_is_judged_moves_no_target():
     """Nor does a rival: two reports that share their baselines have targets in common."""
     fast, slow = report(), report(learned=50.0)
-    assert [t["targets"] for t in fast["tasks"]] == [t["targets"] for t in slow["tasks"]]
+    assert [t.targets for t in fast.tasks] == [t.targets for t in slow.tasks]
     alone = [contestant(b.name, 2.0 if b.name == "adamw" else 4.0) for b in BASELINES]
     rival = contestant("rival:x", 1e-3, "rival")
     assert targets(TASKS, [*alone, rival]) == targets(TASKS, alone)
@@ -128,47 +136,35 @@ def test_what_is_judged_moves_no_target():
     # Of eight baselines seven start at 4.
     start, hardest = 4 / first, 2 / 100
     assert targets(TASKS, alone)["a"]["50"] == pytest.approx((start * hardest) ** 0.5)
-    both = compare_reports(fast, slow | {"subject": SUBJECT | {"name": "other"}})
-    assert both["names"] == ["made-up", "other"]
-    assert both["all"]["valid_ratio"]["mid"] == pytest.approx(1 / 50)
+    both = compare_reports(
+        fast,
+        dataclasses.replace(slow, subject=dataclasses.replace(slow.subject, name="other")),
+    )
+    assert both.names == ["made-up", "other"]
+    assert both.all.valid_ratio.mid == pytest.approx(1 / 50)
 
 
-def shape(found):
-    """Paths of all that is in a report, whatever its tasks and optimizers are called."""
-    names = {*found["optimizers"], *(task["name"] for task in found["tasks"]), "oracle"}
-
-    def paths(x):
-        if isinstance(x, dict):
-            for key, value in x.items():
-                yield from (f".{'*' if key in names else key}{p}" for p in paths(value))
-        elif isinstance(x, list) and x:
-            yield from (f"[]{path}" for value in x for path in paths(value))
-        else:
-            yield ""
-
-    return set(paths(found))
-
-
-def test_the_report_that_tests_of_the_page_make_up_has_the_shape_of_this_one():
+def test_a_report_is_written_and_read_back_as_it_was():
     names = ["learned", *(b.name for b in BASELINES), "adamw_frozen"]
-    variant = {name: list(rows(name, 1.0, [VARIANT])) for name in names}
-    told = {2.0: list(rows("learned", 1.0))}
-    step_us = {task.name: dict.fromkeys(names, 1.0) for task in TASKS}
-    real = shape(report(
-        diverged=[("a", 104)], variants=(VARIANT,), variant_runs=variant, misinformed=told,
-        step_us=step_us,
-    ))  # fmt: skip
-    # What an evaluation adds to the summary, and what a card and a row may hold besides.
-    made, added = reports.make(), reports.ADDED
-    made = shape({key: x for key, x in made.items() if key not in added})
-    free = (".subject.card", ".failures[].cosine", ".failures[].extra", ".failures[].told",
-            ".subject.identity", ".tasks[].results.*.hyper", ".arguments")  # fmt: skip
-    assert {x for x in made ^ real if not x.startswith(free)} == set()
+    made = report(
+        diverged=[("a", 104)],
+        variants=(VARIANT,),
+        variant_runs={name: list(rows(name, 1.0, [VARIANT])) for name in names},
+        misinformed={2.0: list(rows("learned", 1.0))},
+        step_us={task.name: dict.fromkeys(names, 1.0) for task in TASKS},
+    )
+    written = json.loads(json.dumps(made.to_json(), allow_nan=False))
+    assert report_from_json(written) == made
+    assert written["tasks"][0]["against"]["adamw"].keys() == {
+        "valid_ratio", "test_ratio", "improvement", "score", "speedup", "ladder",
+        "speedup_seconds",
+    }  # fmt: skip
+    assert written["seconds"] is None
 
 
 def test_all_tasks_are_pooled_first_and_then_by_what_was_seen():
-    groups = report()["groups"]
-    assert [(g["label"], g["tasks"]) for g in groups] == [
+    groups = report().groups
+    assert [(g.label, g.tasks) for g in groups] == [
         (ALL, ["a", "b", "c"]),
         ("seen network, seen data", ["a", "b"]),
         ("new network, new data", ["c"]),
@@ -176,53 +172,52 @@ def test_all_tasks_are_pooled_first_and_then_by_what_was_seen():
 
 
 def test_a_target_that_a_baseline_missed_gives_a_bound_and_no_number():
-    speedup = report()["tasks"][0]["against"]["lion"]["ladder"]["best"]
-    assert speedup["bound"] == ">"
-    assert speedup["text"].startswith(">")
-    assert speedup["high"] is None
+    speedup = report().tasks[0].against["lion"].ladder["best"]
+    assert speedup.bound == ">"
+    assert speedup.text.startswith(">")
+    assert speedup.high is None
 
 
 def test_what_is_reached_after_the_horizon_is_no_final_loss():
     """The learned optimizer's curve goes on to step 150; losses are those of step 100."""
-    result = report()["tasks"][0]["results"]["learned"]
-    assert result["steps"][-1] == 150
-    assert result["valid_loss"] == pytest.approx(1 / 100)
-    assert result["best_valid_loss"] == pytest.approx(1 / 100)
+    result = report().tasks[0].results["learned"]
+    assert result.steps[-1] == 150
+    assert result.valid_loss == pytest.approx(1 / 100)
+    assert result.best_valid_loss == pytest.approx(1 / 100)
     # Three times slower than the target-setter: it gets there on the way to 150.
-    late = report(learned=2.5)["tasks"][0]["results"]["learned"]["times"]["best"]
+    late = report(learned=2.5).tasks[0].results["learned"].times["best"]
     assert all(100 < step <= 150 for step in late)
 
 
 def test_the_sentence_is_made_of_the_intervals():
     made = report()
-    sentence = made["sentence"]
+    sentence = made.sentence
     assert "made-up, untuned, against AdamW tuned for each task is better on 3 of 3" in sentence
     assert "final validation loss 0.50 [0.50, 0.50] times AdamW's" in sentence
     # To (4 / 1)^0.1 (2 / 100)^0.9 from 1 / t and from 2 / t.
-    speedup = made["groups"][0]["against"]["adamw"]["speedup"]
-    assert 1.5 < speedup["mid"] < 2.5
-    text = "{mid:.2f} [{low:.2f}, {high:.2f}]".format(**speedup)
+    speedup = made.groups[0].against["adamw"].speedup
+    assert 1.5 < speedup.mid < 2.5
+    text = "{mid:.2f} [{low:.2f}, {high:.2f}]".format(**vars(speedup))
     assert f"90 % target reached {text} times as fast;" in sentence
     assert "muon label 0.25 [0.25, 0.25]" in sentence
     assert "on the 1 task with new network and data 0.50" in sentence
     assert "none of its 30 runs diverged; on no task was it found to be worse than" in sentence
-    worse = report(4.0)["sentence"]
+    worse = report(4.0).sentence
     assert "worse on 3 of 3 tasks: final validation loss 2.00 [2.00, 2.00]" in worse
     assert "its worst task is a with 2.00" in worse
-    assert "undecided on 3 of 3" in report(2.0)["sentence"]
-    assert "1 of its 30 runs diverged: 1 reported;" in report(diverged=[("a", 103)])["sentence"]
+    assert "undecided on 3 of 3" in report(2.0).sentence
+    assert "1 of its 30 runs diverged: 1 reported;" in report(diverged=[("a", 103)]).sentence
 
 
 def test_the_sentence_names_no_speed_that_was_not_measured():
     """Both miss; the score, which counts that as even, is there and says how often it did."""
     made = report(learned=20.0, adamw=20.0)
-    found = made["groups"][0]["against"]["adamw"]
-    assert found["score"] == {"mid": 1.0, "low": 1.0, "high": 1.0, "pairs": 30, "even": 30}
-    assert (
-        "unknown how fast: in 30 of 30 pairs of runs both missed the 90 % target;"
-        in (made["sentence"])
+    found = made.groups[0].against["adamw"]
+    assert found.score == Score(mid=1.0, low=1.0, high=1.0, pairs=30, even=30)
+    assert "unknown how fast: in 30 of 30 pairs of runs both missed the 90 % target;" in (
+        made.sentence
     )
-    assert "times as fast" not in made["sentence"]
+    assert "times as fast" not in made.sentence
 
 
 @pytest.mark.parametrize(
@@ -236,14 +231,14 @@ def test_the_sentence_names_no_speed_that_was_not_measured():
 )
 def test_how_fast_in_words(ours, theirs, text):
     a, b = np.full((1, 10), ours), np.full((1, 10), theirs)
-    assert speed(speedup_json(a, b, np.array([150.0]), np.array([100.0]))) == text
+    assert speed(speedup_of(a, b, np.array([150.0]), np.array([100.0]))) == text
 
 
 def test_two_misses_among_hits_are_told_beside_the_speed():
     a, b = np.full((1, 10), 40.0), np.full((1, 10), 60.0)
     a[0, :2] = b[0, :2] = np.inf
-    found = speedup_json(a, b, np.array([150.0]), np.array([100.0]))
-    assert (found["pairs"], found["missed"], found["both_missed"]) == (10, 0, 2)
+    found = speedup_of(a, b, np.array([150.0]), np.array([100.0]))
+    assert (found.pairs, found.missed, found.both_missed) == (10, 0, 2)
     assert speed(found).endswith(" times as fast (both missed it in 2 of 10 pairs of runs)")
 
 
@@ -252,7 +247,8 @@ def test_runs_of_every_stage_count_as_diverged_and_are_failures():
     variant = {name: list(rows(name, 1.0, [VARIANT])) for name in names}
     variant["learned"] = list(rows("learned", 1.0, [VARIANT], [("a~width", 104)]))
     wrong = {2.0: list(rows("learned", 1.0, diverged=[("b", s) for s in SEEDS]))}
-    cell = {
+    nothing = {"learned": None, "retuned": None, "transferred": None}
+    cell = nothing | {
         "axis": "init", "value": 10.0, "task": "grid~init", "told": 1.0, "seeds": 10,
         "diverged": 3, "diverged_retuned": 0, "diverged_transferred": 2, "lr_transferred": 0.01,
     }  # fmt: skip
@@ -266,15 +262,15 @@ def test_runs_of_every_stage_count_as_diverged_and_are_failures():
         "reported": (0, 30), "on variants": (1, 10), "told a wrong number of steps": (10, 30),
         "in the grid": (3, 10),
     }  # fmt: skip
-    assert "14 of its 80 runs diverged: 1 on variants, 10 told a wrong number" in made["sentence"]
-    stages = [f["stage"] for f in made["failures"]]
+    assert "14 of its 80 runs diverged: 1 on variants, 10 told a wrong number" in made.sentence
+    stages = [f.stage for f in made.failures]
     assert stages == ["misinformed"] * 10 + ["variant", "grid"]
-    last = made["failures"][-1]
-    assert (last["optimizer"], last["task"], last["seed"]) == ("adamw", "grid~init", 105)
+    last = made.failures[-1]
+    assert (last.optimizer, last.task, last.seed) == ("adamw", "grid~init", 105)
 
 
 def test_settings_tried_are_those_of_each_optimizer():
-    found = {name: o["trials"] for name, o in report()["optimizers"].items()}
+    found = {name: o.trials for name, o in report().optimizers.items()}
     assert found["adamw"] == 7
     assert found["learned"] == 0
     assert found["adamw_frozen"] == json.loads(FILE.read_text())["settings"] == 35
@@ -290,73 +286,79 @@ def test_settings_tried_are_those_of_each_optimizer():
     ],
 )
 def test_verdicts_need_an_interval_that_excludes_one(interval, word):
-    assert verdict({"low": interval[0], "high": interval[1]}) == word
+    assert Estimate(mid=0.9, low=interval[0], high=interval[1]).verdict == word
 
 
 def test_losses_of_zero_do_not_stop_a_report():
     made = report(learned=0.0, adamw=0.0)
-    assert made["tasks"][0]["against"]["adamw"]["valid_ratio"]["mid"] == 1.0
-    assert made["verdict"]["lion"]["better"] == 3
-    assert made["tasks"][0]["targets"]["best"] == 0.0
+    assert made.tasks[0].against["adamw"].valid_ratio.mid == 1.0
+    assert made.verdict["lion"]["better"] == 3
+    assert made.tasks[0].targets["best"] == 0.0
 
 
 def test_a_diverged_run_counts_is_listed_and_is_a_miss():
     made = report(diverged=[("a", 103)])
-    (failure,) = made["failures"]
-    assert failure == {
-        "stage": "report", "task": "a", "optimizer": "learned", "lr": 0.01, "weight_decay": 0.0,
-        "cosine": 0.0, "extra": 0.0, "seed": 103, "told": 1.0,
-    }  # fmt: skip
+    (failure,) = made.failures
+    assert failure == Failure(
+        stage="report",
+        task="a",
+        optimizer="learned",
+        lr=0.01,
+        weight_decay=0.0,
+        cosine=0.0,
+        extra=0.0,
+        seed=103,
+        told=1.0,
+    )
     want = np.exp((9 * np.log(0.5) + np.log(1000)) / 10)
-    task = made["tasks"][0]
-    assert task["against"]["adamw"]["valid_ratio"]["mid"] == pytest.approx(want, rel=1e-5)
-    assert task["results"]["learned"]["diverged"] == 1
-    assert task["results"]["learned"]["times"]["best"][3] is None
+    task = made.tasks[0]
+    assert task.against["adamw"].valid_ratio.mid == pytest.approx(want, rel=1e-5)
+    assert task.results["learned"].diverged == 1
+    assert task.results["learned"].times["best"][3] is None
 
 
 def test_how_settings_were_chosen():
-    result = report()["tasks"][0]["results"]["adamw"]
-    assert result["sensitivity"] == [[1e-3, 0.5], [1e-2, 0.25]]
+    result = report().tasks[0].results["adamw"]
+    assert result.sensitivity == [[1e-3, 0.5], [1e-2, 0.25]]
     # Of the losses .5, .25, .3 one at random, the lower of two, the lowest.
-    assert result["best_of"] == pytest.approx([0.35, 0.8 / 3, 0.25], rel=1e-5)
-    assert result["tune_loss"] == 0.25
-    assert result["edge"] == 0
-    assert report()["tasks"][0]["results"]["learned"]["best_of"] == []
+    assert result.best_of == pytest.approx([0.35, 0.8 / 3, 0.25], rel=1e-5)
+    assert result.tune_loss == 0.25
+    assert result.edge == 0
+    assert report().tasks[0].results["learned"].best_of == []
 
 
 def test_the_oracle_takes_the_best_baseline_of_each_task():
-    made = report()["oracle"]
-    assert made["choice"] == dict.fromkeys("abc", "adamw")
-    assert made["against"]["valid_ratio"]["mid"] == pytest.approx(0.5)
+    made = report().oracle
+    assert made.choice == dict.fromkeys("abc", "adamw")
+    assert made.against.valid_ratio.mid == pytest.approx(0.5)
 
 
 def test_wrong_horizons():
     rows_of = {told: list(rows("learned", 1.5 if told > 1 else 1.0)) for told in (10.0, 0.5)}
-    found = report(misinformed=rows_of)["misinformed"]
-    assert [entry["told"] for entry in found] == [0.5, 10.0]
-    assert found[1]["against_told_right"]["mid"] == pytest.approx(1.5)
-    assert found[1]["against_headline"]["mid"] == pytest.approx(0.75)
+    found = report(misinformed=rows_of).misinformed
+    assert [entry.told for entry in found] == [0.5, 10.0]
+    assert found[1].against_told_right.mid == pytest.approx(1.5)
+    assert found[1].against_headline.mid == pytest.approx(0.75)
 
 
 def test_a_variant_that_diverges_once_gates_its_task():
     names = ["learned", *(b.name for b in BASELINES), "adamw_frozen"]
     fine = {name: list(rows(name, 1.0, [VARIANT])) for name in names}
     made = report(variants=(VARIANT,), variant_runs=fine)
-    assert made["profile"]["area"]["learned"] == 1.0
-    assert made["profile"]["gated"]["learned"] == 1.0
+    assert made.profile.area["learned"] == 1.0
+    assert made.profile.gated["learned"] == 1.0
     once = fine | {"learned": list(rows("learned", 1.0, [VARIANT], [("a~width", 104)]))}
     made = report(variants=(VARIANT,), variant_runs=once)
-    assert made["profile"]["gated"]["learned"] == pytest.approx(2 / 3)
-    assert made["variants"][0]["results"]["learned"]["missed"]
-    assert not made["variants"][0]["results"]["adamw"]["missed"]
-    assert [f["stage"] for f in made["failures"]] == ["variant"]
+    assert made.profile.gated["learned"] == pytest.approx(2 / 3)
+    assert made.variants[0].results["learned"].missed
+    assert not made.variants[0].results["adamw"].missed
+    assert [f.stage for f in made.failures] == ["variant"]
 
 
 def test_break_even_counts_the_steps_that_tuning_takes():
     """7 settings x 3 seeds x 100 steps a task, against 42,000 steps of meta-training."""
-    assert report()["break_even"] == {
-        "meta_steps": 42_000, "tuning_steps_per_task": 2100, "tasks": 20.0,
-    }  # fmt: skip
+    want = BreakEven(meta_steps=42_000, tuning_steps_per_task=2100, tasks=20.0)
+    assert report().break_even == want
 
 
 def test_leakage_labels():
@@ -371,14 +373,20 @@ def test_leakage_labels():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("card", [{}, {"trained_on": {}}, {"trained_on": {"networks": ["mlp"]}}])
-def test_what_a_card_does_not_tell_is_unknown_and_not_unseen(card, monkeypatch):
+NULLS = {"networks": None, "datasets": None}
+
+
+@pytest.mark.parametrize(
+    "seen", ["nothing", None, "digits", {}, {"networks": ["mlp"]}, NULLS, NULLS | {"datasets": []}]
+)
+def test_what_a_card_does_not_tell_is_unknown_and_not_unseen(seen, monkeypatch):
+    card = {} if seen == "nothing" else {"trained_on": seen, "budget": None}
     assert leakage(card, TASKS[0]) == "unknown"
     monkeypatch.setitem(SUBJECT, "card", card)
-    made = report()
-    assert [g["label"] for g in made["groups"]] == [ALL, "unknown"]
-    assert "with new network and data" not in made["sentence"]
+    made = summarised()
+    assert [g.label for g in made.groups] == [ALL, "unknown"]
+    assert "with new network and data" not in made.sentence
 
 
-def test_equal_runs_give_equal_json():
-    assert json.dumps(report()) == json.dumps(report(), allow_nan=False)
+def test_equal_runs_give_equal_reports():
+    assert summarised() == summarised()

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-import learned_opt.eval.statistics._intervals
-from learned_opt.eval.statistics._intervals import interquartile_mean
+import learned_opt.eval.statistics._bootstrap
+from learned_opt.eval.statistics._bootstrap import interquartile_mean
 from learned_opt.eval.statistics._profiles import (
     area,
     gated,
@@ -15,9 +15,9 @@ from learned_opt.eval.statistics._profiles import (
     time_ratios,
     typical_time,
 )
-from learned_opt.eval.statistics._times import (
+from learned_opt.eval.statistics._time_to_target import (
     SHARES,
-    Speedup,
+    Bounds,
     censored_speedup,
     ladder,
     score,
@@ -151,7 +151,7 @@ def test_misses_in_the_outer_quarters_do_no_harm():
 
 def test_bounds_hold_what_was_not_seen_and_no_more(monkeypatch):
     """Cut runs whose times are known: the uncut result lies within, and both ends are reached."""
-    monkeypatch.setattr(learned_opt.eval.statistics._intervals, "RESAMPLES", 200)
+    monkeypatch.setattr(learned_opt.eval.statistics._bootstrap, "RESAMPLES", 200)
     rng = np.random.default_rng(0)
     open_above = open_below = 0
     for _ in range(200):
@@ -176,9 +176,9 @@ def test_bounds_hold_what_was_not_seen_and_no_more(monkeypatch):
 
 
 def test_text_of_a_speedup():
-    assert Speedup(0.5, 0.9, 1.2, 2.0).text == "0.90x to 1.20x"
-    assert Speedup(0.5, 0.901, 0.902, 2.0).text == "0.90x"
-    assert Speedup(0.0, 0.0, INF, INF).text == "unknown"
+    assert Bounds(0.5, 0.9, 1.2, 2.0).text == "0.90x to 1.20x"
+    assert Bounds(0.5, 0.901, 0.902, 2.0).text == "0.90x"
+    assert Bounds(0.0, 0.0, INF, INF).text == "unknown"
 
 
 def test_times_beyond_their_limit_are_refused():

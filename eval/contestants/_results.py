@@ -91,8 +91,3 @@ class Results:
     def misinformed(self) -> Mapping[float, Sequence[Run]]:
         """Horizon told over the right one -> runs of the learned optimizer."""
         return self.contestants[0].misinformed
-
-    @property
-    def variant_rows(self) -> dict[str, Sequence[Run]]:
-        """Name -> runs on the variants."""
-        return {c.name: c.variant_runs for c in self.contestants}

@@ -10,7 +10,7 @@ from learned_opt.tasks import EvalTask
 
 from ..baselines import ADAMW, Hyper
 from ..running import Trial, six_digits
-from ..statistics._intervals import Interval, geometric_ratio
+from ..statistics import Interval, geometric_ratio
 from ..tuning import TUNE_SEEDS, FinalLosses, Tuned, tune
 from ._cells import Cell
 

@@ -1,7 +1,7 @@
-"""From runs to `report.json`: every number of it is computed here, from rows."""
+"""From runs to the report: every number of it is computed here, from rows."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,17 +10,24 @@ from learned_opt.tasks import EvalTask, parameter_count
 
 from ..baselines import ADAMW
 from ..contestants import Contestant, Results
-from ..statistics._failures import failures
-from ..statistics._intervals import break_even, expected_best, geometric_ratio
-from ..statistics._pairwise import RUNGS, compare, interval, number, targets, times, verdict
-from ..statistics._profiles import area, gated, oracle, profile, time_ratios
-from ..statistics._verdict import sentence
+from ..running import six_digits
+from ..statistics import RUNGS, Comparison, Targets, compare, expected_best, targets, times
 from ..tuning import TUNE_SEEDS, Tuned, frozen_trials
-from ._stored import SCHEMA
+from ._json import field_from_json
+from ._report import Group, OptimizerFacts, Report, SubjectFacts, Tracks
+from ._report_measured import MetaTraining
+from ._report_tasks import Curves, Failure, Result, SeedLosses, TaskReport
+from ._sentence import sentence
+from ._summary_over_tasks import (
+    break_even_facts,
+    misinformed,
+    oracle_facts,
+    profile_of,
+    variant_results,
+)
 
 HEADLINE = ADAMW.name
 ALL = "all tasks"
-TAU = np.round(np.linspace(1, 4, 61), 3)
 
 LEAKAGE = {
     (True, True): "seen network, seen data",
@@ -31,85 +38,110 @@ LEAKAGE = {
 UNKNOWN = "unknown"
 
 
-def leakage(card: dict[str, Any], task: EvalTask) -> str:
+def leakage(card: Mapping[str, Any], task: EvalTask) -> str:
     """What meta-training saw of a task, from the provenance card; UNKNOWN if it does not say."""
-    seen = card.get("trained_on") or {}
-    if not {"networks", "datasets"} <= seen.keys():
+    seen = card.get("trained_on")
+    networks, datasets = (
+        seen.get(what) if isinstance(seen, dict) else None for what in ("networks", "datasets")
+    )
+    if not (isinstance(networks, list) and isinstance(datasets, list)):
         return UNKNOWN
-    data = any(name in seen["datasets"] for name in task.datasets)
-    return LEAKAGE[task.network in seen["networks"], data]
+    return LEAKAGE[task.network in networks, any(name in datasets for name in task.datasets)]
 
 
-def summarise(results: Results) -> dict[str, Any]:
-    """The report as JSON types, see docs/evaluation.md."""
+def summarise(results: Results, seconds: float | None = None) -> Report:
+    """The report; `seconds`: that the evaluation took, None where nobody knows."""
     learned, *others = results.contestants
-    tasks, card = results.tasks, results.subject["card"]
+    tasks = list(results.tasks)
     found = targets(tasks, results.contestants)
-    labels = {task.name: leakage(card, task) for task in tasks}
-    step_us = results.step_us
-    groups = {ALL: list(tasks)} if len(tasks) > 1 else {}
-    for task in tasks:
-        groups.setdefault(labels[task.name], []).append(task)
-    report = {
-        "schema": SCHEMA,
-        "suite": results.suite["name"],
-        "suite_hash": results.suite["hash"],
-        "tier": results.suite["tier"],
-        "smoke": results.suite["smoke"],
-        "arguments": list(results.arguments),
-        "seeds": len(learned.of(tasks[0].name)),
-        "tune_seeds": len(TUNE_SEEDS),
-        "headline": HEADLINE,
-        "subject": results.subject,
-        "optimizers": {c.name: _optimizer(c, results.subject) for c in results.contestants},
-        "tasks": [
-            {
-                "name": task.name,
-                "network": task.network,
-                "datasets": list(task.datasets),
-                "leakage": labels[task.name],
-                "horizon": task.horizon,
-                "parameters": parameter_count(task.member),
-                "targets": {rung: number(found[task.name][rung]) for rung in reversed(RUNGS)},
-                "results": {
-                    c.name: _result(c, task, found)
-                    | {"step_us": number(step_us.get(task.name, {}).get(c.name, np.nan))}
-                    for c in results.contestants
-                },
-                "against": {c.name: compare(learned, c, [task], found, step_us) for c in others},
-            }
-            for task in tasks
-        ],
-        "groups": [
-            {
-                "label": label,
-                "tasks": [task.name for task in members],
-                "against": {c.name: compare(learned, c, members, found, step_us) for c in others},
-            }
+    labels = {task.name: leakage(results.subject["card"], task) for task in tasks}
+    groups = {ALL: tasks} if len(tasks) > 1 else {}
+    for label in dict.fromkeys(labels.values()):
+        groups[label] = [task for task in tasks if labels[task.name] == label]
+
+    def against(members: Sequence[EvalTask]) -> dict[str, Comparison]:
+        return {c.name: compare(learned, c, members, found, results.step_us) for c in others}
+
+    reports = [
+        TaskReport(
+            name=task.name,
+            network=task.network,
+            datasets=list(task.datasets),
+            leakage=labels[task.name],
+            horizon=task.horizon,
+            parameters=parameter_count(task.member),
+            targets={rung: six_digits(found[task.name][rung]) for rung in reversed(RUNGS)},
+            results={c.name: _result(c, task, found, results) for c in results.contestants},
+            against=against([task]),
+        )
+        for task in tasks
+    ]
+    variants, ratios = variant_results(results)
+    report = Report(
+        suite=results.suite["name"],
+        suite_hash=results.suite["hash"],
+        tier=results.suite["tier"],
+        smoke=results.suite["smoke"],
+        arguments=list(results.arguments),
+        seeds=len(learned.of(tasks[0].name)),
+        tune_seeds=len(TUNE_SEEDS),
+        headline=HEADLINE,
+        subject=SubjectFacts(**results.subject),
+        optimizers={c.name: _optimizer(c, results.subject) for c in results.contestants},
+        tasks=reports,
+        groups=[
+            Group(label=label, tasks=[task.name for task in members], against=against(members))
             for label, members in groups.items()
         ],
-        "oracle": _oracle(results, found),
-        "tracks": tracks({c.name: c.horizon_free for c in results.contestants}),
-        "misinformed": _misinformed(results),
-        **_profile(results, found),
-        "break_even": _break_even(results),
-        "failures": failures(results),
-        **results.extra,
-    }
-    report["verdict"] = {c.name: _counts(report["tasks"], c.name) for c in others}
-    report["sentence"] = sentence(report)
-    return report
+        oracle=oracle_facts(results, found),
+        tracks=tracks({c.name: c.horizon_free for c in results.contestants}),
+        misinformed=misinformed(results),
+        profile=profile_of(results, found, ratios),
+        variants=variants,
+        break_even=break_even_facts(results),
+        failures=failures(results),
+        **_measured(results.extra),
+        verdict={c.name: _counts(reports, c.name) for c in others},
+        sentence="",
+        seconds=seconds,
+    )
+    return dataclasses.replace(report, sentence=sentence(report))
 
 
-def tracks(free: Mapping[str, bool]) -> dict[str, list[str]]:
+def tracks(free: Mapping[str, bool]) -> Tracks:
     """Names by track, of optimizers that are told the number of steps and of those that are not."""
-    return {
-        "known": [name for name, is_free in free.items() if not is_free],
-        "free": [name for name, is_free in free.items() if is_free],
-    }
+    return Tracks(
+        known=[name for name, is_free in free.items() if not is_free],
+        free=[name for name, is_free in free.items() if is_free],
+    )
 
 
-def _optimizer(c: Contestant, subject: dict[str, Any]) -> dict[str, Any]:
+def failures(results: Results) -> list[Failure]:
+    """Every run of fresh seeds whose loss at the horizon is not finite."""
+    runs = [("report", run) for c in results.contestants for run in c.runs]
+    runs += [("misinformed", run) for wrong in results.misinformed.values() for run in wrong]
+    runs += [("variant", run) for c in results.contestants for run in c.variant_runs]
+    runs += [("grid", run) for run in results.grid_rows]
+    facts = [field.name for field in dataclasses.fields(Failure) if field.name != "stage"]
+    return [
+        Failure(stage=stage, **{name: getattr(run, name) for name in facts})
+        for stage, run in runs
+        if not np.isfinite(run.valid_loss)
+    ]
+
+
+def _measured(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What is JSON already, as fields of the report."""
+    found = dict(extra)
+    try:  # it is from the card, which is anybody's
+        curve = field_from_json(Report, "meta_training", found.pop("meta_training", {}))
+    except ValueError:
+        curve = MetaTraining()
+    made = {name: field_from_json(Report, name, value) for name, value in found.items()}
+    return made | {"meta_training": curve}
+
+
+def _optimizer(c: Contestant, subject: Mapping[str, Any]) -> OptimizerFacts:
     """`trials`: settings tried a task; of the frozen setting those it was chosen from, once."""
     tried = [choice.trials for choice in c.tuned.values()]
     trials = round(float(np.mean(tried)), 1) if tried else 0
@@ -117,166 +149,64 @@ def _optimizer(c: Contestant, subject: dict[str, Any]) -> dict[str, Any]:
         trials = subject.get("trials", 0)
     if c.role == "frozen":
         trials = frozen_trials()
-    return {"label": c.label, "role": c.role, "horizon_free": c.horizon_free, "trials": trials}
+    return OptimizerFacts(label=c.label, role=c.role, horizon_free=c.horizon_free, trials=trials)
 
 
-def _counts(tasks: Sequence[dict[str, Any]], name: str) -> dict[str, int]:
-    words = [verdict(task["against"][name]["valid_ratio"]) for task in tasks]
+def _counts(tasks: Sequence[TaskReport], name: str) -> dict[str, int]:
+    words = [task.against[name].valid_ratio.verdict for task in tasks]
     return {word: words.count(word) for word in ("better", "worse", "undecided")}
 
 
-def _result(c: Contestant, task: EvalTask, found: Any) -> dict[str, Any]:
+def _result(c: Contestant, task: EvalTask, found: Targets, results: Results) -> Result:
     """Of one optimizer on one task: medians, quartile curves, the choice and how it was made."""
-    rows, choice = c.of(task.name), c.tuned[task.name]
+    runs, choice = c.of(task.name), c.tuned[task.name]
     valid, test = (c.losses([task.name], which)[0] for which in ("valid_loss", "test_loss"))
     medians = {
-        which: number(np.median(c.losses([task.name], which)))
+        which: six_digits(np.median(c.losses([task.name], which)))
         for which in ("train_loss", "valid_loss", "test_loss", "test_accuracy")
-        if which in rows[0].final
+        if which in runs[0].final
     }
     curves = {
-        which: [
-            [number(x) for x in curve]
-            for curve in np.percentile(
-                [getattr(row, f"{which}_curve") for row in rows],
-                [25, 50, 75],
-                axis=0,
-                method="nearest",  # interpolation between infinities is not a number
-            )
-        ]
+        which: _quartiles([getattr(run, f"{which}_curve") for run in runs], [25, 50, 75])
         for which in ("train", "valid", "test")
     }
-    reached = {rung: times(c, [task], found, rung)[0][0] for rung in RUNGS}
-    return {
+    reached = {rung: times(c, [task], found, rung)[0][0] for rung in reversed(RUNGS)}
+    return Result(
         **medians,
-        "valid_quartiles": [number(x) for x in np.percentile(valid, [25, 75], method="nearest")],
-        "best_valid_loss": number(np.median(c.best(task))),
-        "seed_losses": {"valid": [number(x) for x in valid], "test": [number(x) for x in test]},
-        "steps": list(rows[0].steps),
-        "curves": curves,
-        "times": {rung: [number(x) for x in reached[rung]] for rung in reversed(RUNGS)},
-        "diverged": int(np.isinf(valid).sum()),
+        valid_quartiles=_numbers(_quartiles(valid, [25, 75])),
+        best_valid_loss=six_digits(np.median(c.best(task))),
+        seed_losses=SeedLosses(valid=_numbers(valid), test=_numbers(test)),
+        steps=list(runs[0].steps),
+        curves=Curves(**{which: [_numbers(x) for x in curve] for which, curve in curves.items()}),
+        times={rung: _numbers(x) for rung, x in reached.items()},
+        diverged=int(np.isinf(valid).sum()),
         **_choice(choice),
-    }
+        step_us=six_digits(results.step_us.get(task.name, {}).get(c.name, np.nan)),
+    )
+
+
+def _quartiles(values: np.ndarray | list[np.ndarray], shares: list[float]) -> np.ndarray:
+    """Over the first axis; nearest, for interpolation between infinities is not a number."""
+    return np.percentile(np.asarray(values), shares, axis=0, method="nearest")
+
+
+def _numbers(values: Iterable[float]) -> list[float | None]:
+    return [six_digits(x) for x in values]
 
 
 def _choice(choice: Tuned) -> dict[str, Any]:
+    """Fields of a `Result` that say how its setting was chosen."""
     table = dict(choice.table)
     rates: dict[float, float] = {}
     for hyper, loss in table.items():
         rates[hyper.lr] = min(loss, rates.get(hyper.lr, np.inf))
     return {
-        "hyper": {name: number(x) for name, x in choice.hyper._asdict().items()},
+        "hyper": {name: six_digits(x) for name, x in choice.hyper._asdict().items()},
         "trials": choice.trials,
         "extensions": choice.extensions,
         "at_edge": choice.at_edge,
         "edge": choice.edge,
-        "tune_loss": number(table.get(choice.hyper, np.inf)),
-        "sensitivity": [[number(lr), number(rates[lr])] for lr in sorted(rates)],
-        "best_of": [number(x) for x in expected_best(list(table.values()))] if table else [],
+        "tune_loss": six_digits(table.get(choice.hyper, np.inf)),
+        "sensitivity": [_numbers([lr, rates[lr]]) for lr in sorted(rates)],
+        "best_of": _numbers(expected_best(list(table.values()))) if table else [],
     }
-
-
-def _oracle(results: Results, found: Any) -> dict[str, Any]:
-    """Against the best baseline of each task, which no one could have known beforehand."""
-    learned, baselines = results.contestants[0], results.baselines
-    names = [task.name for task in results.tasks]
-    best = oracle(np.array([c.losses(names) for c in baselines]))
-    choice = {name: baselines[i].name for name, i in zip(names, best, strict=True)}
-    rows = [
-        dataclasses.replace(row, optimizer="oracle")
-        for name, i in zip(names, best, strict=True)
-        for row in baselines[i].of(name)
-    ]
-    tuned = {name: baselines[i].tuned[name] for name, i in zip(names, best, strict=True)}
-    chosen = Contestant("oracle", "best baseline of each task", "baseline", False, tuned, rows)
-    return {"against": compare(learned, chosen, results.tasks, found), "choice": choice}
-
-
-def _misinformed(results: Results) -> list[dict[str, Any]]:
-    learned, names = results.contestants[0], [task.name for task in results.tasks]
-    headline = next(c for c in results.contestants if c.name == HEADLINE)
-    right, theirs, entries = learned.losses(names), headline.losses(names), []
-    for told, rows in sorted(results.misinformed.items()):
-        wrong = Contestant("learned", "", "learned", False, {}, rows).losses(names)
-        entries.append(
-            {
-                "told": told,
-                "against_told_right": interval(geometric_ratio(wrong, right)),
-                "against_headline": interval(geometric_ratio(wrong, theirs)),
-                "diverged": int(np.isinf(wrong).sum()),
-            }
-        )
-    return entries
-
-
-def _profile(results: Results, found: Any) -> dict[str, Any]:
-    """Performance profiles, and which variants gate them."""
-    field = [c for c in results.contestants if c.role != "frozen"]
-    reached = np.array([times(c, results.tasks, found)[0] for c in field])
-    ratios = time_ratios(reached)
-    curves = profile(ratios, TAU)
-    names = [c.name for c in field]
-    made: dict[str, Any] = {
-        "names": names,
-        "tau": TAU.tolist(),
-        "rho": {n: [number(x) for x in rho] for n, rho in zip(names, curves, strict=True)},
-        "area": {n: number(x) for n, x in zip(names, area(ratios), strict=True)},
-    }
-    if not results.variants:
-        return {"profile": made, "variants": []}
-    variants = _variants(results, field)
-    slots = {task.name: i for i, task in enumerate(results.tasks)}
-    # A task without a variant has nothing to fail.
-    stacked = np.ones((len(results.variants), *ratios.shape))
-    for i, (variant, entry) in enumerate(zip(results.variants, variants, strict=True)):
-        stacked[i, :, slots[variant.variant_of]] = entry.pop("ratios")
-    passed = area(gated(ratios, stacked))
-    made["gated"] = {n: number(x) for n, x in zip(names, passed, strict=True)}
-    return {"profile": made, "variants": variants}
-
-
-def _variants(results: Results, field: Sequence[Contestant]) -> list[dict[str, Any]]:
-    entries = []
-    runs = [
-        Contestant(c.name, c.label, c.role, c.horizon_free, c.tuned, results.variant_rows[c.name])
-        for c in field
-    ]
-    for variant in results.variants:
-        rungs = targets([variant], runs)
-        reached = np.array([times(c, [variant], rungs)[0] for c in runs])
-        losses = [c.losses([variant.name])[0] for c in runs]
-        diverged = [int(np.isinf(x).sum()) for x in losses]
-        ratios = time_ratios(reached)[:, 0]
-        # One run that diverges is enough: nobody can use what fails now and then.
-        ratios = np.where(np.array(diverged) > 0, np.inf, ratios)
-        entries.append(
-            {
-                "name": variant.name,
-                "of": variant.variant_of,
-                "results": {
-                    c.name: {
-                        "valid_loss": number(np.median(x)),
-                        "diverged": n,
-                        "slower": number(r),
-                        "missed": bool(r > 4),
-                    }
-                    for c, x, n, r in zip(runs, losses, diverged, ratios, strict=True)
-                },
-                "ratios": ratios,
-            }
-        )
-    return entries
-
-
-def _break_even(results: Results) -> dict[str, float | None] | None:
-    """Tasks after which meta-training cost less than tuning the headline baseline on each."""
-    steps = results.subject["card"].get("budget", {}).get("inner_steps")
-    if not steps:
-        return None
-    headline = next(c for c in results.contestants if c.name == HEADLINE)
-    tuning = np.mean(
-        [headline.tuned[t.name].trials * len(TUNE_SEEDS) * t.horizon for t in results.tasks]
-    )
-    spared = number(break_even(steps, float(tuning)))
-    return {"meta_steps": steps, "tuning_steps_per_task": round(float(tuning)), "tasks": spared}

@@ -7,7 +7,7 @@ Dolan & More 2002, "Benchmarking optimization software with performance profiles
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._intervals import or_inf
+from ._bootstrap import or_inf
 
 SLOWEST = 4.0
 """The ratio to the best time from which on a task counts as missed."""

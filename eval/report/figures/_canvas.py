@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from ._colours import INK, LINE, SOFT, Style
-from ._format import escape, short
+from .._numbers import escape, short
+from ._colours import INK, SOFT, Style
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -211,12 +211,20 @@ def limits(values: Sequence[float] | np.ndarray, pad: float = 1.15) -> tuple[flo
     return (float(x.min() / pad), float(x.max() * pad)) if x.size else None
 
 
-def nothing(axes: Axes, text: str) -> None:
-    """A panel with nothing to show says why."""
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=SOFT)
-
-
-def rule(axes: Axes, which: str, at: float, colour: str = LINE) -> None:
+def rule(axes: Axes, which: str, at: float, colour: str) -> None:
     """A reference line."""
     getattr(axes, "axvline" if which == "x" else "axhline")(at, color=colour, lw=1, zorder=1.5)
+
+
+def spread(wanted: list[float], gap: float) -> list[float]:
+    """Heights of labels, moved so that none overlap, as near to `wanted` as a sweep gets."""
+    order = sorted(range(len(wanted)), key=lambda i: -wanted[i])
+    placed, last = [0.0] * len(wanted), math.inf
+    for i in order:
+        placed[i] = last = min(wanted[i], last - gap)
+    # Too low: up again from the bottom, at most by what is needed.
+    floor = 0.0
+    for i in reversed(order) if min(placed, default=0.0) < 0 else ():
+        placed[i] = max(placed[i], floor)
+        floor = placed[i] + gap
+    return placed

@@ -12,18 +12,19 @@ from learned_opt._checks import shown, shown_path
 from learned_opt.artifacts._artifact import ZOO
 from learned_opt.checkpoints import card_markdown
 
-from ._parts import reproduce
-from ._stored import ReportError
+from ._reader import ReportError
+from ._report import Report
+from .tables import command
 
 
 def add_results(
-    artifact: Artifact, reports: Sequence[dict[str, Any]], limits: str | None = None
+    artifact: Artifact, reports: Sequence[Report], limits: str | None = None
 ) -> Artifact:
     """The artifact with `results` in its card: of each report the suite, its hash, the sentence.
 
     Args:
       artifact: made by `learned-opt meta-train`.
-      reports: of this artifact, as `report.json` holds them; they take the place of earlier ones.
+      reports: of this artifact; they take the place of earlier ones.
       limits: in words, beside what it was trained on; None leaves what is there.
 
     Raises:
@@ -36,11 +37,11 @@ def add_results(
             "kept for what learned-opt meta-train has made"
         )
     for report in reports:
-        subject = report["subject"]
-        if subject.get("digest") != artifact.sha256:
+        subject = report.subject
+        if subject.digest != artifact.sha256:
             raise ReportError(
-                f"the report on {report['suite']} is of {subject['name']} "
-                f"({str(subject.get('digest'))[:12]}), the artifact is {artifact.sha256[:12]}: "
+                f"the report on {report.suite} is of {subject.name} "
+                f"({str(subject.digest)[:12]}), the artifact is {artifact.sha256[:12]}: "
                 "give a report of this one"
             )
     card = {**artifact.card, "results": [_row(report) for report in reports]}
@@ -49,9 +50,9 @@ def add_results(
     return dataclasses.replace(artifact, card=card)
 
 
-def _row(report: dict[str, Any]) -> dict[str, Any]:
+def _row(report: Report) -> dict[str, Any]:
     kept = ("suite", "suite_hash", "sentence", "code", "device", "date")
-    return {name: report[name] for name in kept} | {"command": reproduce(report)}
+    return {name: getattr(report, name) for name in kept} | {"command": command(report)}
 
 
 def load_file(name: str) -> tuple[Path, Artifact]:

@@ -3,7 +3,7 @@
 import hashlib
 from typing import NamedTuple
 
-INK, SOFT, LINE = "#1b1f24", "#5b6570", "#dfe3e8"
+INK, SOFT = "#1b1f24", "#5b6570"
 BETTER, WORSE = "#0072B2", "#D55E00"
 """For the learned optimizer, and against it."""
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._intervals import Interval, above_zero, bootstrap, interquartile_mean, or_inf, pair
+from ._bootstrap import Interval, above_zero, bootstrap, interquartile_mean, or_inf, pair
 
 SPEEDUP_CLIP = 2.0
 """Scores are clipped to this many doublings: a speed-up of 4 counts as much as one of 40."""
@@ -104,7 +104,7 @@ def speedup(ours: ArrayLike, theirs: ArrayLike, theirs_limit: ArrayLike = np.inf
     return Interval(*np.exp2(bootstrap(found, interquartile_mean)).tolist())
 
 
-class Speedup(NamedTuple):
+class Bounds(NamedTuple):
     """What the runs tell about a speed-up: it is at least `least` and at most `most`.
 
     `least` is 0, or `most` infinite, where they set no such bound; both are equal where it was
@@ -120,7 +120,7 @@ class Speedup(NamedTuple):
     def text(self) -> str:
         """For people: 1.50x, >1.50x, <0.67x, 0.67x to 1.50x, or unknown.
 
-        >>> Speedup(low=1.2, least=1.5, most=np.inf, high=np.inf).text
+        >>> Bounds(low=1.2, least=1.5, most=np.inf, high=np.inf).text
         '>1.50x'
         """
         least, most = f"{self.least:.2f}x", f"{self.most:.2f}x"
@@ -133,7 +133,7 @@ class Speedup(NamedTuple):
 
 def censored_speedup(
     ours: ArrayLike, theirs: ArrayLike, ours_limit: ArrayLike, theirs_limit: ArrayLike
-) -> Speedup:
+) -> Bounds:
     """2 ** interquartile mean of log2(theirs / ours), as far as the runs tell.
 
     What a pair of runs that were cut at O and T steps says about theirs / ours:
@@ -176,7 +176,7 @@ def censored_speedup(
     upper = np.where(np.isinf(theirs), np.inf, ratio)
     least, low, _ = np.exp2(bootstrap(lower, interquartile_mean)).tolist()
     most, _, high = np.exp2(bootstrap(upper, interquartile_mean)).tolist()
-    return Speedup(low, least, most, high)
+    return Bounds(low, least, most, high)
 
 
 def _column(limit: ArrayLike) -> np.ndarray:
