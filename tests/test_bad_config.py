@@ -191,7 +191,7 @@ LOADED = [
     (f"{'a.' * 5000}b=1", "unknown section a; did you mean"),
     (f"run.note={'[' * 5000}", "run.note is not valid TOML: it is nested too deeply"),
     (f"family.options.gains={'[' * 300}{']' * 300}", "gains must be a list of 2 numbers, got [[["),
-    (f"family.options.gains.{'a.' * 5000}b=1", "gains must be a list of 2 numbers, got a very"),
+    (f"family.options.gains.{'a.' * 5000}b=1", "gains must be a list of 2 numbers, got a value"),
 ]  # fmt: skip
 """Overrides of the default configuration, refused as it is read."""
 

@@ -15,8 +15,11 @@ SIZES = {"float32": (1e20, 1e30, 3e38), "float16": (6e4,), "bfloat16": (3e38,)}
 FAST = {"hypernet", "gated_adam"}
 """Of which all types are tried at each change."""
 
-BLIND = {"hyper_adam", "nn_adam", "momentum_mlp", "per_param_mlp", "celo_adam", "celo2", "open"}
-"""Whose steps do not follow the size of the parameters: large ones are no reason to refuse."""
+BLIND = {
+    "spectral", "hyper_adam", "nn_adam", "momentum_mlp", "per_param_mlp", "celo_adam", "celo2",
+    "open",
+}  # fmt: skip
+"""Whose steps do not follow the size of the parameters, or within bounds: no reason to refuse."""
 
 
 def artifact(cls):

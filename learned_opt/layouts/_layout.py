@@ -150,17 +150,19 @@ class Layout:
         return not axes.batch and self.tensor == self.shape and self._in_order
 
     def to_tensors(self, x: jax.Array) -> jax.Array:
-        """`shape` -> (count, *tensor)."""
+        """(*shape, *more) -> (count, *tensor, *more)."""
+        rank = len(self.shape)
         if self.axes is not None and not self._in_order:
-            x = jnp.transpose(x, self.axes.all)
-        return _reshape(x, (self.count, *self.tensor))
+            x = jnp.transpose(x, (*self.axes.all, *range(rank, x.ndim)))
+        return _reshape(x, (self.count, *self.tensor, *x.shape[rank:]))
 
     def from_tensors(self, y: jax.Array) -> jax.Array:
-        """(count, *tensor) -> `shape`."""
+        """(count, *tensor, *more) -> (*shape, *more)."""
+        more = y.shape[1 + len(self.tensor) :]
         if self.axes is None or self._in_order:
-            return _reshape(y, self.shape)
-        order = self.axes.all
-        y = _reshape(y, tuple(self.shape[i] for i in order))
+            return _reshape(y, (*self.shape, *more))
+        order = (*self.axes.all, *range(len(self.shape), len(self.shape) + len(more)))
+        y = _reshape(y, (*(self.shape[i] for i in self.axes.all), *more))
         return jnp.transpose(y, sorted(range(len(order)), key=order.__getitem__))
 
     def __str__(self) -> str:

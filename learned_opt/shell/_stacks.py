@@ -223,28 +223,18 @@ def to_tensors(layout: Layout, x: jax.Array) -> jax.Array:
     """`Layout.to_tensors` of an array with the leaf's shape in front, or of one a tensor."""
     if layout.plain:
         return x[None]
-    rank = len(layout.shape)
-    if x.shape[:rank] != layout.shape:
+    if x.shape[: len(layout.shape)] != layout.shape:
         return x if _batched(layout) else x[None]
-    fun = layout.to_tensors
-    for axis in range(x.ndim - rank):
-        del axis
-        fun = jax.vmap(fun, in_axes=-1, out_axes=-1)
-    return fun(x)
+    return layout.to_tensors(x)
 
 
 def from_tensors(layout: Layout, y: jax.Array) -> jax.Array:
     """The inverse of `to_tensors`."""
     if layout.plain:
         return y[0]
-    rank = len(layout.tensor)
-    if y.shape[1 : 1 + rank] != layout.tensor:
+    if y.shape[1 : 1 + len(layout.tensor)] != layout.tensor:
         return y if _batched(layout) else y[0]
-    fun = layout.from_tensors
-    for axis in range(y.ndim - 1 - rank):
-        del axis
-        fun = jax.vmap(fun, in_axes=-1, out_axes=-1)
-    return fun(y)
+    return layout.from_tensors(y)
 
 
 def _batched(layout: Layout) -> bool:
