@@ -70,8 +70,13 @@ command.main(["small", "--out", "unused"])
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("then", ["time.sleep(60)", "while True: print(end='', file=sys.stderr)"])
+@pytest.mark.parametrize(
+    ("number", "then"),
+    [
+        (signal.SIGINT, "time.sleep(60)"),
+        (signal.SIGTERM, "while True: print(end='', file=sys.stderr)"),
+    ],
+)
 def test_a_signal_ends_an_evaluation_at_once_with_one_line(number, then):
     process = subprocess.Popen(
         [sys.executable, "-c", BUSY.format(then=then)], cwd=ROOT, env=environment(), text=True,
