@@ -70,8 +70,13 @@ command.main(["small", "--out", "unused"])
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("then", ["time.sleep(60)", "while True: print(end='', file=sys.stderr)"])
+@pytest.mark.parametrize(
+    ("number", "then"),
+    [
+        (signal.SIGINT, "time.sleep(60)"),
+        (signal.SIGTERM, "while True: print(end='', file=sys.stderr)"),
+    ],
+)
 def test_a_signal_ends_an_evaluation_at_once_with_one_line(number, then):
     process = subprocess.Popen(
         [sys.executable, "-c", BUSY.format(then=then)], cwd=ROOT, env=environment(), text=True,
@@ -114,7 +119,8 @@ def lines(out):
 def test_rows_do_not_depend_on_which_of_them_are_there(tmp_path, whole):
     out = tmp_path / "out"
     finish(launch(out))
-    kept = [line for i, line in enumerate((out / "runs.jsonl").open()) if i % 3 == 1]
+    every = (out / "runs.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for i, line in enumerate(every) if i % 3 == 1]
     (out / "runs.jsonl").write_text("".join(kept))
     finish(launch(out))
     assert rows(out) == whole
