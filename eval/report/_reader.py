@@ -1,6 +1,7 @@
 """Reports that are read: a report.json, or that inside a report.html."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ class ReportError(ValueError):
     """A report cannot be used; the message says which and why."""
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: str | os.PathLike) -> Report:
     """The report of a `report.json`, or that inside a `report.html`.
 
     Raises:
       ReportError: the file holds none of schema 2, or cannot be read.
     """
+    path = Path(path)
     where = shown_path(path)
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
