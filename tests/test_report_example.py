@@ -72,6 +72,17 @@ def test_the_loss_ratios_of_a_page_are_those_of_the_reports(page):
         assert row.endswith(f"| {cells[0]} | {cells[1]} |")
 
 
+def test_the_first_page_counts_verdicts_as_the_reports_do():
+    found = [
+        report_of(ROOT / "docs" / place).verdict["adamw"]
+        for place in ("example", "reports/META_TEST_V1")
+    ]
+    counts = {word: sum(one[word] for one in found) for word in found[0]}
+    said = "It is better on {better} of {} tasks, worse on {worse} and undecided on {undecided}"
+    page = " ".join((ROOT / "docs" / "index.md").read_text().split())
+    assert said.format(sum(counts.values()), **counts) in page
+
+
 @pytest.mark.parametrize(
     ("page", "networks"),
     [("README.md", {"1M": "1 million"}),
