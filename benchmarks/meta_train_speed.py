@@ -163,7 +163,7 @@ def main() -> None:
     print(f"\nMeta-training, {cores} cores; matrix products run at {limit / 1e9:.0f} GFLOP/s")
     print(
         f"{'work':>10} {'update':>7} {'devices':>7} {'inner steps/s':>13} {'over plain':>10} "
-        f"{'over quoted':>11} {'of limit':>8} {'compile':>8} {'a particle':>11}"
+        f"{'over quoted':>11} {'of limit':>8} {'compile':>8} {'a run':>11}"
     )
     rates: dict[tuple[str, str, int], float] = {}
     rows = [

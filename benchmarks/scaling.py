@@ -1,7 +1,7 @@
-"""python -m benchmarks.scaling: meta-training against particles, parameters, processes, saves.
+"""python -m benchmarks.scaling: meta-training against runs side by side, parameters, processes, saves.
 
 The 8x8 reference work of `benchmarks.meta_train_speed` (PES, truncation 20, batch 128, fused
-per-parameter MLP), first with more particles, then with a wider network. Then on one process that
+per-parameter MLP), first with more runs, then with a wider network. Then on one process that
 is pinned to one core against two, each pinned to its own, that share one mesh (gloo): efficiency
 is the rate of two over twice that of one; beside it two processes that share nothing, because two
 cores of one machine are not twice one. Then what a checkpoint costs.
@@ -52,9 +52,9 @@ def rates(program: Any, rounds: int = 3) -> tuple[float, float]:
 
 
 def size_tables() -> None:
-    """Particles and parameters."""
+    """Runs side by side and parameters."""
     print(
-        f"\n{'particles':>10} {'parameters':>10} {'outer/s':>9} {'inner/s':>9} {'a particle':>11}"
+        f"\n{'runs':>10} {'parameters':>10} {'outer/s':>9} {'inner/s':>9} {'a run':>11}"
     )
     for pairs, width in [(p, 32) for p in PAIRS] + [(8, w) for w in WIDTHS]:
         found = programs(pairs, width)

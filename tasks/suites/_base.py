@@ -15,7 +15,7 @@ Tier = Literal["cpu", "gpu"]
 class TrainFamily:
     """A family to learn from.
 
-    `weight`: its share of the particles is its weight over the sum of weights.
+    `weight`: its share of the runs is its weight over the sum of weights.
     """
 
     name: str
