@@ -1,4 +1,4 @@
-"""python -m benchmarks.scaling: meta-training against runs side by side, parameters, processes, saves.
+"""python -m benchmarks.scaling: meta-training against runs, parameters, processes, saves.
 
 The 8x8 reference work of `benchmarks.meta_train_speed` (PES, truncation 20, batch 128, fused
 per-parameter MLP), first with more runs, then with a wider network. Then on one process that
