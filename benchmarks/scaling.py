@@ -53,9 +53,7 @@ def rates(program: Any, rounds: int = 3) -> tuple[float, float]:
 
 def size_tables() -> None:
     """Runs side by side and parameters."""
-    print(
-        f"\n{'runs':>10} {'parameters':>10} {'outer/s':>9} {'inner/s':>9} {'a run':>11}"
-    )
+    print(f"\n{'runs':>10} {'parameters':>10} {'outer/s':>9} {'inner/s':>9} {'a run':>11}")
     for pairs, width in [(p, 32) for p in PAIRS] + [(8, w) for w in WIDTHS]:
         found = programs(pairs, width)
         outer, inner = rates(found)
