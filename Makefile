@@ -6,12 +6,14 @@ TYPING := build/typing
 ROOMS := tasks checkpoints meta_train eval
 WORKERS ?= -n auto --maxprocesses 8 --dist loadfile
 
-.PHONY: quickstart test test-all lint docs typing bench clean
+.PHONY: quickstart setup test test-all lint docs typing bench clean
 
 quickstart: $(VENV)/ready  ## set up, meta-train, export, evaluate, report
 	rm -rf $(OUT)
 	$(BIN)/learned-opt meta-train quickstart --out $(OUT)/meta_train
 	$(BIN)/learned-opt eval $(OUT)/meta_train/quickstart.safetensors --suite quickstart --quick --out $(OUT)/report
+
+setup: $(VENV)/ready  ## the environment, .venv
 
 test: $(VENV)/ready  ## everything but the slow tests
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow"

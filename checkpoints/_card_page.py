@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from learned_opt import Artifact
+from learned_opt import Artifact, available, load
 
 from ._markdown import markdown_code, markdown_text
 from .folders import is_number
@@ -17,6 +17,7 @@ def card_markdown(artifact: Artifact) -> str:
     """
     card = artifact.card
     name, budget, seen = _name(card), _table(card, "budget"), _table(card, "trained_on")
+    source = _source(artifact)
     families = "".join(_family_row(family) for family in _tables(seen.get("families")))
     estimator = _table(card, "config", "estimator")
     horizon = "" if artifact.optimizer.horizon_free else ", num_steps=1000"
@@ -28,11 +29,10 @@ def card_markdown(artifact: Artifact) -> str:
     low, high = _pair(seen.get("horizon")) or (None, None)
     return f"""# {markdown_text(name)}
 
-A learned optimizer of the family `{artifact.optimizer.name}` with {_text(count)}
-meta-parameters.
+A learned optimizer of the kind `{artifact.optimizer.name}`, whose theta is {_text(count)} numbers.
 
 ```python
-tx = learned_opt.learned({json.dumps(name)}{horizon})
+tx = learned_opt.learned({json.dumps(source)}{horizon})
 ```
 
 | | |
@@ -50,7 +50,7 @@ on {_text(budget.get("device"))} |
 {_note_row(card)}
 Outside these tasks and horizons it has not been trained.{_limits(card)}
 
-{_results(card)}
+{_results(card, source)}
 """
 
 
@@ -58,14 +58,21 @@ def _name(card: dict[str, Any]) -> str:
     return str(card.get("name") or "unknown")
 
 
+def _source(artifact: Artifact) -> str:
+    """What it is loaded by: its name if it ships, else the file beside the page."""
+    name = _name(artifact.card)
+    ships = name in available() and load(name).sha256 == artifact.sha256
+    return name if ships else f"{name}.safetensors"
+
+
 def _limits(card: dict[str, Any]) -> str:
     return f" {markdown_text(card['limits'])}" if card.get("limits") is not None else ""
 
 
-def _results(card: dict[str, Any]) -> str:
+def _results(card: dict[str, Any], source: str) -> str:
     """What `learned-opt eval card` keeps of reports, or how to get one."""
     found = "\n\n".join(_result(row) for row in _tables(card.get("results")))
-    command = f"learned-opt eval {_name(card)} --suite quickstart --out DIR"
+    command = f"learned-opt eval {source} --suite quickstart --out DIR"
     return (
         found
         or f"""How it does there: the report of

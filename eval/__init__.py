@@ -14,6 +14,7 @@ with needs_extra(__name__):
     from .contestants import artifact_subject as artifact_subject
     from .contestants import factory_subject as factory_subject
     from .report import Report as Report
+    from .report import ReportError as ReportError
     from .report import read_report as read_report
     from .report import write_report as write_report
     from .running import ArchiveError as ArchiveError

@@ -36,7 +36,7 @@ EXAMPLES = """
 each has its own --help. From the first to the last step:
   learned-opt list
   learned-opt meta-train quickstart --out runs/mine
-  learned-opt eval runs/mine/quickstart.safetensors --suite quickstart --out runs/report
+  learned-opt eval runs/mine/quickstart.safetensors --quick --out runs/report
 
 meta-train, eval and tasks need: pip install 'learned-opt[train]'
 """

@@ -15,7 +15,8 @@ class Horizons:
     """Log-uniform in [low, high]; constant if both are equal.
 
     Args:
-      low, high: bounds in steps.
+      low: lower bound, in steps.
+      high: upper bound, in steps.
       curriculum: outer steps over which the upper bound grows from `low` to `high`, by equal
         factors; 0: it is `high` from the start. Longer runs have rougher meta-losses (Metz et al.
         2019, "Understanding and correcting pathologies in the training of learned optimizers").

@@ -24,12 +24,24 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="all suites with their hashes, problems and data sets")
-    show = commands.add_parser("show", help="one suite, task, family or problem")
+    show = commands.add_parser(
+        "show",
+        help="one suite, task, family or problem",
+        description="A suite and its tasks; or of a task, family or problem its settings, its "
+        "tensors, the numbers of a task drawn from it, and a batch.",
+    )
     show.add_argument("name", metavar="NAME", help="see: learned-opt tasks list")
-    prepare = commands.add_parser("prepare", help="fetch the data of a suite, task or family")
+    prepare = commands.add_parser(
+        "prepare",
+        help="fetch the data of a suite, task or family",
+        description="Fetch data of tensorflow-datasets, once; needs a network and TensorFlow.",
+    )
     prepare.add_argument("name", metavar="NAME", help="a name, or a data set such as tfds:mnist")
     table = commands.add_parser(
-        "measure", help="a table of all problems, or of a suite, in Markdown: size, cost, losses"
+        "measure",
+        help="a table of all problems, or of a suite, in Markdown: size, cost, losses",
+        description="A table in Markdown: parameters, time of a training step, losses at the "
+        "start and after 200 steps of Adam.",
     )
     table.add_argument("name", metavar="SUITE", nargs="?", help="default: examples of all problems")
     return parser

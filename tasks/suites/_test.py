@@ -43,7 +43,7 @@ QUICKSTART = Suite(
 META_TEST_V1 = Suite(
     "META_TEST_V1",
     "Judges what was chosen without it. It was to be read once and was read eight times, and "
-    "findings of seven readings had a part in `small`: META_TEST_V2 judges what they chose.",
+    "findings of seven evaluations had a part in `small`: META_TEST_V2 judges what they chose.",
     (
         EvalTask("letters-resnet", FamilySpec(ResNet((8, 16), 1, (1, 1)), "letters/8", 32),
                  norm_conv(RELU), 1000),
