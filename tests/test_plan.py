@@ -132,7 +132,7 @@ FOLDERS = [
     (
         8,
         ["--resume"],
-        "refused: the checkpoint {out}/checkpoints/8 is of another run (code.j",
+        "refused: the checkpoint {out}/checkpoints/8 was made by other settings or code (code.j",
     ),
     (8, ["--resume", "--accept-new-code"], "this run goes on after 8 of 12 outer steps"),
 ]

@@ -62,6 +62,8 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
     done = rows(out)[-1]["step"]
     assert f"stopped: saved after {done} of 200000 outer steps; continue with --resume" in output
     assert "Traceback" not in output
+    told = "note: stopping when this log interval is done and saved; a second Ctrl-C stops at once"
+    assert output.count(told) == 1
     assert saved_steps(out / "checkpoints")[-1] == done
     again = launch(*long, "--resume", "--out", out)
     wait_for(again, lambda: rows(out)[-1]["step"] > done)

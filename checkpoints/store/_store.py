@@ -227,9 +227,9 @@ class Store:
                 reason = one_line(f"it does not read back ({error.__cause__ or error})", REASON)
             else:
                 raise CheckpointError(
-                    f"the checkpoint {path} is of another run ({'; '.join(found)}): go back to "
-                    "what it was made with, or start again in a new folder; --accept-new-code goes "
-                    "on where only the code differs"
+                    f"the checkpoint {path} was made by other settings or code "
+                    f"({'; '.join(found)}): go back to what it was made with, or start again in a "
+                    "new folder; --accept-new-code goes on where only the code differs"
                 )
             gc.collect()  # tasks that failed speak up as they go: here nobody hears
         return reason

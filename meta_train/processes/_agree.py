@@ -2,6 +2,8 @@
 
 import contextlib
 import signal
+import socket
+import threading
 import types
 from collections.abc import Callable, Iterator
 
@@ -75,8 +77,11 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[Stop]:
-    """Within, SIGTERM and the first SIGINT only set the flag; a second SIGINT interrupts."""
+def stop_on_signals(heard: Callable[[], None] = lambda: None) -> Iterator[Stop]:
+    """Within, SIGTERM and the first SIGINT only set the flag; a second SIGINT interrupts.
+
+    `heard`: called once, from another thread, at the first: what is set waits for compiled code.
+    """
     stop = Stop()
 
     def handle(number: int, frame: types.FrameType | None) -> None:
@@ -90,8 +95,17 @@ def stop_on_signals() -> Iterator[Stop]:
     except ValueError:  # not the main thread: whoever runs us sees to signals
         yield stop
         return
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    earlier = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    listener = threading.Thread(target=lambda: ours.recv(1) and heard(), daemon=True)
+    listener.start()
     try:
         yield stop
     finally:
+        signal.set_wakeup_fd(earlier)
+        theirs.close()
+        listener.join()
+        ours.close()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -43,6 +43,11 @@ from ._setup import Setup, build
 GO_ON = "continue with --resume"
 """What to do with a run that was saved."""
 
+STOPPING = (
+    "note: stopping when this log interval is done and saved; a second Ctrl-C stops at once, at "
+    "the last checkpoint"
+)
+
 ATTEMPTS = 4
 """To save a state, while somebody removes what is being written."""
 
@@ -136,7 +141,10 @@ def _train(
                 note(f"Resuming after {int(state.step)} of {config.run.outer_steps} outer steps.")
         if leads():
             folder.log = Log(path, int(state.step), note)
-        with stop_on_signals() as stop, Progress(console, config.run.outer_steps) as progress:
+        with (
+            stop_on_signals(lambda: note(STOPPING)) as stop,
+            Progress(console, config.run.outer_steps) as progress,
+        ):
             loop = _Loop(config, programs, store, folder, progress, identity, seconds)
             with contextlib.closing(store):
                 state = loop.run(state, stop.agreed)
