@@ -24,6 +24,9 @@ HORIZON = 100
 VARIANTS = {Spectral: ({"momenta": "bfloat16", "factored": True},)}
 """Rows of their own in the list."""
 
+FIRST = ("limits", "results", "note", "trained_on", "budget")
+"""Entries of a card that `show` prints before the others."""
+
 FACTS = ("command", "source", "date")
 """Of a card, in the list."""
 
@@ -118,7 +121,8 @@ def _show(name: str) -> None:
     print("\n".join(_wrapped("", f"{artifact.card.get('name', name)}: {_kind(artifact)}")))
     print("\n".join(_wrapped("", str(artifact.optimizer))))
     print(f"sha256 of theta and configuration: {artifact.sha256}")
-    print("\n".join(_card_lines(artifact.card)))
+    first = {key: artifact.card[key] for key in FIRST if key in artifact.card}
+    print("\n".join(_card_lines(first | artifact.card)))
 
 
 def _kind(artifact: Artifact) -> str:
