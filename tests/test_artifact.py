@@ -62,7 +62,9 @@ def test_what_was_called_nominal_is_one_of_two_or_refused_in_a_sentence(case, tm
     header, tensors = read(path)
     write(path, header | {"optimizer": "nominal", "config": config}, tensors)
     if case in ("one flag", "no gates", "a rule that is gone", "gates in spectral"):
-        with pytest.raises(ArtifactError, match=r"cannot be used: nominal with .*; use version"):
+        with pytest.raises(
+            ArtifactError, match=r"cannot be used: nominal with .*; use the version"
+        ):
             learned_opt.load(path)
         return
     again = learned_opt.load(path)

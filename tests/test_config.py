@@ -288,6 +288,6 @@ def test_sections_that_name_the_optimizer_of_older_versions_still_load():
     config = Config.from_dict({"optimizer": {"name": "nominal", "hidden": 3, "damped": False}})
     assert config.optimizer == learned_opt.GatedAdam(hidden=3)
     with pytest.raises(
-        ConfigError, match=r"^optimizer: nominal with .*'paced': True.*; use version"
+        ConfigError, match=r"^optimizer: nominal with .*'paced': True.*; use the version"
     ):
         Config.from_dict({"optimizer": {"name": "nominal", "paced": True}})

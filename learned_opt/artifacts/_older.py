@@ -38,7 +38,7 @@ def current(name: str, config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     raise ValueError(
         f"nominal with {shown(given, 200)} is no optimizer of this version: it has gated_adam, "
         f"which is nominal without options, and spectral, with {', '.join(SPECTRAL)} and both "
-        "sizes 0; use version 0.1.0"
+        "sizes 0; use the version that saved it"
     )
 
 
