@@ -36,9 +36,6 @@ def source_hash(*paths: Path) -> str:
     """16 hex digits over the names of Python files and what they compute.
 
     Their order and place do not count, nor do comments, docstrings, formatting, Python's version.
-
-    Raises:
-      SyntaxError: one is no Python.
     """
     digest = hashlib.sha256()
     for name, said in sorted((path.name, _computed(path.read_bytes())) for path in paths):
@@ -48,9 +45,15 @@ def source_hash(*paths: Path) -> str:
 
 @functools.cache
 def _computed(text: bytes) -> str:
-    """A hash of the abstract syntax of a file without its strings that stand alone."""
+    """A hash of the abstract syntax of a file without its strings that stand alone.
+
+    Of one that is no Python, so that nothing can have imported it, a hash of the text.
+    """
     said: list[str] = []
-    left: list[Any] = [ast.parse(text)]
+    try:
+        left: list[Any] = [ast.parse(text)]
+    except (SyntaxError, ValueError):  # the latter of null bytes
+        return hashlib.sha256(text).hexdigest()
     while left:
         node = left.pop()
         if isinstance(node, ast.AST):

@@ -47,6 +47,7 @@ OLDER = {
         dict.fromkeys(FLAGS, True) | {"hidden": 0, "controller_hidden": 0, "learning_rate": 0.05},
     ),
     "one flag": (GatedAdam(), {"damped": True}),
+    "no gates": (GatedAdam(), {"hidden": 0}),
     "a rule that is gone": (Spectral(), dict.fromkeys((*FLAGS, "paced"), True) | {"hidden": 0}),
     "gates in spectral": (Spectral(), dict.fromkeys(FLAGS, True)),
 }
@@ -60,8 +61,10 @@ def test_what_was_called_nominal_is_one_of_two_or_refused_in_a_sentence(case, tm
     made.save(path)
     header, tensors = read(path)
     write(path, header | {"optimizer": "nominal", "config": config}, tensors)
-    if case in ("one flag", "a rule that is gone", "gates in spectral"):
-        with pytest.raises(ArtifactError, match=r"cannot be used: nominal with .*; use version"):
+    if case in ("one flag", "no gates", "a rule that is gone", "gates in spectral"):
+        with pytest.raises(
+            ArtifactError, match=r"cannot be used: nominal with .*; use the version"
+        ):
             learned_opt.load(path)
         return
     again = learned_opt.load(path)

@@ -283,9 +283,11 @@ def test_sections_that_name_the_optimizer_of_older_versions_still_load():
     older = {"name": "nominal", "hidden": 0, "controller_hidden": 0, "learning_rate": 0.05}
     config = Config.from_dict({"optimizer": older | dict.fromkeys(flags, True) | {"paced": False}})
     assert config.optimizer == learned_opt.Spectral(learning_rate=0.05)
+    del older["name"]  # which was that of the default
+    assert Config.from_dict({"optimizer": older | dict.fromkeys(flags, True)}) == config
     config = Config.from_dict({"optimizer": {"name": "nominal", "hidden": 3, "damped": False}})
     assert config.optimizer == learned_opt.GatedAdam(hidden=3)
     with pytest.raises(
-        ConfigError, match=r"^optimizer: nominal with .*'paced': True.*; use version"
+        ConfigError, match=r"^optimizer: nominal with .*'paced': True.*; use the version"
     ):
         Config.from_dict({"optimizer": {"name": "nominal", "paced": True}})

@@ -251,6 +251,8 @@ def test_the_hash_of_a_file_is_of_what_it_computes(tmp_path):
     texts.append(CODE + "\nA\n")
     found = {hash_of(tmp_path, text) for text in texts}
     assert len(found | {want, hash_of(tmp_path, CODE, "other.py")}) == len(texts) + 2
+    # Nothing imports what is half written or no Python: it is no reason to stop.
+    assert len({hash_of(tmp_path, text) for text in ("def (", "def ((", "\0")} - {want}) == 3
 
 
 def test_every_version_of_python_hashes_alike(tmp_path):

@@ -6,4 +6,5 @@ from ._artifact import Artifact as Artifact
 from ._artifact import ArtifactError as ArtifactError
 from ._artifact import available as available
 from ._artifact import load as load
+from ._older import NOMINAL as NOMINAL
 from ._older import current as current

@@ -29,15 +29,16 @@ def current(name: str, config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         return name, options
     flags = {flag: options.pop(flag, False) for flag in (*SPECTRAL, "paced")}
     given = {flag: value for flag, value in flags.items() if value is not False}
-    if not given:
+    sizes = {size: options.get(size, usual) for size, usual in SIZES.items()}
+    if not given and 0 not in sizes.values():
         return GatedAdam.name, options
-    given |= {size: options.pop(size, usual) for size, usual in SIZES.items()}
+    given |= sizes
     if given == dict.fromkeys(SPECTRAL, True) | dict.fromkeys(SIZES, 0):
-        return Spectral.name, options
+        return Spectral.name, {key: x for key, x in options.items() if key not in SIZES}
     raise ValueError(
         f"nominal with {shown(given, 200)} is no optimizer of this version: it has gated_adam, "
         f"which is nominal without options, and spectral, with {', '.join(SPECTRAL)} and both "
-        "sizes 0; use version 0.1.0"
+        "sizes 0; use the version that saved it"
     )
 
 

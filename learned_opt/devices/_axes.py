@@ -8,18 +8,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec, auto_axes, reshard
+from jax.sharding import auto_axes, reshard
 
 
 def sharded_like(x: jax.Array, other: jax.Array) -> jax.Array:
     """x with the sharding of `other`, an array of its shape."""
     return reshard(x, jax.typeof(other).sharding) if _explicit_axes(other) else x
-
-
-def replicated(x: jax.Array) -> jax.Array:
-    """x whole on every device."""
-    mesh = jax.typeof(x).sharding.mesh
-    return reshard(x, NamedSharding(mesh, PartitionSpec())) if _explicit_axes(x) else x
 
 
 def untyped(fun: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:

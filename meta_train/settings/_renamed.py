@@ -6,7 +6,7 @@ which is applied to the table of every file, override, record and checkpoint bef
 
 from typing import Any
 
-from learned_opt.artifacts import current
+from learned_opt.artifacts import NOMINAL, current
 
 from ._parse import ConfigError
 
@@ -40,10 +40,12 @@ def renamed(table: dict[str, Any]) -> dict[str, Any]:
                 )
             table = table | {section: {new_key(section, k): v for k, v in given.items()}}
     optimizer = table.get("optimizer")
-    if isinstance(optimizer, dict) and isinstance(optimizer.get("name"), str):
-        options = {key: value for key, value in optimizer.items() if key != "name"}
+    if isinstance(optimizer, dict):
+        # Where none is named, the options are those of what `nominal` was then.
+        options = {"name": NOMINAL, **optimizer}
+        name = options.pop("name")
         try:
-            name, options = current(optimizer["name"], options)
+            name, options = current(name, options)
         except ValueError as error:
             raise ConfigError(f"optimizer: {error}") from error
         table = table | {"optimizer": {"name": name, **options}}
