@@ -36,7 +36,12 @@ def test_every_shipped_configuration_describes_an_outer_step(path):
     """Traced, not run: data, problems, optimizer, estimator and outer optimizer fit together."""
     jax.config.update("jax_numpy_dtype_promotion", "standard")  # for optax's own schedules
     try:
-        trainer, problems, judges = build(load_config(path))
+        try:
+            trainer, problems, judges = build(load_config(path))
+        except ConfigError as error:
+            if "learned-opt tasks prepare" not in str(error):
+                raise
+            pytest.skip(f"needs data that are fetched: {error}")
         state = jax.eval_shape(trainer.init, problems)
         after, metrics = jax.eval_shape(trainer.step, problems, state)
         assert jax.tree.structure(after) == jax.tree.structure(state)

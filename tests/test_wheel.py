@@ -68,7 +68,7 @@ def place(tmp_path_factory):
 def test_the_wheel_holds_one_package_with_all_its_files(place):
     with zipfile.ZipFile(place[1]) as wheel:
         names = {Path(name) for name in wheel.namelist() if not name.endswith("/")}
-    assert {name.parts[0] for name in names} == {"learned_opt", "learned_opt-0.1.0.dist-info"}
+    assert {name.parts[0] for name in names} == {"learned_opt", "learned_opt-0.2.0.dev0.dist-info"}
     found = {name for name in names if name.parts[0] == "learned_opt"}
     assert found == {installed(path) for path in room_files()}
 
@@ -89,7 +89,7 @@ def test_everything_runs_from_the_wheel_among_decoys(place):
     call(place, command, "meta-train", config.name, "--out", "out")
     artifact = learned_opt.load(place / "out" / "tiny.safetensors")
     assert artifact.card["command"] == f"learned-opt meta-train {config.name} --out out"
-    assert artifact.card["code"] == "learned-opt 0.1.0"
+    assert artifact.card["code"] == "learned-opt 0.2.0.dev0"
 
     (place / "mine.py").write_text(MINE)
     words = ["--optimizer", "mine:rule", "--rival", "out/tiny.safetensors", "--smoke"]

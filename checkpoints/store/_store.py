@@ -217,14 +217,17 @@ class Store:
     ) -> tuple[Any, dict[str, Any]] | str:
         """(state, facts), or why they do not read back."""
         path = str(self.directory / str(step))
+        what = "it does not read back"
         with quiet_loads():
             try:
                 facts = renew(ocp.load_checkpointables(path, {"facts": None})["facts"])
                 found = differences({k: facts.get(k) for k in expect}, expect)
                 if not found:
+                    # Its files are as they were written.
+                    what = "it does not read back as a state of this code"
                     return ocp.load_checkpointables(path, {"state": abstract})["state"], facts
             except Exception as error:
-                reason = one_line(f"it does not read back ({error.__cause__ or error})", REASON)
+                reason = one_line(f"{what} ({error.__cause__ or error})", REASON)
             else:
                 raise CheckpointError(
                     f"the checkpoint {path} was made by other settings or code "
