@@ -13,8 +13,8 @@ import optax
 from jax.core import Tracer
 
 from ._base import check_num_steps, select
-from .shell._guard import all_stay_finite
-from .shell._trees import check_params
+from .transformation._guard import all_stay_finite
+from .transformation._trees import check_params
 
 REIGN, FIRST, SECOND = 0, 1, 2  # phases: no race; the challenger's leg; the leader's leg
 TRIES = 3

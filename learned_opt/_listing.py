@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from .artifacts._artifact import OPTIMIZERS, Artifact, ArtifactError, available, load
 from .artifacts._published import PUBLISHED, import_published
 from .optimizers import Spectral
-from .shell._learned_optimizer import LearnedOptimizer
+from .transformation._learned_optimizer import LearnedOptimizer
 
 WIDTH = 100
 HORIZON = 100

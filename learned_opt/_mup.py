@@ -15,7 +15,7 @@ import optax
 
 from .layouts._layout import Layout, leaf_name
 from .layouts._layouts import AxesLike, layouts
-from .shell._trees import leaf_shape
+from .transformation._trees import leaf_shape
 
 ROLES = ("input", "hidden", "output", "embedding", "vector")
 

@@ -11,9 +11,9 @@ import optax
 from ._base import Shape
 from .artifacts import RECOMMENDED, Artifact, load
 from .layouts import AxesLike
-from .shell._finish import Finish
-from .shell._guard import OnSkips
-from .shell._transformation import as_float32
+from .transformation._finish import Finish
+from .transformation._guard import OnSkips
+from .transformation._transformation import as_float32
 
 ArtifactLike = Artifact | str | os.PathLike
 Scalar = float | jax.Array | optax.Schedule

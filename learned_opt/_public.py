@@ -29,10 +29,10 @@ from .optimizers import NNAdam as NNAdam
 from .optimizers import PerParamMLP as PerParamMLP
 from .optimizers import Spectral as Spectral
 from .parts._per_param import PerParamFeatures as PerParamFeatures
-from .shell._guard import GuardState as GuardState
-from .shell._guard import SkippedError as SkippedError
-from .shell._guard import SkippedWarning as SkippedWarning
-from .shell._guard import check_skips as check_skips
-from .shell._guard import skip_nonfinite as skip_nonfinite
-from .shell._learned_optimizer import LearnedOptimizer as LearnedOptimizer
-from .shell._transformation import LearnedState as LearnedState
+from .transformation._guard import GuardState as GuardState
+from .transformation._guard import SkippedError as SkippedError
+from .transformation._guard import SkippedWarning as SkippedWarning
+from .transformation._guard import check_skips as check_skips
+from .transformation._guard import skip_nonfinite as skip_nonfinite
+from .transformation._learned_optimizer import LearnedOptimizer as LearnedOptimizer
+from .transformation._transformation import LearnedState as LearnedState

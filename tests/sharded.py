@@ -23,7 +23,7 @@ from jax.sharding import PartitionSpec as P
 from steps import moved_theta, tree
 
 from learned_opt import OPTIMIZERS, Hypernet
-from learned_opt.shell._stacks import SMALL as STACKED_BELOW
+from learned_opt.transformation._stacks import SMALL as STACKED_BELOW
 
 SMALL = {Hypernet: {"lstm": 12, "bank": 4}}
 # No size twice, so that an axis of a state tells whose it is. Two are too large to be stacked by

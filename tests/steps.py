@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from learned_opt.shell import _stacks
-from learned_opt.shell import _transformation as _shell
+from learned_opt.transformation import _stacks
+from learned_opt.transformation import _transformation as _shell
 
 SHAPES = {"scalar": (), "vector": (7,), "matrix": (5, 6), "tensor": (3, 4, 2), "conv": (3, 3, 2, 4)}
 WITH_ZEROS = {**SHAPES, "narrow": (6, 5), "zeros": (4,)}

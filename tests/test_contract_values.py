@@ -14,7 +14,7 @@ from steps import SHAPES, moved_theta, tree
 
 import learned_opt
 from learned_opt import OPTIMIZERS
-from learned_opt.shell._stacks import SMALL as STACKED_BELOW
+from learned_opt.transformation._stacks import SMALL as STACKED_BELOW
 
 LOSS_READERS = {"rnn_mlp", "hypernet", "celo", "celo_adam"}
 LARGE = {**SHAPES, "large": (130, 128)}

@@ -13,8 +13,8 @@ from steps import descend, limits, moved_theta, tree
 
 from learned_opt import OPEN, OPTIMIZERS, Axes, Celo, Celo2, GatedAdam, Hypernet, PerParamMLP
 from learned_opt.layouts._layout import Layout
-from learned_opt.shell import _transformation as _shell
-from learned_opt.shell._stacks import SMALL, make_places, make_stacks, stack, unstack
+from learned_opt.transformation import _transformation as _shell
+from learned_opt.transformation._stacks import SMALL, make_places, make_stacks, stack, unstack
 
 # Twins and a triplet, in an order that mixes them; (7, 3) lies on its side in the features.
 SHAPES = {

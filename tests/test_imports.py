@@ -89,7 +89,7 @@ def test_names_are_loaded_when_they_are_asked_for():
 def test_threads_that_ask_first_at_once_all_get_it():
     code = (
         "from concurrent.futures import ThreadPoolExecutor as Pool; import learned_opt;"
-        "names = ['load', 'learned', 'Hypernet', 'shell'] * 3;"
+        "names = ['load', 'learned', 'Hypernet', 'transformation'] * 3;"
         "found = list(Pool(12).map(lambda name: getattr(learned_opt, name), names));"
         "assert found == [getattr(learned_opt, name) for name in names]"
     )

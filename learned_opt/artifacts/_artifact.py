@@ -17,7 +17,7 @@ from .._checks import check_path, one_line, shown, shown_path
 from .._files import write_atomic
 from .._rooms import room_folder
 from ..optimizers import OPTIMIZERS
-from ..shell._learned_optimizer import LearnedOptimizer
+from ..transformation._learned_optimizer import LearnedOptimizer
 from ._older import current, hashed
 from ._theta import flatten_theta, restore_theta
 

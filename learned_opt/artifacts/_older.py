@@ -9,7 +9,7 @@ from typing import Any
 
 from .._checks import shown
 from ..optimizers import GatedAdam, Spectral
-from ..shell._learned_optimizer import LearnedOptimizer
+from ..transformation._learned_optimizer import LearnedOptimizer
 
 NOMINAL = "nominal"
 SPECTRAL = ("bounded", "damped", "fading", "feedback", "orthogonal", "selective")

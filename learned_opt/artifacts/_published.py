@@ -19,7 +19,7 @@ from .._base import Theta
 from .._checks import check_path, one_line, shown, shown_path
 from .._extras import MissingExtraError, needs_extra
 from ..optimizers import OPEN, Celo, Celo2, CeloAdam
-from ..shell._learned_optimizer import LearnedOptimizer
+from ..transformation._learned_optimizer import LearnedOptimizer
 from ._artifact import Artifact, ArtifactError
 from ._theta import flatten_theta, restore_theta
 

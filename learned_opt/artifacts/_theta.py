@@ -11,7 +11,7 @@ import numpy as np
 
 from .._base import Theta
 from .._checks import shown
-from ..shell._learned_optimizer import LearnedOptimizer
+from ..transformation._learned_optimizer import LearnedOptimizer
 
 LARGEST, USUAL = 1e4, 10.0
 """In size: of any number, and of those that are trusted without a trial.

@@ -35,8 +35,8 @@ from ..parts._published import (
     see_gradient,
     tensor_scale,
 )
-from ..shell._learned_optimizer import LearnedOptimizer
-from ..shell._rule import Change, Kept, Now, Tensors
+from ..transformation._learned_optimizer import LearnedOptimizer
+from ..transformation._rule import Change, Kept, Now, Tensors
 
 STEP, MAGNITUDE = 0.001, 0.001
 ETA = 0.1

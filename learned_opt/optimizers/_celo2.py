@@ -25,8 +25,8 @@ from ..parts._averages import Moments, corrected, update_moments
 from ..parts._orthogonal import newton_schulz
 from ..parts._per_param import Decays, PerParamFeatures, TensorState, accumulate
 from ..parts._published import OUTPUTS, check_published, clip_gradient, init_mlp
-from ..shell._learned_optimizer import LearnedOptimizer
-from ..shell._rule import Change, Now, Tensors
+from ..transformation._learned_optimizer import LearnedOptimizer
+from ..transformation._rule import Change, Now, Tensors
 from ._celo2_across import is_across, step_across
 
 LEARNED, ADAM = "celo2", "adam"

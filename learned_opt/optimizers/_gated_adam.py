@@ -27,7 +27,7 @@ from ..parts._control import (
     summarise,
 )
 from ..parts._controlled import Controlled, seen_times
-from ..shell._rule import Change, Now, Tensors
+from ..transformation._rule import Change, Now, Tensors
 
 NUM_FEATURES, NUM_DIRECTIONS = 8, 6
 ADAM = 2  # index of m_hat_.9 / sqrt(v_hat) among the directions

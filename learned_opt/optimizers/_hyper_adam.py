@@ -18,8 +18,8 @@ from .._base import Theta
 from .._fields import Scale, Share, Within
 from ..parts._averages import Moments, init_moments
 from ..parts._schedule import ramp_and_decay
-from ..shell._learned_optimizer import LearnedOptimizer
-from ..shell._rule import Change, Now, Tensors
+from ..transformation._learned_optimizer import LearnedOptimizer
+from ..transformation._rule import Change, Now, Tensors
 
 LOG_GAIN = 3.0
 """Logarithms of the learning rate and of 1 - b move this much faster than their entries."""

@@ -32,9 +32,9 @@ from ..parts._published import (
     see_gradient,
     tensor_scale,
 )
-from ..shell._learned_optimizer import LearnedOptimizer
-from ..shell._rule import Change, Kept, Now, Tensors
-from ..shell._stacks import gather
+from ..transformation._learned_optimizer import LearnedOptimizer
+from ..transformation._rule import Change, Kept, Now, Tensors
+from ..transformation._stacks import gather
 
 BANK_SCALE = 100.0
 STEP, MAGNITUDE = 0.001, 0.001

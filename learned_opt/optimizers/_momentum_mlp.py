@@ -17,8 +17,8 @@ from .._base import Theta, zeros_for
 from .._fields import Depth, Scale, Share, Width
 from ..parts._averages import ema
 from ..parts._networks import TIME_SCALES, dense, init_layers, times_since_start
-from ..shell._learned_optimizer import LearnedOptimizer
-from ..shell._rule import Change, Now, Tensors
+from ..transformation._learned_optimizer import LearnedOptimizer
+from ..transformation._rule import Change, Now, Tensors
 
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 NUM_ELEMENT, NORM_EPS = 2 + len(DECAYS), 1e-5

@@ -20,10 +20,10 @@ from ..layouts._layouts import AxesLike
 from ..parts._averages import Moments, init_moments
 from ..parts._networks import init_linear, linear, lstm_cell
 from ..parts._per_param import mean_each
-from ..shell._learned_optimizer import LearnedOptimizer
-from ..shell._rule import Change, Kept, Now, Tensors
-from ..shell._stacks import facts, gather
-from ..shell._transformation import as_transformation
+from ..transformation._learned_optimizer import LearnedOptimizer
+from ..transformation._rule import Change, Kept, Now, Tensors
+from ..transformation._stacks import facts, gather
+from ..transformation._transformation import as_transformation
 
 LOG_GAIN = 10.0
 """Hyper-parameters are stored, shown to the LSTM and moved as logarithms over this."""
@@ -131,14 +131,14 @@ class NNAdam(LearnedOptimizer):
         num_steps: Any = None,
         schedule: Shape = None,
         axes: AxesLike = None,
-        **shell: Any,
+        **options: Any,
     ) -> optax.GradientTransformationExtraArgs:
         """The rule above; ValueError unless `num_steps` is None, a positive integer or traced.
 
         lr is multiplied by `schedule`.
         """
         self._total(num_steps)
-        return as_transformation(self, theta, shaped(1.0, schedule), axes=axes, **shell)
+        return as_transformation(self, theta, shaped(1.0, schedule), axes=axes, **options)
 
     def _init_tensor(self, zeros: jax.Array, kind: Hashable) -> Moments:
         return init_moments(zeros)

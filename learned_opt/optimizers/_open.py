@@ -19,8 +19,8 @@ from .._fields import Scale, Share, Width, Within
 from ..layouts._layout import Layout
 from ..parts._averages import ema
 from ..parts._networks import dense
-from ..shell._learned_optimizer import LearnedOptimizer
-from ..shell._rule import Change, Kept, Now, Tensors
+from ..transformation._learned_optimizer import LearnedOptimizer
+from ..transformation._rule import Change, Kept, Now, Tensors
 from ._open_leaves import for_leaves, layer_fractions
 from ._open_network import (
     count_weights,

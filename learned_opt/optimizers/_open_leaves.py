@@ -9,7 +9,7 @@ import numpy as np
 
 from .._base import zeros_for
 from ..layouts._names import unboxed
-from ..shell._trees import leaf_shape
+from ..transformation._trees import leaf_shape
 
 
 def layer_fractions(params: Any, counts: Sequence[int]) -> list[np.ndarray]:

@@ -16,8 +16,8 @@ from .._base import Theta
 from .._fields import Depth, Momenta, Scale, Share, Width
 from ..parts._networks import TIME_SCALES, init_layers, times_since_start
 from ..parts._per_param import Decays, PerParamFeatures, TensorState, accumulate
-from ..shell._learned_optimizer import LearnedOptimizer
-from ..shell._rule import Change, Now, Tensors
+from ..transformation._learned_optimizer import LearnedOptimizer
+from ..transformation._rule import Change, Now, Tensors
 
 MOMENTUM_DECAYS = (0.9, 0.99, 0.999)
 SECOND_DECAY = 0.999

@@ -19,9 +19,9 @@ from .._base import Theta
 from .._fields import Depth, Scale, Share, Width
 from ..parts._averages import ema, gathered
 from ..parts._networks import TIME_SCALES, dense, init_layers, init_linear, linear, lstm_cell
-from ..shell._learned_optimizer import LearnedOptimizer
-from ..shell._rule import Change, Kept, Now, Tensors
-from ..shell._stacks import facts, gather
+from ..transformation._learned_optimizer import LearnedOptimizer
+from ..transformation._rule import Change, Kept, Now, Tensors
+from ..transformation._stacks import facts, gather
 from ._rnn_mlp_inputs import (
     LossAverages,
     TensorAverages,

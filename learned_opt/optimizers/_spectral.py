@@ -24,7 +24,7 @@ from ..parts._control import (
 )
 from ..parts._controlled import LOG_GAIN, Controlled, seen_times
 from ..parts._orthogonal import equalised
-from ..shell._rule import Change, Kept, Now, Tensors
+from ..transformation._rule import Change, Kept, Now, Tensors
 
 NUM_FEEDBACK = 5
 """Inputs of the controller beside the statistics."""

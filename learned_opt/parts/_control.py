@@ -14,9 +14,9 @@ import numpy as np
 from jax.lax import rsqrt
 
 from .._base import Theta
-from ..shell._guard import sum_squares
-from ..shell._rule import Tensors
-from ..shell._stacks import facts, gather
+from ..transformation._guard import sum_squares
+from ..transformation._rule import Tensors
+from ..transformation._stacks import facts, gather
 from ._accumulators import TINY, Accumulators, Estimates, corrections, estimates
 
 NUM_TIMES, NUM_STATISTICS = 3, 12

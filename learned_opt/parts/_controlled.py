@@ -10,8 +10,8 @@ import optax
 
 from .._base import Theta
 from .._fields import Momenta, Scale, Share, Weight
-from ..shell._learned_optimizer import LearnedOptimizer
-from ..shell._rule import Now
+from ..transformation._learned_optimizer import LearnedOptimizer
+from ..transformation._rule import Now
 from ._accumulators import Accumulators, init_accumulators, update_accumulators
 from ._schedule import ramp_and_decay, ramp_and_fade
 

@@ -68,7 +68,7 @@ class LearnedOptimizer(Rule):
         num_steps: Any = None,
         schedule: Shape = None,
         axes: AxesLike = None,
-        **shell: Any,
+        **options: Any,
     ) -> optax.GradientTransformationExtraArgs:
         """The rule at `theta`, un-negated, for a run of `num_steps` steps; both may be traced.
 
@@ -77,14 +77,14 @@ class LearnedOptimizer(Rule):
           num_steps: updates of the whole run.
           schedule: of the step size, count -> factor of its peak, in place of the rule's own.
           axes: what the axes of the parameters are, see `learned_opt.layouts`.
-          shell: see `as_transformation`.
+          options: see `as_transformation`.
 
         Raises:
           ValueError: as `schedule`.
         """
         step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
         total = self._total(num_steps)
-        return as_transformation(self, theta, step_size, total=total, axes=axes, **shell)
+        return as_transformation(self, theta, step_size, total=total, axes=axes, **options)
 
     def _total(self, num_steps: Any) -> jax.Array | None:
         """The steps of a run as a float32 scalar; None where they do not matter."""

@@ -1,1 +1,0 @@
-"""What every learned optimizer shares: state, guard, stacks, the way through a tree."""
