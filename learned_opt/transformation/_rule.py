@@ -24,7 +24,7 @@ class Now(NamedTuple):
     `count`: steps taken before, int32 scalar; `t`: the same in float32; `total`: steps of the
     whole run, float32, or None; `size`: the nominal step size; `told`: keywords of `update` that
     the rule reads, None where not given; `theta`: the meta-parameters; `memory`: what the rule
-    remembers from before. Whether the step is accepted is not its affair.
+    remembers from before. Whether the step is accepted is not the rule's affair.
     """
 
     count: jax.Array  # type: ignore[assignment]
