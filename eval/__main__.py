@@ -116,7 +116,7 @@ def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
         arguments=args.words,
         console=console,
     )
-    if report.smoke:
+    if args.smoke:
         console.print("\nA smoke run: its numbers say nothing about the optimizer.")
     console.print(f"\n{report.sentence}\n")
     took = "" if report.seconds is None else f" in {report.seconds:.0f} s"  # of a resumed one

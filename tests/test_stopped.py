@@ -30,6 +30,14 @@ except KeyboardInterrupt:
 """As an extension of JAX does."""
 
 
+@pytest.fixture(autouse=True)
+def _interrupts():
+    """A shell may have started us deaf to interrupts, in its background; what we start would be."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def call(place, *words):
     env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (place, ROOT)))}
     return subprocess.run(
