@@ -8,14 +8,18 @@ python docs/pictures/step_sizes.py [OUT.svg]
 
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import matplotlib
 import numpy as np
+import optax
 from matplotlib.figure import Figure
 
 import learned_opt
-from learned_opt.eval.cost._trace import CLASSES, trace
-from learned_opt.tasks import EvalTask, load_suite
+from learned_opt.eval.running import eval_steps
+from learned_opt.tasks import EvalTask, begin_run, load_suite, run_step
 
 TASKS = {
     "An MLP learns digits": ("quickstart", "digits-mlp-32"),
@@ -37,17 +41,59 @@ def tasks() -> dict[str, EvalTask]:
     }
 
 
+class Watched(NamedTuple):
+    """State of the optimizer, of the Adam beside it, and the step sizes of the last update."""
+
+    inner: optax.OptState
+    adam: optax.OptState
+    sizes: dict[str, jax.Array]
+
+
+def watch(tx: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
+    """The same updates, with their step sizes in the state."""
+    adam = optax.scale_by_adam()
+
+    def init(params: Any) -> Watched:
+        sizes = {"matrices": jnp.zeros(()), "vectors": jnp.zeros(())}
+        return Watched(tx.init(params), adam.init(params), sizes)
+
+    def update(grads: Any, state: Watched, params: Any = None, **extra: Any) -> Any:
+        steps, adam_state = adam.update(grads, state.adam)
+        updates, inner = tx.update(grads, state.inner, params, **extra)
+        matrices = rms([x for x in jax.tree.leaves(updates) if x.ndim >= 2])
+        vectors, theirs = (
+            rms([x for x in jax.tree.leaves(tree) if x.ndim < 2]) for tree in (updates, steps)
+        )
+        sizes = {"matrices": matrices / RMS, "vectors": vectors / theirs}
+        return updates, Watched(inner, adam_state, sizes)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def rms(leaves: list[jax.Array]) -> jax.Array:
+    """Over all elements of all of them."""
+    return jnp.sqrt(sum(jnp.sum(x * x) for x in leaves) / sum(x.size for x in leaves))
+
+
 def step_sizes(task: EvalTask) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Of one training with `small`: steps, and what it chose at each of them."""
     artifact = learned_opt.load("small")
-    tx = learned_opt.learned(artifact, num_steps=task.horizon)
+    tx = watch(learned_opt.learned(artifact, num_steps=task.horizon))
     schedule = artifact.optimizer.schedule(artifact.theta, num_steps=task.horizon)
-    seen = trace(task, tx, seed=0)
-    return seen.steps, {
-        "matrices": seen.update[:, CLASSES.index("matrices")] / RMS,
-        "vectors": seen.rate[:, CLASSES.index("vectors")],
-        "schedule": np.array([schedule(step - 1) for step in seen.steps]),
-    }
+    key = jax.random.key(0)
+
+    @jax.jit
+    def run(family: Any, member: Any) -> Any:
+        def body(state: Any, t: jax.Array) -> Any:
+            state, _ = run_step(family, tx, state, key, t)
+            return state, state.opt_state.sizes
+
+        start = begin_run(member, tx, key)
+        return jax.lax.scan(body, start, jnp.arange(task.horizon))[1]
+
+    steps = np.unique(eval_steps(task.horizon))
+    sizes = {name: np.array(x)[steps - 1] for name, x in run(task.family, task.member).items()}
+    return steps, sizes | {"schedule": np.array([schedule(step - 1) for step in steps])}
 
 
 def draw(tasks: dict[str, EvalTask], path: str | Path) -> None:
