@@ -57,6 +57,8 @@ def test_tuning_finds_the_optimum_of_all_numbers(best):
     assert (found.extensions, found.edge, found.at_edge) == (0, 2, False)
     assert dict(found.table)[best] == pytest.approx(1e-3)  # the median seed's
     assert losses.tried == [hyper for hyper, _ in found.table]
+    for (_, median), seeds in zip(found.table, found.losses, strict=True):
+        np.testing.assert_allclose(seeds, [median - 1e-3, median, median + 1e-3], atol=1e-12)
 
 
 def test_first_all_rates_and_schedules_then_one_number_at_a_time():
@@ -111,6 +113,7 @@ def test_a_loss_that_is_not_finite_is_infinite():
     assert found.hyper.lr == 1e-2
     table = dict(found.table)
     assert table[found.hyper] == 0.5
+    assert found.losses[[*table].index(found.hyper)] == (0.5, INF, 0.5)
     assert table[Hyper(0.1, 0.0, COSINE, 3.0)] == INF
 
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,8 +18,8 @@ EXTENSIONS = 3
 FinalLosses = Callable[[Sequence[Trial]], Sequence[float]]
 """Trials -> validation loss at the horizon."""
 
-Table = dict[Hyper, float]
-"""Setting -> median loss, in the order tried."""
+Table = dict[Hyper, tuple[float, ...]]
+"""Setting -> loss under each of TUNE_SEEDS, in the order tried."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,20 +28,22 @@ class Tuned:
 
     `hyper`: chosen; `trials`: settings tried (each on all tuning seeds); `extensions`: how often
     the learning-rate grid grew because the optimum lay at its edge; `table`: median loss of each
-    setting, in the order tried.
+    setting, in the order tried; `losses`: of each of its rows those under TUNE_SEEDS, in order,
+    infinite where not finite; empty where they were not kept.
     """
 
     hyper: Hyper
     trials: int
     extensions: int
     table: tuple[tuple[Hyper, float], ...]
+    losses: tuple[tuple[float, ...], ...] = ()
 
     @property
     def edge(self) -> int | None:
         """Half decades from the chosen learning rate to the nearest end of those tried with its
         schedule; None if one was tried or none.
         """
-        lrs = _rates(dict(self.table), self.hyper)
+        lrs = _rates((hyper for hyper, _ in self.table), self.hyper)
         if len(lrs) < 2:
             return None
         distances = (math.log10(self.hyper.lr / min(lrs)), math.log10(max(lrs) / self.hyper.lr))
@@ -80,10 +83,7 @@ def tune(
             except StopIteration as stop:
                 extensions[name] = stop.value
         _measure(tables, tasks, wanted, final_losses)
-    return {
-        name: Tuned(_best(table), len(table), extensions[name], tuple(table.items()))
-        for name, table in tables.items()
-    }
+    return {name: _tuned(_best(table), extensions[name], table) for name, table in tables.items()}
 
 
 def tune_frozen(
@@ -98,10 +98,8 @@ def tune_frozen(
     """
     tables: dict[str, Table] = {task.name: {} for task in tasks}
     _measure(tables, tasks, dict.fromkeys(tables, frozen_settings(baseline)), final_losses)
-    chosen = choose_frozen(tables)
-    return {
-        name: Tuned(chosen, len(table), 0, tuple(table.items())) for name, table in tables.items()
-    }
+    chosen = choose_frozen({name: _medians(table) for name, table in tables.items()})
+    return {name: _tuned(chosen, 0, table) for name, table in tables.items()}
 
 
 def frozen_settings(baseline: Baseline) -> list[Hyper]:
@@ -166,7 +164,7 @@ def _measure(
     wanted: Mapping[str, Sequence[Hyper]],
     final_losses: FinalLosses,
 ) -> None:
-    """Enter the median losses of the wanted settings that are not there yet, in one call."""
+    """Enter the losses of the wanted settings that are not there yet, in one call."""
     settings = [
         (task, hyper)
         for task in tasks
@@ -177,16 +175,26 @@ def _measure(
         return
     trials = [Trial(task, hyper, seed) for task, hyper in settings for seed in TUNE_SEEDS]
     losses = np.reshape(np.asarray(final_losses(trials), float), (-1, len(TUNE_SEEDS)))
-    medians = np.median(np.where(np.isfinite(losses), losses, np.inf), axis=1)
-    for (task, hyper), median in zip(settings, medians.tolist(), strict=True):
-        tables[task.name][hyper] = median
+    losses = np.where(np.isfinite(losses), losses, np.inf)
+    for (task, hyper), row in zip(settings, losses.tolist(), strict=True):
+        tables[task.name][hyper] = tuple(row)
+
+
+def _tuned(hyper: Hyper, extensions: int, table: Table) -> Tuned:
+    medians = tuple(_medians(table).items())
+    return Tuned(hyper, len(table), extensions, medians, tuple(table.values()))
+
+
+def _medians(table: Table) -> dict[Hyper, float]:
+    return {hyper: statistics.median(losses) for hyper, losses in table.items()}
 
 
 def _best(table: Table) -> Hyper:
-    return min(table, key=lambda hyper: (table[hyper], hyper))
+    medians = _medians(table)
+    return min(medians, key=lambda hyper: (medians[hyper], hyper))
 
 
-def _rates(table: Table, like: Hyper) -> set[float]:
+def _rates(table: Iterable[Hyper], like: Hyper) -> set[float]:
     """The learning rates tried with the schedule of `like`."""
     return {hyper.lr for hyper in table if hyper.cosine == like.cosine}
 
