@@ -8,4 +8,5 @@ from ._tune import FinalLosses as FinalLosses
 from ._tune import Tuned as Tuned
 from ._tune import choose_frozen as choose_frozen
 from ._tune import tune as tune
+from ._tune import tune_among as tune_among
 from ._tune import tune_frozen as tune_frozen

@@ -86,6 +86,18 @@ def tune(
     return {name: _tuned(_best(table), extensions[name], table) for name, table in tables.items()}
 
 
+def tune_among(
+    settings: Sequence[Hyper], tasks: Sequence[EvalTask], final_losses: FinalLosses
+) -> dict[str, Tuned]:
+    """The best of these settings on each task, by the median over TUNE_SEEDS; all are tried.
+
+    Returns: task name -> choice, with its table in the order of the settings.
+    """
+    tables: dict[str, Table] = {task.name: {} for task in tasks}
+    _measure(tables, tasks, dict.fromkeys(tables, settings), final_losses)
+    return {name: _tuned(_best(table), 0, table) for name, table in tables.items()}
+
+
 def tune_frozen(
     baseline: Baseline, tasks: Sequence[EvalTask], final_losses: FinalLosses
 ) -> dict[str, Tuned]:
