@@ -143,15 +143,16 @@ def multiplied_job(subject: Subject) -> Job:
 def baseline_job(row: Baseline) -> Job:
     """A baseline that is tuned on every task."""
     return Job(
-        row.name, row.label, "baseline", row.horizon_free, baseline_identity(row),
-        functools.partial(baseline_runner, row), functools.partial(tune, row), row.trials,
+        row.name, row.label, "baseline" if row.tuned else "default", row.horizon_free,
+        baseline_identity(row), functools.partial(baseline_runner, row),
+        functools.partial(tune, row), row.trials,
     )  # fmt: skip
 
 
 def frozen_job(hyper: Hyper) -> Job:
     """AdamW under one setting on all tasks."""
     return Job(
-        "adamw_frozen", f"AdamW cosine, {hyper.lr:.2g} everywhere", "frozen", False,
+        "adamw_frozen", f"AdamW cosine, {hyper.lr:.2g} everywhere", "calibrated", False,
         baseline_identity(ADAMW), functools.partial(baseline_runner, ADAMW), fixed(hyper),
     )  # fmt: skip
 
