@@ -3,6 +3,7 @@
 from ._factory import factory_subject as factory_subject
 from ._jobs import Job as Job
 from ._jobs import baseline_jobs as baseline_jobs
+from ._jobs import calibrated_name as calibrated_name
 from ._jobs import check_rivals as check_rivals
 from ._jobs import learned_job as learned_job
 from ._jobs import rival_jobs as rival_jobs

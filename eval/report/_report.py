@@ -31,10 +31,10 @@ class SubjectFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerFacts:
-    """An optimizer of the report. `trials`: settings tried a task, of the frozen one once."""
+    """An optimizer of the report. `trials`: settings tried a task, of calibrated ones once."""
 
     label: str
-    role: Literal["learned", "baseline", "frozen", "rival"]
+    role: Literal["learned", "baseline", "frozen", "calibrated", "default", "rival"]
     horizon_free: bool
     trials: Amount
 

@@ -70,7 +70,7 @@ def _headline(results: Results) -> Contestant:
 
 def _field(results: Results) -> list[Contestant]:
     """Who takes part in profiles: everybody that may choose a setting of its own for a task."""
-    return [c for c in results.contestants if c.role != "frozen"]
+    return [c for c in results.contestants if c.role != "calibrated"]
 
 
 def profile_of(results: Results, found: Targets, variants: np.ndarray) -> Profile:
