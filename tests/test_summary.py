@@ -17,7 +17,6 @@ from learned_opt.eval.report._sentence import diverged_runs, speed
 from learned_opt.eval.report._summary import ALL, leakage, summarise
 from learned_opt.eval.running import Run, eval_steps
 from learned_opt.eval.statistics import Estimate, Score, compare, speedup_of, targets
-from learned_opt.eval.tuning._frozen import FILE
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import MLP, Conv
 
@@ -63,6 +62,8 @@ def rows(name, factor, tasks=TASKS, diverged=(), beyond=1.0):
 def contestant(name, factor, role="baseline", **options):
     role = "default" if name == "adam_default" else role
     tuned = Tuned(Hyper(1e-2), 7, 1, TABLE) if role == "baseline" else Tuned(Hyper(1.0), 0, 0, ())
+    if role == "calibrated":
+        tuned = Tuned(Hyper(1e-2), 35, 0, ())
     choices = {task.name: tuned for task in TASKS}
     free = name in ("adam_default", "adam", "schedule_free")
     found = list(rows(name, factor, **options))
@@ -77,7 +78,7 @@ def report(*args, **parts):
 def summarised(learned=1.0, adamw=2.0, diverged=(), variant_runs=None, misinformed=None, **parts):
     contestants = [contestant("learned", learned, "learned", diverged=diverged, beyond=1.5)]
     contestants += [contestant(b.name, adamw if b.name == "adamw" else 4.0) for b in BASELINES]
-    contestants += [contestant("adamw_frozen", 3.0, "calibrated")]
+    contestants += [contestant("adamw_calibrated", 3.0, "calibrated")]
     contestants = [
         dataclasses.replace(c, variant_runs=(variant_runs or {}).get(c.name, ()))
         for c in contestants
@@ -109,7 +110,7 @@ def test_known_runs_give_known_numbers():
     assert made.seeds == 10
     assert made.failures == []
     assert made.verdict["adamw"] == {"better": 3, "worse": 0, "undecided": 0}
-    assert made.verdict["adamw_frozen"]["better"] == 3
+    assert made.verdict["adamw_calibrated"]["better"] == 3
 
 
 def test_speed_ups_in_seconds_weigh_steps_by_what_they_cost():
@@ -146,7 +147,7 @@ def test_what_is_judged_moves_no_target():
 
 
 def test_a_report_is_written_and_read_back_as_it_was():
-    names = ["learned", *(b.name for b in BASELINES), "adamw_frozen"]
+    names = ["learned", *(b.name for b in BASELINES), "adamw_calibrated"]
     made = report(
         diverged=[("a", 104)],
         variants=(VARIANT,),
@@ -195,7 +196,7 @@ def test_the_sentence_is_made_of_the_intervals():
     sentence = made.sentence
     assert sentence.startswith(
         "made-up, untuned and told the number of steps, ends at 0.50 [0.50, 0.50] times the loss "
-        "of adamw_frozen label at one setting, the best of 2 optimizers that nobody tuned (better on "
+        "of adamw_calibrated label at one setting, the best of 2 optimizers that nobody tuned (better on "
         "3 of 3 tasks; median task 0.50). Of one not told it, adam_default label at its defaults: "
         "0.50 [0.50, 0.50]. Over optimizers tuned for each task: adamw label 0.50 [0.50, 0.50] "
         "(better on 3 of 3 tasks; median task 0.50), muon label 0.50 [0.50, 0.50], lion label"
@@ -206,7 +207,7 @@ def test_the_sentence_is_made_of_the_intervals():
     text = "{mid:.2f} [{low:.2f}, {high:.2f}]".format(**vars(speedup))
     assert f"adamw label, 90 % target reached {text} times as fast." in sentence
     assert (
-        "On the 1 task with new network and data it is 0.50 [0.50, 0.50] over adamw_frozen label "
+        "On the 1 task with new network and data it is 0.50 [0.50, 0.50] over adamw_calibrated label "
         "at one setting and 0.50 [0.50, 0.50] over tuned adamw label."
     ) in sentence
     assert "Not one of its 30 runs diverged; on no task was it found to be worse than" in sentence
@@ -255,7 +256,7 @@ def test_two_misses_among_hits_are_told_beside_the_speed():
 
 
 def test_runs_of_every_stage_count_as_diverged_and_are_failures():
-    names = ["learned", *(b.name for b in BASELINES), "adamw_frozen"]
+    names = ["learned", *(b.name for b in BASELINES), "adamw_calibrated"]
     variant = {name: list(rows(name, 1.0, [VARIANT])) for name in names}
     variant["learned"] = list(rows("learned", 1.0, [VARIANT], [("a~width", 104)]))
     wrong = {2.0: list(rows("learned", 1.0, diverged=[("b", s) for s in SEEDS]))}
@@ -285,7 +286,7 @@ def test_settings_tried_are_those_of_each_optimizer():
     found = {name: o.trials for name, o in report().optimizers.items()}
     assert found["adamw"] == 7
     assert found["learned"] == 0
-    assert found["adamw_frozen"] == json.loads(FILE.read_text())["settings"] == 35
+    assert found["adamw_calibrated"] == 35
 
 
 @pytest.mark.parametrize(
@@ -354,7 +355,7 @@ def test_wrong_horizons():
 
 
 def test_a_variant_that_diverges_once_gates_its_task():
-    names = ["learned", *(b.name for b in BASELINES), "adamw_frozen"]
+    names = ["learned", *(b.name for b in BASELINES), "adamw_calibrated"]
     fine = {name: list(rows(name, 1.0, [VARIANT])) for name in names}
     made = report(variants=(VARIANT,), variant_runs=fine)
     assert made.profile.area["learned"] == 1.0
@@ -449,10 +450,10 @@ def test_a_report_of_schema_2_is_read_with_what_its_runs_tell():
     for found in (*(c for one in comparisons for c in one.values()), old["oracle"]["against"]):
         for name in ("clipped", "median", "clipped_test"):
             del found[name]
-    old["optimizers"]["adamw_frozen"]["role"] = "frozen"
+    old["optimizers"]["adamw_calibrated"]["role"] = "frozen"
     old["optimizers"]["adam_default"] |= {"role": "baseline", "trials": 0}
     read = report_from_json(old)
-    assert read.optimizers["adamw_frozen"].role == "calibrated"
+    assert read.optimizers["adamw_calibrated"].role == "calibrated"
     assert read.optimizers["adam_default"].role == "default"
     assert dataclasses.replace(read, optimizers=made.optimizers) == made
     del old["tasks"][1]["results"]["adamw"]["seed_losses"]
