@@ -15,6 +15,7 @@ from learned_opt.checkpoints import code_version, describe_device, plain_console
 from learned_opt.tasks import load_suite
 from learned_opt.tasks.suites import SUITES, Tier
 
+from ._readings import count_reading
 from .baselines import ADAMW, BASELINES, Baseline
 from .contestants import (
     REPORT_SEEDS,
@@ -90,6 +91,7 @@ def evaluate(
             **baseline_jobs(baselines, frozen=not smoke),
             **rival_jobs(rivals, tuned_rivals),
         }
+        readings = None if smoke else count_reading(subject, suite, tier, out, archive.say)
         contestants = run_jobs(jobs, protocol, archive, console, "Evaluating")
         extent = "smoke" if smoke else "quick" if quick else "whole"
         measured = measure(archive, subject, protocol, contestants, extent, console)
@@ -106,6 +108,7 @@ def evaluate(
                 "grid": [cell.to_json() for cell in cells],
                 "meta_training": subject.card.get("meta_valid_curve", {}),
                 "merged": archive.facts(),
+                "readings": readings,
                 **origin(),
             },
             grid_rows=grid_runs,

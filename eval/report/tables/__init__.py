@@ -1,7 +1,7 @@
 """Tables of a report as HTML, and what they are made of."""
 
 from ._cost import cost as cost
-from ._cost import step_over_adam as step_over_adam
+from ._cost import task_steps as task_steps
 from ._provenance import command as command
 from ._provenance import provenance as provenance
 from ._results import against as against
