@@ -11,8 +11,8 @@ from .._report import Report
 from ._canvas import board, limits, log_axis, rule, svg
 from ._colours import INK, SOFT, style_of
 
-WIDTH, ROW = 500, 24
-LEFT, RIGHT, TOP, BOTTOM = 236, 50, 26, 46
+WIDTH, ROW = 520, 24
+LEFT, RIGHT, TOP, BOTTOM = 258, 50, 26, 46
 LETTER = 6.6
 """Pixels, about, of a letter of the legend."""
 
