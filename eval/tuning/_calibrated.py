@@ -36,7 +36,7 @@ SUITES = tuple(f"META_VALID_V{k}" for k in range(1, 8))
 TASKS = (
     "values-mlp", "photos-autoencoder", "teacher-mlp-wrong", "photos-mlp-few",
     "photos-mlp-batch-8", "teacher-mlp-batch-4", "photos-norm-mlp", "photos-mlp-deep",
-    "photos-conv", "photos-norm-conv", "stdlib-gru", "stdlib-16-transformer", "photos-mixer",
+    "photos-conv", "stdlib-gru", "stdlib-16-transformer",
 )  # fmt: skip
 """What they are calibrated on: of the validation suites the tasks that are like what people train.
 
