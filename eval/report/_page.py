@@ -41,7 +41,9 @@ def _top(report: Report) -> str:
         else ""
     )
     name = escape(report.rival)
-    verdict = "".join(f"<p>{escape(' '.join(said))}</p>" for said in sentences(report))
+    (first, *rest), *others = sentences(report)
+    verdict = f"<p><b>{escape(first)}</b> {escape(' '.join(rest))}</p>"
+    verdict += "".join(f"<p>{escape(' '.join(said))}</p>" for said in others)
     speeds = figure("Steps to the same loss", figures.speed_ups(report))
     losses = figure("Final validation loss", figures.final_losses(report))
     curves = _sections.panels(report, lambda r, t: figures.losses(r, t, "valid"))
