@@ -63,7 +63,7 @@ def cmudict(length: int) -> Text:
 def pictures(size: int) -> Dataset:
     """Disjoint patches, `size` x `size` in colour, of PICTURES of scikit-image; label: which.
 
-    15,500 at 8 x 8. Of patches that are equal the first alone.
+    15,324 at 8 x 8. Of patches that are equal the first alone.
     """
     return _patches("pictures", PICTURES, "RGB", size)
 
@@ -71,7 +71,7 @@ def pictures(size: int) -> Dataset:
 def textures(size: int) -> Dataset:
     """Disjoint patches, `size` x `size` grey, of a wall, grass, gravel and tissue; label: which.
 
-    4,096 at 16 x 16, of TEXTURES of scikit-image.
+    4,092 at 16 x 16, of TEXTURES of scikit-image; of patches that are equal the first alone.
     """
     return _patches("textures", TEXTURES, "L", size)
 

@@ -70,7 +70,7 @@ EXAMPLES: tuple[Example, ...] = (
     Example(FamilySpec(Conv(), "digits"), 0.03, 0.8),
     Example(FamilySpec(NormConv(), "digits"), 0.03, 0.5),
     Example(FamilySpec(ResNet(), "digits", 32), 0.01, 0.8),
-    Example(FamilySpec(SkipInit(), "digits", 32), 0.01, 0.8),
+    Example(FamilySpec(SkipInit(), "digits", 32), 0.01, 0.9),
     Example(FamilySpec(ViT(), "digits", 32), 0.01, 0.97),
     Example(FamilySpec(Mixer(), "digits", 32), 0.03, 0.8),
     Example(FamilySpec(Autoencoder(), "photos"), 0.01, 0.7),
