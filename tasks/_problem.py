@@ -33,6 +33,8 @@ class Problem(abc.ABC):
     """Kinds of data (`Spec.kind`) it can be trained on."""
     images: ClassVar[bool] = False
     """Whether examples must be (height, width, channels)."""
+    elements: ClassVar[bool] = False
+    """Whether examples must be (elements, features)."""
     drawn: ClassVar[Drawn] = {}
     """For each number of a task the field that is its range, whose type says how it is drawn; or a
     function of a random key."""
@@ -140,6 +142,11 @@ class Family:
             raise ValueError(
                 f"the problem {name!r} needs images, got {self.data.name!r}, whose examples have "
                 f"shape {spec.shape}"
+            )
+        if self.problem.elements and len(spec.shape) != 2:
+            raise ValueError(
+                f"the problem {name!r} needs sets, got {self.data.name!r}, whose examples have "
+                f"shape {spec.shape}; take the data set sets"
             )
         dimension = getattr(self.problem, "dimension", None)
         if dimension is not None and spec.shape != (dimension,):

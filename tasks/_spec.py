@@ -38,7 +38,7 @@ class FamilySpec:
     def datasets(self) -> tuple[str, ...]:
         """Names of the data sets, without sizes: what leakage is judged by. Points are no data."""
         names = {part.partition("/")[0] for part in self.data.split("+")}
-        return tuple(sorted(names - {"points"}))
+        return tuple(sorted(names - {"points", "many_points"}))
 
     @functools.cached_property
     def fingerprint(self) -> str:

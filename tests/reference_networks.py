@@ -117,6 +117,50 @@ def resnet_loss(net, n, x, y, draws, problem):
     return prediction_loss(affine(head, act(group_norm(last, x)).mean((1, 2))), y)
 
 
+def skip_init_cut(params, n, problem):
+    def conv_layer(i):
+        layer = params[f"conv3x3_{i}" if i else "conv3x3"]
+        return layer["w"], layer["b"]
+
+    stages, most = [], problem.max_depth
+    for stage in range(len(problem.channels)):
+        blocks = []
+        for block in range(n["depth"]):
+            first = 2 * (stage * most + block) + 1
+            alpha = params["~"][f"alpha_{stage}_{block}"]
+            blocks.append((conv_layer(first), conv_layer(first + 1), alpha))
+        shortcut = dense(params, f"dense_{stage - 1}" if stage > 1 else "dense") if stage else None
+        stages.append((shortcut, blocks))
+    return conv_layer(0), stages, dense(params, f"dense_{len(problem.channels) - 1}")
+
+
+def skip_init_loss(net, n, x, y, draws, problem):
+    stem, stages, head = net
+    act = activation(n)
+    x = conv(stem, x, 1)
+    for stage, (shortcut, blocks) in enumerate(stages):
+        for block, (first, second, alpha) in enumerate(blocks):
+            new = stage > 0 and block == 0
+            h = conv(second, act(conv(first, act(x), 2 if new else 1)), 1)
+            x = (affine(shortcut, x[:, ::2, ::2]) if new else x) + alpha * h
+    return prediction_loss(affine(head, act(x).mean((1, 2))), y)
+
+
+def deep_sets_cut(params, n, problem):
+    width = n["width"]
+    layers = [dense(params, "dense", None, width)]
+    layers += [dense(params, f"dense_{i}", width, width) for i in (1, 2)]
+    return [*layers, dense(params, "dense_3", width)]
+
+
+def deep_sets_loss(net, n, x, y, draws, problem):
+    act, outputs = activation(n), []
+    for elements in x:
+        mean = np.mean([act(affine(net[1], act(affine(net[0], e)))) for e in elements], axis=0)
+        outputs.append(affine(net[3], act(affine(net[2], mean))))
+    return prediction_loss(np.stack(outputs), y)
+
+
 def blocks_cut(params, n, problem):
     blocks = []
     for i in range(n["depth"]):
@@ -170,6 +214,17 @@ def transformer_loss(net, n, x, y, draws, problem):
     (table, bias), positions, blocks, last, head = net
     x = run_blocks(blocks, n, table[x] + bias + positions, problem.heads, causal=True)
     return prediction_loss(affine(head, layer_norm(last, x)), y)
+
+
+def tied_transformer_cut(params, n, problem):
+    table, positions = params["~"]["embedding"], params["~"]["positions"][0]
+    return table, positions, blocks_cut(params, n, problem), norm(params, "layer_norm")
+
+
+def tied_transformer_loss(net, n, x, y, draws, problem):
+    table, positions, blocks, last = net
+    x = run_blocks(blocks, n, 4.0 * table[x] + positions, problem.heads, causal=True)
+    return prediction_loss(layer_norm(last, x) @ table.T, y)
 
 
 def mixer_cut(params, n, problem):

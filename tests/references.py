@@ -17,11 +17,14 @@ from reference_layers import (
     activation,
     affine,
     dense,
+    sigmoid,
     two_layers,
 )
 from reference_networks import (
     conv_cut,
     conv_loss,
+    deep_sets_cut,
+    deep_sets_loss,
     gru_cut,
     gru_loss,
     linear_cut,
@@ -40,6 +43,10 @@ from reference_networks import (
     norm_mlp_loss,
     resnet_cut,
     resnet_loss,
+    skip_init_cut,
+    skip_init_loss,
+    tied_transformer_cut,
+    tied_transformer_loss,
     transformer_cut,
     transformer_loss,
     vit_cut,
@@ -280,6 +287,69 @@ def allen_cahn_loss(net, n, x, y, draws, problem):
     return equation_loss(net, x, -1.0, -1.0, lambda x: x**2 * np.cos(math.pi * x), allen_cahn)
 
 
+def vibration_loss(net, n, x, y, draws, problem):
+    def u(t, place, direction=(0.0, 0.0)):
+        return jet(net, np.stack([t, place], axis=1), np.array(direction))
+
+    t, place = x.T
+    _, _, u_tt = u(t, place, (1.0, 0.0))
+    _, _, u_xx = u(t, place, (0.0, 1.0))
+    value, u_t, _ = u(0 * t, place, (1.0, 0.0))
+    errors = [u_tt - n["speed"] ** 2 * u_xx, u_t, value - np.sin(math.pi * n["modes"] * place)]
+    errors += [u(t, np.full_like(t, edge))[0] for edge in (0.0, 1.0)]
+    return sum(np.mean(error**2) for error in errors)
+
+
+def episodes(net, n, x, draws, problem):
+    """(states, pushes to the right, costs) of each step: the cart of Barto et al., force 10 N."""
+    m, half, total = n["mass"], n["length"], 1.0 + n["mass"]
+    at, v, angle, w = ((2 * x - 1) * [1.0, 1.0, 0.3, 1.0]).T
+    path = []
+    for draw in draws:
+        seen = np.stack([at, v, angle, w], axis=1)
+        right = draw < sigmoid(two_layers(net, np.tanh, seen)[:, 0])
+        force = 20.0 * right - 10.0
+        s, c = np.sin(angle), np.cos(angle)
+        turn = 9.8 * s + c * (-force - m * half * w**2 * s) / total
+        turn = turn / (half * (4 / 3 - m * c**2 / total))
+        push = (force + m * half * (w**2 * s - turn * c)) / total
+        v, w = np.clip(v + 0.04 * push, -10, 10), np.clip(w + 0.04 * turn, -10, 10)
+        at, angle = at + 0.04 * v, angle + 0.04 * w
+        path.append((seen, right, 1 - np.exp(-((angle / 0.3) ** 2) / 2 - (at / 2) ** 2 / 2)))
+    return path
+
+
+def policy_gradient_loss(net, n, x, y, draws, problem):
+    return np.mean([cost for _, _, cost in episodes(net, n, x, draws, problem)])
+
+
+def reinforce_gradient(params, n, x, draws, problem):
+    """Of REINFORCE, pushed back through the two layers by hand, over what is on."""
+    width = n["width"]
+    net = policy_gradient.cut(params, n, problem)
+    path, size = episodes(net, n, x, draws, problem), len(x)
+    grads = jax.tree.map(np.zeros_like, params)
+    first, second = policy_gradient.cut(grads, n, problem)
+    for t, (seen, right, _) in enumerate(path):
+        for i in range(size):
+            ahead = np.sum([cost for _, _, cost in path[t:]], axis=0) / problem.steps
+            better = ahead[i] - np.delete(ahead, i).mean()
+            hidden = np.tanh(affine(net[0], seen[i]))
+            # Of log pi of the push that was made, with respect to the logit.
+            slope = better / size * (right[i] - sigmoid(affine(net[1], hidden)[0]))
+            second[0][:, 0] += slope * hidden
+            second[1][0] += slope
+            back = slope * net[1][0][:, 0] * (1 - hidden**2)
+            first[0][...] += seen[i][:, None] * back
+            first[1][...] += back
+    assert first[0].shape == (4, width)
+    return grads
+
+
+def pushes(task, key, batch):
+    return jax.random.uniform(key, (task.problem.steps, batch))
+
+
 def control_loss(net, n, x, y, draws, problem):
     """Gym's Pendulum-v1: g = 10, 50 ms a step, torque at most 2, speed at most 8."""
     angle, speed, costs = 2 * math.pi * x[:, 0] - math.pi, 2 * x[:, 1] - 1, []
@@ -345,6 +415,7 @@ def learned_optimizer_loss(net, n, x, y, draws, problem):
     return np.mean(losses)
 
 
+policy_gradient = Reference(tanh_cut(1), policy_gradient_loss, pushes, reinforce_gradient)
 control = Reference(tanh_cut(1), control_loss, strategy_noise, strategy_gradient)
 REFERENCES = {
     "quadratic": Reference(everything, quadratic_loss),
@@ -357,6 +428,7 @@ REFERENCES = {
     "conv": Reference(conv_cut, conv_loss),
     "norm_conv": Reference(norm_conv_cut, norm_conv_loss),
     "resnet": Reference(resnet_cut, resnet_loss),
+    "skip_init": Reference(skip_init_cut, skip_init_loss),
     "vit": Reference(vit_cut, vit_loss),
     "mixer": Reference(mixer_cut, mixer_loss),
     "autoencoder": Reference(autoencoder_cut, autoencoder_loss),
@@ -367,12 +439,16 @@ REFERENCES = {
     "lstm": Reference(lstm_cut, lstm_loss),
     "lru": Reference(lru_cut, lru_loss),
     "transformer": Reference(transformer_cut, transformer_loss),
+    "tied_transformer": Reference(tied_transformer_cut, tied_transformer_loss),
+    "deep_sets": Reference(deep_sets_cut, deep_sets_loss),
     "factorisation": Reference(everything, factorisation_loss, factors),
     "waves": Reference(mlp_cut, waves_loss, wave_draws),
     "pinn": Reference(tanh_cut(2), pinn_loss),
     "heat": Reference(mlp_cut, heat_loss),
     "allen_cahn": Reference(tanh_cut(2), allen_cahn_loss),
+    "vibration": Reference(tanh_cut(2), vibration_loss),
     "control": control,
+    "policy_gradient": policy_gradient,
     "learned_optimizer": Reference(tanh_cut(1), learned_optimizer_loss),
 }
 """By the problem's name."""

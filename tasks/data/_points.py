@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from .._base import SPLITS, STATIC, Batch, Spec, Split
 from ._dataset import Source, split_of
 
-COUNT = 256
-"""Points of a split that is evaluated as a whole."""
+COUNT, MANY = 256, 1024
+"""Points of a split that is evaluated as a whole: of `points`, of `many_points`."""
 
 
 @jax.tree_util.register_dataclass
@@ -17,16 +17,17 @@ COUNT = 256
 class Points(Source):
     """x uniform in [0, 1)^dimension, fresh at every step; y is 0.
 
-    `splits`: for each name in SPLITS the number of its stream.
+    `splits`: for each name in SPLITS the number of its stream; `count`: points of a whole split.
     """
 
     name: str = dataclasses.field(metadata=STATIC)
     spec: Spec = dataclasses.field(metadata=STATIC)
     splits: dict[str, jax.Array]
+    count: int = dataclasses.field(default=COUNT, metadata=STATIC)
 
     def full(self, split: Split, source: jax.Array | int = 0) -> Batch:
-        """COUNT points, always the same."""
-        return self.batch(jax.random.key(7), split, COUNT, source)
+        """`count` points, always the same."""
+        return self.batch(jax.random.key(7), split, self.count, source)
 
     def batch(self, key: jax.Array, split: Split, size: int, source: jax.Array | int = 0) -> Batch:
         """`size` points."""
@@ -36,7 +37,12 @@ class Points(Source):
         return Batch(x, jnp.zeros(size, jnp.int32))
 
 
-def points(dimension: int) -> Points:
+def points(dimension: int, count: int = COUNT) -> Points:
     """Points of this dimension."""
     streams = {split: jnp.asarray(i, jnp.uint32) for i, split in enumerate(SPLITS)}
-    return Points("points", Spec("points", (dimension,), 0), streams)
+    return Points("points", Spec("points", (dimension,), 0), streams, count)
+
+
+def many_points(dimension: int) -> Points:
+    """The same, with MANY in a split that is evaluated as a whole."""
+    return points(dimension, MANY)

@@ -16,6 +16,8 @@ from ._control import Control as Control
 from ._conv import Conv as Conv
 from ._conv import NormConv as NormConv
 from ._conv import ResNet as ResNet
+from ._conv import SkipInit as SkipInit
+from ._deep_sets import DeepSets as DeepSets
 from ._denoiser import Denoiser as Denoiser
 from ._factorisation import Factorisation as Factorisation
 from ._layers import ACTIVATIONS as ACTIVATIONS
@@ -28,10 +30,13 @@ from ._patches import ViT as ViT
 from ._pinn import PINN as PINN
 from ._pinn import AllenCahn as AllenCahn
 from ._pinn import Heat as Heat
+from ._policy_gradient import PolicyGradient as PolicyGradient
 from ._recurrent import GRU as GRU
 from ._recurrent import LRU as LRU
 from ._recurrent import LSTM as LSTM
+from ._transformer import TiedTransformer as TiedTransformer
 from ._transformer import Transformer as Transformer
+from ._vibration import Vibration as Vibration
 from ._waves import Waves as Waves
 
 
@@ -65,6 +70,7 @@ EXAMPLES: tuple[Example, ...] = (
     Example(FamilySpec(Conv(), "digits"), 0.03, 0.8),
     Example(FamilySpec(NormConv(), "digits"), 0.03, 0.5),
     Example(FamilySpec(ResNet(), "digits", 32), 0.01, 0.8),
+    Example(FamilySpec(SkipInit(), "digits", 32), 0.01, 0.9),
     Example(FamilySpec(ViT(), "digits", 32), 0.01, 0.97),
     Example(FamilySpec(Mixer(), "digits", 32), 0.03, 0.8),
     Example(FamilySpec(Autoencoder(), "photos"), 0.01, 0.7),
@@ -75,12 +81,16 @@ EXAMPLES: tuple[Example, ...] = (
     Example(FamilySpec(LSTM(), "prose", 16), 0.03, 0.85),
     Example(FamilySpec(LRU(), "prose/16", 16), 0.03, 0.85),
     Example(FamilySpec(Transformer(), "stdlib", 16), 0.03, 0.85),
+    Example(FamilySpec(TiedTransformer(), "stdlib", 16), 0.03, 0.85),
+    Example(FamilySpec(DeepSets(), "sets"), 0.01, 0.9),
     Example(FamilySpec(Factorisation(), "points/2", 128), 0.1, 0.8),
     Example(FamilySpec(Waves(), "points/2", 64), 0.03, 0.8),
     Example(FamilySpec(PINN(), "points/2", 128), 0.01, 0.8),
     Example(FamilySpec(Heat(modes=(1, 1)), "points/2", 128), 0.03, 0.6),
     Example(FamilySpec(AllenCahn(), "points/2", 128), 0.01, 0.8),
+    Example(FamilySpec(Vibration(modes=(1, 1)), "points/2", 128), 0.01, 0.8),
     Example(FamilySpec(Control(), "points/2", 8), 0.1, 0.95),
+    Example(FamilySpec(PolicyGradient(), "points/4", 32), 0.03, 0.95),
     Example(FamilySpec(OptimizerTraining(), "points/8", 32), 0.03, 0.8),
 )
 """Every problem, a row or two each; contract tests run over it."""

@@ -2,13 +2,16 @@
 
 Metz et al. 2022, "Practical tradeoffs", where the initial scale matters; Wu & He 2018, "Group
 normalization", where it does not: no running statistics, hence no hidden state; He et al. 2016,
-"Identity mappings in deep residual networks" (activation before convolution).
+"Identity mappings in deep residual networks" (activation before convolution); De & Smith 2020,
+"Batch normalization biases residual blocks towards the identity function in deep networks" (no
+normalisation at all).
 """
 
 import dataclasses
 import math
 from typing import ClassVar
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
 
@@ -99,10 +102,42 @@ class ResNet(Supervised):
                 stride = 2 if stage > 0 and block == 0 else 1
                 h = activate(GroupNorm()(x), n["activation"])
                 if stride == 2:
-                    # The shortcut of a new stage: every other pixel, through a matrix.
-                    x = jnp.moveaxis(Dense(channels)(jnp.moveaxis(x[:, ::2, ::2], 0, -1)), -1, 0)
+                    x = _shortcut(x, channels)
                 h = Conv3x3(channels, stride, gain=he)(h)
                 h = Conv3x3(channels, 1, gain=he)(activate(GroupNorm()(h), n["activation"]))
                 x = x + h * (block < n["depth"]).astype(x.dtype)
         x = activate(GroupNorm()(x), n["activation"])
         return Dense(spec.outputs)(x.mean((1, 2)).T)
+
+
+@dataclasses.dataclass(frozen=True)
+class SkipInit(ResNet):
+    """A residual network without norms: a block adds alpha conv(act(conv(act(x)))) to x.
+
+    alpha, a scalar for each block, starts at 0, so that the network starts as its shortcuts. Stem,
+    stages and numbers are those of `ResNet`.
+    """
+
+    name: ClassVar[str] = "skip_init"
+    source: ClassVar[str] = "De & Smith 2020"
+
+    def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
+        """(batch, height, width, channels) to (batch, outputs)."""
+        he = math.sqrt(2) * n["gain"]
+        x = Conv3x3(self.channels[0], 1, gain=he)(x.transpose(3, 1, 2, 0))
+        for stage, channels in enumerate(self.channels):
+            for block in range(self.max_depth):
+                stride = 2 if stage > 0 and block == 0 else 1
+                h = activate(x, n["activation"])
+                if stride == 2:
+                    x = _shortcut(x, channels)
+                h = activate(Conv3x3(channels, stride, gain=he)(h), n["activation"])
+                h = Conv3x3(channels, 1, gain=he)(h)
+                alpha = hk.get_parameter(f"alpha_{stage}_{block}", (), x.dtype, jnp.zeros)
+                x = x + h * alpha * (block < n["depth"]).astype(x.dtype)
+        return Dense(spec.outputs)(activate(x, n["activation"]).mean((1, 2)).T)
+
+
+def _shortcut(x: jax.Array, channels: int) -> jax.Array:
+    """Of a new stage: every other pixel, through a matrix."""
+    return jnp.moveaxis(Dense(channels)(jnp.moveaxis(x[:, ::2, ::2], 0, -1)), -1, 0)

@@ -73,17 +73,22 @@ class Equation(Problem):
         return total.astype(jnp.float32), {"residual": residual.astype(jnp.float32)}
 
     def network(self, n: Numbers) -> hk.Transformed:
-        """(batch, 2) to (batch, 1) by `layers` tanh layers, of which `depth` act if it is drawn."""
+        """(batch, 2) to (batch, 1)."""
+        return tanh_network(n, self.max_width, self.layers)
 
-        def forward(x: jax.Array) -> jax.Array:
-            rows = None
-            for i in range(self.layers):
-                layer = Dense(self.max_width, rows=rows, columns=n["width"], gain=n["gain"])
-                h, rows = jnp.tanh(layer(x)), n["width"]
-                x = jnp.where(i < n["depth"], h, x) if i and "depth" in n else h
-            return Dense(1, rows=rows, gain=n["gain"])(x)
 
-        return hk.transform(forward)
+def tanh_network(n: Numbers, max_width: int, layers: int) -> hk.Transformed:
+    """(batch, inputs) to (batch, 1) by tanh layers, of which `depth` act if it is drawn."""
+
+    def forward(x: jax.Array) -> jax.Array:
+        rows = None
+        for i in range(layers):
+            layer = Dense(max_width, rows=rows, columns=n["width"], gain=n["gain"])
+            h, rows = jnp.tanh(layer(x)), n["width"]
+            x = jnp.where(i < n["depth"], h, x) if i and "depth" in n else h
+        return Dense(1, rows=rows, gain=n["gain"])(x)
+
+    return hk.transform(forward)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Transformers: the block, normalisation first, and byte-level language models of it.
 
-Vaswani et al. 2017; Xiong et al. 2020; Radford et al. 2019 (GPT-2's arrangement).
+Vaswani et al. 2017; Xiong et al. 2020; Radford et al. 2019 (GPT-2's arrangement); Press & Wolf
+2017, "Using the output embedding to improve language models".
 """
 
 import dataclasses
@@ -110,8 +111,32 @@ class Transformer(Stack):
         x = jax.nn.one_hot(x, spec.outputs, dtype=n["gain"].dtype)
         # The product picks one row, so this gain starts embeddings at a deviation of 1.
         x = Dense(self.size, gain=math.sqrt(spec.outputs), name="embedding")(x)
+        return Dense(spec.outputs, name="head")(self._features(n, x))
+
+    def _features(self, n: Numbers, x: jax.Array) -> jax.Array:
+        """What the head sees of embeddings, both (batch, length, size)."""
         x = x + jnp.broadcast_to(positions(x.shape[1], self.size, x.dtype), x.shape)
         for layer in range(self.max_depth):
             block = Block(self.heads, self.max_hidden, n, causal=True)
             x = block(x, True if layer == 0 else layer < n["depth"])
-        return Dense(spec.outputs, name="head")(LayerNorm()(x))
+        return LayerNorm()(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class TiedTransformer(Transformer):
+    """A `Transformer` whose head is its embedding transposed: logits h E^T, inputs sqrt(size) E.
+
+    E starts normal, of deviation 1 / sqrt(size): inputs and logits both of deviation 1.
+
+    Numbers: those of `Stack`.
+    """
+
+    name: ClassVar[str] = "tied_transformer"
+    source: ClassVar[str] = "Press & Wolf 2017; Vaswani et al. 2017"
+
+    def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
+        """Bytes (batch, length) to logits (batch, length, outputs)."""
+        dtype, init = n["gain"].dtype, hk.initializers.RandomNormal(1 / math.sqrt(self.size))
+        embedding = hk.get_parameter("embedding", (spec.outputs, self.size), dtype, init)
+        x = math.sqrt(self.size) * (jax.nn.one_hot(x, spec.outputs, dtype=dtype) @ embedding)
+        return self._features(n, x) @ embedding.T

@@ -9,6 +9,7 @@ from ._base import Suite as Suite
 from ._base import Tier as Tier
 from ._base import TrainFamily as TrainFamily
 from ._test import FAR_V1, META_TEST_V1, META_TEST_V2, QUICKSTART
+from ._test_v3 import META_TEST_V3
 from ._train import META_TRAIN_V2
 from ._validation import (
     META_VALID_V1,
@@ -35,6 +36,7 @@ SUITES: dict[str, Suite] = {
         META_VALID_V7,
         META_TEST_V1,
         META_TEST_V2,
+        META_TEST_V3,
         FAR_V1,
         VARIANTS_V1,
     )
@@ -53,6 +55,7 @@ FROZEN: dict[str, str] = {
     "META_VALID_V7": "a0bb33b5873200d9",
     "META_TEST_V1": "f801c2c07517535a",
     "META_TEST_V2": "0e7766d01e4e337f",
+    "META_TEST_V3": "a1586a6dc3ce6cce",
     "FAR_V1": "8302072c1dc390d6",
     "VARIANTS_V1": "470c39475514956a",
 }
