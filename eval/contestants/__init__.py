@@ -10,6 +10,7 @@ from ._jobs import rival_names as rival_names
 from ._jobs import run_jobs as run_jobs
 from ._protocol import REPORT_SEEDS as REPORT_SEEDS
 from ._protocol import UNTUNED as UNTUNED
+from ._protocol import WRONG_HORIZONS as WRONG_HORIZONS
 from ._protocol import Protocol as Protocol
 from ._results import Contestant as Contestant
 from ._results import Results as Results

@@ -1,5 +1,7 @@
 """How the settings of baselines are chosen: on each task, or one for all."""
 
+from ._few import few_settings as few_settings
+from ._few import tune_few as tune_few
 from ._frozen import choose_setting as choose_setting
 from ._frozen import frozen_setting as frozen_setting
 from ._frozen import frozen_trials as frozen_trials

@@ -1,0 +1,48 @@
+"""A plan for people."""
+
+from collections.abc import Sequence
+
+from learned_opt.tasks import EvalTask, parameter_count
+
+from ..running import span
+from ._extent import LEVELS
+from ._plan import Plan
+
+
+def plan_text(plan: Plan, tasks: Sequence[EvalTask]) -> str:
+    """How many runs of whom, how long, what memory, and what a budget leaves out."""
+    lines = [_task(plan, task) for task in tasks]
+    width = max(len(row.label) for row in plan.rows)
+    lines += [f"  {row.label:{width}}  {_runs(row.runs):>10}  {span(row.seconds + row.compiling):>8}"
+              for row in plan.rows]  # fmt: skip
+    compiling = sum(row.compiling for row in plan.rows)
+    lines.append(
+        f"In all {_runs(plan.runs)}, about {span(plan.seconds)}, of which "
+        f"{span(compiling)} compile programs (two at a time)." if plan.at_once > 1 else
+        f"In all {_runs(plan.runs)}, about {span(plan.seconds)}, one contestant at a time."
+    )  # fmt: skip
+    lines.append(f"Memory: about {plan.memory / 2**30:.2g} GiB.")
+    if plan.budget is not None:
+        left = "; ".join(plan.extent.left_out) or "nothing is left out"
+        lines.append(f"Budget {span(plan.budget)}: level {plan.level} of {len(LEVELS)}: {left}.")
+    return "\n".join(lines)
+
+
+def _task(plan: Plan, task: EvalTask) -> str:
+    probes, size = plan.probes[task.name], parameter_count(task.member)
+    parts = [f"{task.name}: {size:,} parameters, {task.horizon:,} steps"]
+    for name, who in (("adamw", "AdamW"), ("learned", "the learned one")):
+        cost = probes[name]
+        alone, many = (
+            cost.seconds(task.horizon, timed.width, curves=True) / timed.width
+            for timed in (cost.alone, cost.wide)
+        )
+        text = f"a run of {who} takes {alone:.2g} s"
+        if cost.wide.width > 1:
+            text += f" ({many:.2g} s each, {cost.wide.width} in a call)"
+        parts.append(text)
+    return "; ".join(parts)
+
+
+def _runs(count: int) -> str:
+    return f"{count:,} run{'s' * (count != 1)}"
