@@ -17,12 +17,14 @@ from learned_opt.tasks.suites import SUITES, Tier
 
 from .baselines import ADAMW, BASELINES, Baseline
 from .contestants import (
+    MULTIPLIED,
     REPORT_SEEDS,
     Protocol,
     Results,
     Subject,
     baseline_jobs,
     learned_job,
+    multiplied_job,
     rival_jobs,
     run_jobs,
 )
@@ -89,6 +91,7 @@ def evaluate(
             "learned": learned_job(subject),
             **baseline_jobs(baselines, frozen=not smoke),
             **rival_jobs(rivals, tuned_rivals),
+            **({} if smoke else {MULTIPLIED: multiplied_job(subject)}),
         }
         contestants = run_jobs(jobs, protocol, archive, console, "Evaluating")
         extent = "smoke" if smoke else "quick" if quick else "whole"

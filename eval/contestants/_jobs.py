@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import optax
 import rich.console
 
 import learned_opt
@@ -23,13 +24,19 @@ from ..running import (
     baseline_identity,
     baseline_runner,
 )
-from ..tuning import TUNE_SEEDS, FinalLosses, Tuned, frozen_setting, tune
+from ..tuning import TUNE_SEEDS, FinalLosses, Tuned, frozen_setting, tune, tune_among
 from ._protocol import UNTUNED, Protocol
 from ._results import Contestant, Role
 from ._subject import Subject, artifact_subject
 
-MULTIPLIERS = (10**-1.5, 10**1.5)
+PEAKS = (10**-1.5, 10**1.5)
 """First and last of the half-decade grid of a tuned rival, over its own peak step size."""
+
+MULTIPLIERS = (1.0, 0.3, 3.0, 0.1, 10.0, 0.03, 30.0, 0.01)
+"""Of the steps of what is judged, in the order in which they are tried."""
+
+MULTIPLIED = "learned:multiplied"
+"""What is judged, at its best multiplier on each task."""
 
 RIVAL = "rival:"
 """What the names of rivals begin with."""
@@ -49,6 +56,7 @@ class Job:
       choose: its settings; `settings`: about how many of them that tries on each task, on
         `tune_seeds` seeds.
       judged: also runs on beyond the horizon, and under wrong ones.
+      varied: also runs on the variants.
     """
 
     name: str
@@ -61,11 +69,12 @@ class Job:
     settings: int = 0
     tune_seeds: int = len(TUNE_SEEDS)
     judged: bool = False
+    varied: bool = True
 
     def runs(self, protocol: Protocol) -> int:
         """About how many it takes."""
         tasks, wrong = len(protocol.tasks), len(protocol.wrong_horizons) * self.judged
-        fresh = tasks * (1 + wrong) + len(protocol.variants)
+        fresh = tasks * (1 + wrong) + len(protocol.variants) * self.varied
         return self.settings * self.tune_seeds * tasks + fresh * len(protocol.seeds)
 
     def make(self, protocol: Protocol, archive: Archive) -> Contestant:
@@ -84,7 +93,7 @@ class Job:
 
         tuned = self.choose(protocol.tasks, final_losses)
         on_tasks = [(task, tuned[task.name]) for task in protocol.tasks]
-        on_variants = [(task, tuned[task.variant_of]) for task in protocol.variants]
+        on_variants = [(task, tuned[task.variant_of]) for task in protocol.variants if self.varied]
         reported = trials(on_tasks, protocol.beyond if self.judged else 1.0)
         runs = run([*reported, *trials(on_variants, 1.0)], curves=True)
         misinformed = {}
@@ -115,6 +124,21 @@ def learned_job(subject: Subject) -> Job:
     return Job(
         "learned", label, "learned", subject.horizon_free, subject.identity, subject.runner, choose,
         judged=True,
+    )  # fmt: skip
+
+
+def multiplied_job(subject: Subject) -> Job:
+    """What is judged with its steps multiplied, its own schedule kept: the best of MULTIPLIERS."""
+
+    def transform(hyper: Hyper, num_steps: Any) -> Any:
+        return optax.chain(subject.make(num_steps), optax.scale(hyper.lr))
+
+    settings = [Hyper(multiplier) for multiplier in MULTIPLIERS]
+    identity = Identity(MULTIPLIED, subject.identity.facts | {"multiplied": 1})
+    return Job(
+        MULTIPLIED, f"{subject.name}, best of {len(settings)} step multipliers", "rival",
+        subject.horizon_free, identity, lambda: Runner(transform, traced=subject.traced),
+        functools.partial(tune_among, settings), len(settings), varied=False,
     )  # fmt: skip
 
 
@@ -182,7 +206,7 @@ def tuned_rival_job(artifact: Artifact, name: str) -> Job:
     The learning rate multiplies its own peak step size, the schedule takes the place of its own
     warm-up and decay, weight decay has AdamW's units, and it is told the number of steps.
     """
-    row = dataclasses.replace(ADAMW, lrs=MULTIPLIERS)
+    row = dataclasses.replace(ADAMW, lrs=PEAKS)
 
     def transform(hyper: Hyper, num_steps: Any) -> Any:
         return learned_opt.learned(

@@ -8,12 +8,17 @@ from typing import Literal
 from learned_opt.tasks import EvalTask
 
 from ..baselines import ADAMW, BASELINES, Hyper
-from ..contestants import REPORT_SEEDS, WRONG_HORIZONS, Job, Protocol
-from ..tuning import TUNE_SEEDS, few_settings, tune_few
+from ..contestants import (
+    MULTIPLIED,
+    MULTIPLIERS,
+    REPORT_SEEDS,
+    WRONG_HORIZONS,
+    Job,
+    Protocol,
+)
+from ..tuning import TUNE_SEEDS, few_settings, tune_among
 
 CALIBRATED = f"{ADAMW.name}_calibrated"
-MULTIPLIED = "learned:multiplied"
-MULTIPLIERS = (1.0, 0.3, 3.0, 0.1, 10.0, 0.03, 30.0, 0.01)
 TUNED = (ADAMW.name, "muon")
 """The rows that are tuned unless all are asked for."""
 
@@ -41,7 +46,7 @@ class Extent:
     settings: int | None = None
     tune_seeds: int = len(TUNE_SEEDS)
     untuned: Literal["all", "few", "least"] = "all"
-    multipliers: int = 8
+    multipliers: int = len(MULTIPLIERS)
     beyond: float = 1.5
     all_tuned: bool = False
 
@@ -108,7 +113,7 @@ def thinned(job: Job, jobs: Mapping[str, Job], extent: Extent) -> Job:
     else:
         row = next(row for row in BASELINES if row.name == job.name)
         settings, label = few_settings(row, extent.settings), job.label
-    few = functools.partial(tune_few, settings, TUNE_SEEDS[: extent.tune_seeds])
+    few = functools.partial(tune_among, settings, seeds=TUNE_SEEDS[: extent.tune_seeds])
     return dataclasses.replace(
         job, label=label, choose=few, settings=len(settings), tune_seeds=extent.tune_seeds
     )

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..statistics import Estimate, Speedup, estimate, geometric_ratio, speedup_of
-from ._numbers import plain, ratio
+from ..statistics import Estimate, Speedup, loss_ratios, speedup_of
+from ._numbers import plain, ratio, times
 from ._reader import ReportError
 from ._report import Report, SubjectFacts
 from ._report_tasks import Curves, Result
@@ -17,9 +17,12 @@ RUNG = "90"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Paired:
-    """Geometric means of losses a / b, and steps to the 90 % target that b needs over a's."""
+    """Ratios of losses a / b, see `Comparison`, and steps to the 90 % target, b's over a's."""
 
+    clipped: Estimate
+    median: Estimate
     valid_ratio: Estimate
+    clipped_test: Estimate
     test_ratio: Estimate
     speedup: Speedup
 
@@ -39,7 +42,10 @@ class PairedTask:
     name: str
     leakage: list[str]
     horizon: int
+    clipped: Estimate
+    median: Estimate
     valid_ratio: Estimate
+    clipped_test: Estimate
     test_ratio: Estimate
     speedup: Speedup
     valid_loss: list[float | None]
@@ -55,7 +61,7 @@ class PairedReports:
     `all`: pooled over tasks; `verdict`: on how many tasks a is better, worse, undecided.
     """
 
-    schema: int = 1
+    schema: int = 2
     names: list[str]
     subjects: list[SubjectFacts]
     suite: str
@@ -91,7 +97,7 @@ def compare_reports(a: Report, b: Report) -> PairedReports:
         )
         for ours, theirs, pair in zip(a.tasks, b.tasks, pairs, strict=True)
     ]
-    words = [task.valid_ratio.verdict for task in tasks]
+    words = [task.clipped.verdict for task in tasks]
     counts = {word: words.count(word) for word in ("better", "worse", "undecided")}
     names = [a.name, b.name]
     if a.name == b.name:
@@ -110,8 +116,10 @@ def compare_reports(a: Report, b: Report) -> PairedReports:
         verdict=counts,
         sentence=f"{names[0]} is better than {names[1]} on {counts['better']} of {len(tasks)} "
         f"task{'s' * (len(tasks) != 1)}, worse on {counts['worse']}, undecided on "
-        f"{counts['undecided']}; final validation loss {ratio(pooled.valid_ratio)} times "
-        f"{names[1]}'s, {speed(pooled.speedup)} (95 % intervals over {a.seeds} seeds, paired).",
+        f"{counts['undecided']}; final validation loss {ratio(pooled.clipped)} times "
+        f"{names[1]}'s (no pair of runs counts as more than a factor of 2; median task "
+        f"{times(pooled.median.mid)}), {speed(pooled.speedup)} (95 % intervals over {a.seeds} "
+        "seeds, paired).",
     )
 
 
@@ -151,8 +159,7 @@ def _pair(pairs: Sequence[Sequence[Result]]) -> Paired:
     )
     limits = [np.array([result.steps[-1] for result in side], float) for side in sides]
     return Paired(
-        valid_ratio=estimate(geometric_ratio(*valid)),
-        test_ratio=estimate(geometric_ratio(*test)),
+        **loss_ratios(valid, test),
         speedup=speedup_of(*times, *limits),
     )
 

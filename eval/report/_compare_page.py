@@ -39,10 +39,11 @@ def _body(found: PairedReports) -> str:
     sides = [swatched(side, name) for side, name in zip(SIDES, found.names, strict=True)]
     curves = "".join(figure(task.name, _losses(task, str(i))) for i, task in enumerate(found.tasks))
     pooled = found.all
-    valid, test = pooled.valid_ratio, pooled.test_ratio
+    valid, test = pooled.clipped, pooled.clipped_test
     cards = card(
         valid.verdict, times(valid.mid), span(valid),
-        f"{first}'s final validation loss over {second}'s", "all tasks, geometric mean",
+        f"{first}'s final validation loss over {second}'s",
+        f"all tasks, clipped to a factor of 2; median task {times(pooled.median.mid)}",
     ) + card(
         test.verdict, times(test.mid), span(test),
         "the same on the test split", "never read by anything that chooses",
@@ -51,14 +52,14 @@ def _body(found: PairedReports) -> str:
         misses(pooled.speedup) or "above 1x: the first is faster",
     )  # fmt: skip
     rows = [
-        [escape(t.name), tag(t.valid_ratio.verdict), *map(loss, t.valid_loss),
-         escape(ratio(t.valid_ratio)), escape(ratio(t.test_ratio)), speed(t.speedup),
+        [escape(t.name), tag(t.clipped.verdict), *map(loss, t.valid_loss),
+         *(escape(ratio(x)) for x in (t.clipped, t.valid_ratio, t.clipped_test)), speed(t.speedup),
          " / ".join(map(str, t.diverged))]
         for t in found.tasks
     ]  # fmt: skip
     head = [
-        "task", "verdict", *sides, "validation loss, ratio", "test loss, ratio", "speed-up",
-        "diverged runs",
+        "task", "verdict", *sides, "validation loss, clipped ratio",
+        "plain geometric mean", "test loss, clipped ratio", "speed-up", "diverged runs",
     ]  # fmt: skip
     where = [found.suite, f"tier {found.tier}", f"{found.seeds} seeds, paired"]
     return f"""<header><p class="kicker">{escape(" · ".join(where))}</p>
@@ -68,10 +69,11 @@ def _body(found: PairedReports) -> str:
 <section><h2>Task by task</h2>{table(head, rows)}</section>
 <section><h2>How much faster, and how much lower the loss</h2><div class="pair">
 {figure("Steps to the same loss", _forest(found, "speedup"))}
-{figure("Final validation loss", _forest(found, "valid_ratio"))}</div></section>
+{figure("Final validation loss", _forest(found, "clipped"))}</div></section>
 <section><h2>Validation loss falls, step by step</h2>
 <p>{sides[0]} &emsp; {sides[1]}</p>
-<div class="panels">{curves}</div><p class="note">Median and middle half of the seeds.</p></section>
+<div class="panels lines">{curves}</div>
+<p class="note">Median and middle half of the seeds.</p></section>
 {part("provenance", "Where both come from", _subjects(found))}"""
 
 
@@ -85,7 +87,7 @@ def _losses(task: PairedTask, number: str) -> str | None:
     )
 
 
-def _forest(found: PairedReports, field: Literal["speedup", "valid_ratio"]) -> str:
+def _forest(found: PairedReports, field: Literal["speedup", "clipped"]) -> str:
     rows = [
         figures.Row(
             task.name,
@@ -99,7 +101,7 @@ def _forest(found: PairedReports, field: Literal["speedup", "valid_ratio"]) -> s
     first, second = found.names
     scale, axis = {
         "speedup": ("speed", f"times as fast as {second}   (right: {first} is better)"),
-        "valid_ratio": ("ratio", f"loss over {second}'s   (left: {first} is better)"),
+        "clipped": ("ratio", f"loss over {second}'s, clipped   (left: {first} is better)"),
     }[field]
     return figures.forest(rows, f"compare{scale}", axis, axis=axis, scale=scale)
 
@@ -117,12 +119,20 @@ def _subjects(found: PairedReports) -> str:
 def comparison_markdown(found: PairedReports) -> str:
     """The comparison as Markdown."""
     rows = [
-        [markdown_text(name), r.valid_ratio.verdict, ratio(r.valid_ratio), ratio(r.test_ratio),
-         speed_in_markdown(r.speedup)]
+        [markdown_text(name), r.clipped.verdict, ratio(r.clipped), ratio(r.valid_ratio),
+         ratio(r.clipped_test), speed_in_markdown(r.speedup)]
         for name, r in (("all tasks", found.all), *((task.name, task) for task in found.tasks))
     ]  # fmt: skip
     table = markdown_table(
-        ["task", "verdict", "validation loss, ratio", "test loss, ratio", "speed-up"], rows
+        [
+            "task",
+            "verdict",
+            "validation loss, clipped ratio",
+            "plain geometric mean",
+            "test loss, clipped ratio",
+            "speed-up",
+        ],
+        rows,
     )
     heading = " against ".join(map(markdown_text, found.names))
     return f"# {heading}\n\n{markdown_text(found.sentence)}\n\n{table}\n"

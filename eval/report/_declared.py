@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import learned_opt
 from learned_opt import Artifact
 
-from ..contestants import rival_names
+from ..contestants import MULTIPLIED, rival_names
 from ._reader import ReportError
 from ._report import Report
 from ._summary import tracks
@@ -30,6 +30,9 @@ def with_declared(report: Report, artifacts: Sequence[Artifact] = ()) -> Report:
         if facts.role == "learned" and subject.kind == "artifact":
             same = [one for one in known if one.sha256 == subject.digest]
             who = f"its subject {subject.name} ({str(subject.digest)[:12]})"
+        elif name == MULTIPLIED:
+            optimizers[name] = dataclasses.replace(facts, horizon_free=subject.horizon_free)
+            continue
         elif facts.role == "rival" and not name.endswith(":tuned"):
             same = [one for one in known if name in rival_names(one)]
             who = f"its {name}"

@@ -17,7 +17,7 @@ def document(name: str, body: str, data: Any, optimizers: Sequence[str]) -> str:
     """A complete page around `body`, with `data` inside."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
     hide = "".join(
-        f"body:has(#show{i}:not(:checked)) svg .o{i}{{display:none}}"
+        f"body:has(#show{i}:not(:checked)) .lines svg .o{i}{{display:none}}"
         for i in range(len(optimizers))
     )
     return f"""<!doctype html>

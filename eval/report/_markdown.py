@@ -5,7 +5,7 @@ from learned_opt.checkpoints import markdown_text
 from ..statistics import Speedup
 from ._numbers import MISSING, loss, misses, percent, ratio, short, span, times
 from ._report import Report
-from .tables import command, comparisons, lowest, step_over_adam
+from .tables import command, comparisons, lowest, step_over_adam, told_apart
 
 
 def to_markdown(report: Report) -> str:
@@ -15,14 +15,18 @@ def to_markdown(report: Report) -> str:
         "**A smoke run: its numbers say nothing about the optimizer.**" if report.smoke else "",
         markdown_text(report.sentence),
         "![Final validation loss over the headline baseline's, task by task](report.svg)",
-        f"Median final validation loss over {report.seeds} fresh seeds; bold: lowest.",
+        f"Median final validation loss over {report.seeds} fresh seeds, task by task; bold: "
+        "lowest. Second column: the loss of what is judged over this one's, mean of log ratios "
+        "over all tasks, each pair of runs clipped to a factor of 2.",
         _losses(report),
-        "Intervals are 95 % intervals. The speed-up is that to the 90 % target, as far as the runs "
-        "tell. The score is the speed-up to the hardest target, clipped to a factor of 4, in which "
-        "a run that misses the target counts as 4 times slower than one that reaches it, and two "
-        "runs that both miss it count as even. Ratios of losses below 1, and speed-ups and scores "
-        "above 1, favour the learned optimizer.",
+        "Intervals are 95 % intervals. The plain geometric mean stands beside the clipped ratio: "
+        "one task whose loss goes to nothing can decide it. The speed-up is that to the 90 % "
+        "target, as far as the runs tell. The score is the speed-up to the hardest target, clipped "
+        "to a factor of 4, in which a run that misses the target counts as 4 times slower than one "
+        "that reaches it, and two runs that both miss it count as even. Ratios of losses below 1, "
+        "and speed-ups and scores above 1, favour the learned optimizer.",
         _pooled(report),
+        _budgets(report),
         _cost(report),
         f"```\n{command(report)}\n```",
     ]
@@ -36,20 +40,44 @@ def markdown_table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _losses(report: Report) -> str:
-    names = [name for _, members in report.columns for name in members]
-    free = {name for title, members in report.columns if title.startswith("Not")
-            for name in members}  # fmt: skip
-    head = ["task", "leakage"]
-    head += [markdown_text(report.label(name)) + " (not told the horizon)" * (name in free)
-             for name in names]  # fmt: skip
-    head.append(f"speed-up over {markdown_text(report.rival)}")
-    rows = []
-    for task in report.tasks:
-        best, values = lowest(task), [task.results[name].valid_loss for name in names]
-        cells = [f"**{loss(x)}**" if x is not None and x == best else loss(x) for x in values]
-        found = task.against[report.headline].speedup
-        rows.append([markdown_text(task.name), markdown_text(task.leakage), *cells, speed(found)])
+    """A row an optimizer, by kind."""
+    head = ["optimizer", "all tasks", *(markdown_text(task.name) for task in report.tasks)]
+    rows = [["what meta-training saw", "", *(markdown_text(t.leakage) for t in report.tasks)]]
+    for title, names in report.kinds:
+        rows.append([f"*{title}*", *([""] * (len(head) - 1))])
+        for name in names:
+            found = report.groups[0].against.get(name)
+            values = [(task.results[name], lowest(task)) for task in report.tasks]
+            cells = [
+                (f"**{loss(one.valid_loss)}**" if one.valid_loss == best else loss(one.valid_loss))
+                + (f" ({one.diverged} diverged)" if one.valid_loss and one.diverged else "")
+                for one, best in values
+            ]
+            told = told_apart(report, name)
+            label = markdown_text(report.label(name)) + (f" ({told})" if told else "")
+            rows.append([label, ratio(found.clipped) if found else "", *cells])
+    fast = [speed(task.against[report.headline].speedup) for task in report.tasks]
+    over = f"speed-up over {markdown_text(report.rival)}"
+    rows.append([over, speed(report.groups[0].against[report.headline].speedup), *fast])
     return markdown_table(head, rows)
+
+
+def _budgets(report: Report) -> str:
+    """What so many trials buy; nothing where that was not kept."""
+    if not (found := report.budgets):
+        return ""
+    counts = sorted({point.trials for points in found.rows.values() for point in points})
+    rows = []
+    for name, points in found.rows.items():
+        losses = {point.trials: ratio(point.loss) for point in points}
+        cells = [losses.get(count, MISSING) for count in counts]
+        rows.append([markdown_text(report.label(name)), *cells])
+    return (
+        f"Equal budgets: loss at the best of so many trials over that of {report.rival} tuned in "
+        "full, clipped to a factor of 2, mean over tasks. Trials of the learned optimizer are "
+        f"multipliers of its step, those of the others random draws from what their tuning tried."
+        f"\n\n{markdown_table(['best of', *map(str, counts)], rows)}"
+    )
 
 
 def speed(found: Speedup) -> str:
@@ -61,14 +89,16 @@ def speed(found: Speedup) -> str:
 
 def _pooled(report: Report) -> str:
     rows = [
-        [markdown_text(where), markdown_text(report.label(name)), found.valid_ratio.verdict,
-         ratio(found.valid_ratio), ratio(found.test_ratio), speed(found.speedup),
-         ratio(found.score), percent(found.improvement.mid)]
+        [markdown_text(where), markdown_text(report.label(name)), found.clipped.verdict,
+         ratio(found.clipped), ratio(found.median), ratio(found.valid_ratio),
+         ratio(found.clipped_test), speed(found.speedup), ratio(found.score),
+         percent(found.improvement.mid)]
         for where, _, name, found in comparisons(report)
     ]  # fmt: skip
     head = [
-        "tasks", "against", "verdict", "validation loss, ratio", "test loss, ratio", "speed-up",
-        "score", "chance to beat it",
+        "tasks", "against", "verdict", "validation loss, clipped ratio", "median task",
+        "plain geometric mean", "test loss, clipped ratio", "speed-up", "score",
+        "chance to beat it",
     ]  # fmt: skip
     return markdown_table(head, rows)
 

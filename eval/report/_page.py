@@ -3,9 +3,10 @@
 import matplotlib
 
 from . import _sections, figures, tables
-from ._html import document, figure, named, part
+from ._html import document, figure, part
 from ._numbers import escape
 from ._report import Report
+from ._sentence import sentences
 
 
 def to_html(report: Report) -> str:
@@ -40,23 +41,37 @@ def _top(report: Report) -> str:
         else ""
     )
     name = escape(report.rival)
+    verdict = "".join(f"<p>{escape(' '.join(said))}</p>" for said in sentences(report))
     speeds = figure("Steps to the same loss", figures.speed_ups(report))
     losses = figure("Final validation loss", figures.final_losses(report))
+    curves = _sections.panels(report, lambda r, t: figures.losses(r, t, "valid"))
+    budgets = _sections.budgets(report)
+    budgets = budgets and (
+        f'<section id="budgets"><h2>What trials buy, at equal numbers</h2>{budgets}</section>'
+    )
     return f"""<header><p class="kicker">{kicker}</p><h1>{escape(report.name)}</h1>{smoke}
-<p class="verdict">{escape(report.sentence)}</p></header>
+<div class="verdict">{verdict}</div></header>
 {_sections.cards(report)}
+<section id="curves"><h2>Validation loss falls, step by step</h2>{_sections.legend(report)}{curves}
+<p class="note">Median over seeds, with the middle half of the seeds shaded for the learned
+optimizer and {name}; both scales are logarithmic. The upright line is the horizon; the learned
+optimizer goes on to 1.5 times that. A cross: diverged. A click on an optimizer shows or hides it,
+in all panels of curves.</p></section>
 <section id="losses"><h2>Final validation loss, task by task</h2>{tables.final_losses(report)}
 <p class="note">Median over {report.seeds} seeds that tuning never saw; lower is better, bold is
-the lowest of the row. <span class="tint-better pill">Blue</span>: the learned optimizer beats this
+the lowest of the task. <span class="tint-better pill">Blue</span>: the learned optimizer beats this
 one, <span class="tint-worse pill">orange</span>: it loses to it, plain: the 95 % interval of their
-ratio holds 1. The test split is never read by anything that chooses.</p></section>
+ratio holds 1. All tasks: mean of log ratios, each pair of runs clipped to a factor of 2. Those
+hardest to beat come first. The test split is never read by anything that chooses.</p></section>
+{budgets}
 <section id="speed"><h2>How much faster than {name}, and how much lower the loss</h2>
 <div class="pair">{speeds}
 {losses}</div>
 <p class="note">95 % bootstrap intervals over seeds, paired: same initial weights, same minibatches.
 Target: nine tenths of the way, in
 log loss, to the best baseline's own best. An open arrow (&gt;1.5x, say) means that runs ended
-before they got there, so only a bound is known. Colours: what meta-training had
+before they got there, so only a bound is known. The axis of speed-ups ends at a factor of 4, and a
+pair of runs counts as a factor of 2 in a loss at most. Colours: what meta-training had
 seen.{unknown}</p></section>"""
 
 
@@ -64,21 +79,13 @@ def _depth(report: Report) -> str:
     def losses(which: str, seconds: bool = False) -> str:
         return _sections.panels(report, lambda r, t: figures.losses(r, t, which, seconds))
 
-    chips = "".join(
-        f'<label><input type="checkbox" id="show{i}" checked>{named(report, n)}</label>'
-        for i, n in enumerate(report.optimizers)
-    )
     parts = [
-        part("curves", "Validation loss falls, step by step", losses("valid"),
-             "Median over seeds, with the middle half of the seeds shaded for the learned "
-             f"optimizer and {report.rival}; both scales are logarithmic. The upright line is the "
-             "horizon; the learned optimizer goes on to 1.5 times that. A cross: diverged."),
-        part("training", "The same on the training split", losses("train")),
-        part("test", "The same on the test split", losses("test")),
-        part("seconds", "The same against seconds", losses("valid", seconds=True),
+        part("training", "Training loss, step by step", losses("train")),
+        part("test", "Test loss, step by step", losses("test")),
+        part("seconds", "Validation loss against seconds", losses("valid", seconds=True),
              "Steps times the measured time of a step of this task, one run at a time. "
              + _sections.in_seconds(report)),
-        part("baselines", "Against every baseline", _sections.baselines(report)),
+        part("baselines", "Against every other optimizer", _sections.baselines(report)),
         part("profile", "How often the target is reached, by the steps allowed",
              _sections.profile(report)),
         part("generalisation", "Where it stops working", _sections.generalisation(report)),
@@ -109,4 +116,4 @@ def _depth(report: Report) -> str:
              tables.failures(report) if report.failures
              else "<p>No run of any optimizer ended with a loss that is not finite.</p>"),
     ]  # fmt: skip
-    return f'<div class="depth"><div class="legend">{chips}</div>{"".join(parts)}</div>'
+    return f'<div class="depth">{"".join(parts)}</div>'

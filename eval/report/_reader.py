@@ -1,5 +1,7 @@
 """Reports that are read: a report.json, or that inside a report.html."""
 
+import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -10,6 +12,9 @@ from learned_opt._checks import one_line, shown, shown_path
 
 from ._json import from_json
 from ._report import SCHEMA, Report
+from ._report_tasks import verdicts
+from ._schema2 import upgraded
+from ._sentence import sentence
 
 
 class ReportError(ValueError):
@@ -20,7 +25,7 @@ def read_report(path: str | os.PathLike) -> Report:
     """The report of a `report.json`, or that inside a `report.html`.
 
     Raises:
-      ReportError: the file holds none of schema 2, or cannot be read.
+      ReportError: the file holds none of schema 2 or 3, or cannot be read.
     """
     path = Path(path)
     where = shown_path(path)
@@ -44,10 +49,10 @@ def read_report(path: str | os.PathLike) -> Report:
             f"{where} holds no report, or one that is cut short; give a report.json or report.html "
             "of learned-opt eval"
         )
-    if report.get("schema") != SCHEMA:
+    if report.get("schema") not in (2, SCHEMA):
         raise ReportError(
-            f"{where} must have schema {SCHEMA}, got {shown(report.get('schema'), 40)}; evaluate "
-            "again"
+            f"{where} must have schema 2 or {SCHEMA}, got {shown(report.get('schema'), 40)}; "
+            "evaluate again"
         )
     try:
         return report_from_json(report)
@@ -56,9 +61,15 @@ def read_report(path: str | os.PathLike) -> Report:
 
 
 def report_from_json(found: dict[str, Any]) -> Report:
-    """The report of what `Report.to_json` returns.
+    """The report of what `Report.to_json` returns, or returned in version 0.1 (schema 2).
 
     Raises:
       ValueError: names the first field that is missing or wrong.
     """
-    return from_json(Report, found)
+    if found.get("schema", SCHEMA) != 2:
+        return from_json(Report, found)
+    with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
+        found = upgraded(found)  # a damaged one stays as it is
+    report = from_json(Report, found | {"schema": SCHEMA})
+    counted = dataclasses.replace(report, verdict=verdicts(report.tasks))
+    return dataclasses.replace(counted, sentence=sentence(counted))

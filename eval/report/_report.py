@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from ..statistics import Comparison, Estimate
 from ._json import Amount, Count, Curve, Loss, Natural, Positive, Text, as_json
+from ._report_budgets import Budgets
 from ._report_measured import Cost, GridCell, MetaTraining, Trace
 from ._report_tasks import Failure, TaskReport, Variant
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,10 +32,10 @@ class SubjectFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerFacts:
-    """An optimizer of the report. `trials`: settings tried a task, of the frozen one once."""
+    """An optimizer of the report. `trials`: settings tried a task, of a calibrated one once."""
 
     label: str
-    role: Literal["learned", "baseline", "frozen", "rival"]
+    role: Literal["learned", "baseline", "calibrated", "default", "rival"]
     horizon_free: bool
     trials: Amount
 
@@ -122,7 +123,7 @@ class Report:
       seconds: that the evaluation took; None where it was interrupted.
     """
 
-    schema: Literal[2] = SCHEMA
+    schema: Literal[3] = SCHEMA
     suite: Text
     suite_hash: str | None = None
     tier: str | None = None
@@ -137,6 +138,7 @@ class Report:
     groups: list[Group]
     oracle: Oracle | None = None
     tracks: Tracks
+    budgets: Budgets | None = None
     misinformed: list[Misinformed] = dataclasses.field(default_factory=list)
     profile: Profile | None = None
     variants: list[Variant] = dataclasses.field(default_factory=list)
@@ -175,6 +177,7 @@ class Report:
             _check_names(where, variant.results, everyone, ("learned",))
         for task, traces in self.traces.items():
             _check_names(f"traces.{task}", traces, everyone)
+        _check_names("budgets.rows", self.budgets.rows if self.budgets else (), everyone)
         _check_names("profile.names", self.profile.names if self.profile else (), everyone)
 
     @property
@@ -188,12 +191,19 @@ class Report:
         return self.label(self.headline).split(",")[0]
 
     @property
-    def columns(self) -> list[tuple[str, list[str]]]:
-        """(title, optimizers) of the two tracks, in the order of the report."""
-        free = [name for name in self.optimizers if name in self.tracks.free]
-        told = [name for name in self.optimizers if name not in free]
-        both = (("Told the number of steps", told), ("Not told the number of steps", free))
-        return [(title, members) for title, members in both if members]
+    def kinds(self) -> list[tuple[str, list[str]]]:
+        """(title, optimizers) of each kind, what is judged in the first place of its own; in each
+        those that are hardest to beat come first.
+        """
+        kinds: dict[str, list[str]] = {title: [] for title in KINDS}
+        for name, facts in self.optimizers.items():
+            kinds[_kind(facts)].append(name)
+        pooled = self.groups[0].against
+
+        def ease(name: str) -> tuple[bool, float]:
+            return name != "learned", -(pooled[name].clipped.mid or 0.0) if name in pooled else 0.0
+
+        return [(title, sorted(names, key=ease)) for title, names in kinds.items() if names]
 
     def label(self, name: str) -> str:
         """What people call an optimizer."""
@@ -208,6 +218,23 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """As in `report.json`."""
         return as_json(self)
+
+
+KINDS = (
+    "Nobody tuned, told the number of steps",
+    "Nobody tuned, not told the number of steps",
+    "Tuned for each task",
+    "Other learned optimizers",
+)
+
+
+def _kind(facts: OptimizerFacts) -> str:
+    told, free, tuned, others = KINDS
+    if facts.role == "baseline" or (facts.role in ("learned", "rival") and facts.trials):
+        return tuned
+    if facts.role == "rival":
+        return others
+    return free if facts.horizon_free else told
 
 
 def _check_names(

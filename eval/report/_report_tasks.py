@@ -1,6 +1,7 @@
 """Parts of a report on single tasks: results and comparisons, variants, failures."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from ..statistics import Comparison
 from ._json import Amount, Count, Curve, Loss, Natural, Positive, Steps, Text
@@ -85,6 +86,15 @@ class TaskReport:
     targets: dict[str, Loss] = dataclasses.field(default_factory=dict)
     results: dict[str, Result]
     against: dict[str, Comparison]
+
+
+def verdicts(tasks: Sequence[TaskReport]) -> dict[str, dict[str, int]]:
+    """Optimizer -> on how many tasks the learned one is better, worse, undecided."""
+    counts = {}
+    for name in tasks[0].against:
+        words = [task.against[name].clipped.verdict for task in tasks]
+        counts[name] = {word: words.count(word) for word in ("better", "worse", "undecided")}
+    return counts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,47 +1,129 @@
-"""The verdict in one sentence, made of intervals only."""
+"""The verdict in a few sentences, made of intervals only."""
 
 from ..statistics import Estimate, Speedup
 from ._report import Report
 
-RIVALS = ("lion", "adabelief", "muon")
+TUNED = ("muon", "lion", "adabelief")
 UNSEEN = "new network, new data"
 TARGET = "90 % target"
 
 
 def sentence(report: Report) -> str:
-    """Better or worse than tuned AdamW and the others, at what cost, on what it never saw, where
-    it fails."""
-    pooled, count = report.groups[0], len(report.tasks)
-    found, trials = pooled.against[report.headline], report.subject.trials
-    words = [f"{word} on {n}" for word, n in report.verdict[report.headline].items() if n]
+    """All that `sentences` says, in one line."""
+    return " ".join(said for part in sentences(report) for said in part)
+
+
+def sentences(report: Report) -> list[list[str]]:
+    """In three parts: better or worse than what nobody tuned; than what was tuned, and on what it
+    never saw; at what cost, where it fails, and what the numbers are.
+    """
+    how = (
+        "Ratios are means over tasks in which no pair of runs counts as more than a factor of 2; "
+        f"95 % intervals over {report.seeds} fresh seeds"
+    )
     parts = [
-        f"{report.subject.name}, {f'tuned in {trials} trials a task' if trials else 'untuned'}, "
-        f"against AdamW tuned for each task is {', '.join(words)} of {_tasks(count)}: final "
-        f"validation loss {_ratio(found.valid_ratio)} times AdamW's, {speed(found.speedup)}"
+        _untuned(report),
+        [_tuned(report), _unseen(report)],
+        [_cost(report), _failing(report), how],
     ]
-    others = [
-        f"{report.label(name).partition(',')[0]} {_ratio(pooled.against[name].valid_ratio)}"
-        for name in RIVALS
-        if name in pooled.against
+    said = [[f"{text}." for text in part if text] for part in parts]
+    return [part for part in said if part]
+
+
+def best_untuned(report: Report, free: bool | None = None) -> list[str]:
+    """Hand-designed optimizers that nobody tuned on these tasks, hardest to beat first.
+
+    Args:
+      free: of those that are not told the number of steps, or of those that are; None: of all.
+    """
+    names = [
+        name
+        for name, facts in report.optimizers.items()
+        if facts.role in ("calibrated", "default") and free in (None, facts.horizon_free)
     ]
-    if others:
-        parts.append(f"over tuned {', '.join(others)}")
-    parts += [
-        f"on the {_tasks(len(group.tasks))} with new network and data "
-        f"{_ratio(group.against[report.headline].valid_ratio)}"
-        for group in report.groups[1:]
-        if group.label == UNSEEN and len(group.tasks) < count
+    return sorted(names, key=lambda name: -(report.groups[0].against[name].clipped.mid or 0.0))
+
+
+def who(report: Report, name: str) -> str:
+    """An optimizer for the middle of a sentence."""
+    beside = {"calibrated": " at one setting", "default": " at its defaults"}
+    facts = report.optimizers[name]
+    return facts.label.split(",")[0] + beside.get(facts.role, "")
+
+
+def _untuned(report: Report) -> list[str]:
+    names, pooled, subject = best_untuned(report), report.groups[0].against, report.subject
+    if not names:
+        return []
+    (best, *others), parts = names, []
+    state = f"tuned in {subject.trials:g} trials a task" if subject.trials else "untuned"
+    told = "not told" if subject.horizon_free else "told"
+    many = f"the best of {len(names)} optimizers" if others else "the one optimizer"
+    parts.append(
+        f"{report.name}, {state} and {told} the number of steps, ends at "
+        f"{_ratio(pooled[best].clipped)} times the loss of {who(report, best)}, {many} that nobody "
+        f"tuned ({_counts(report, best)}; median task {_number(pooled[best].median.mid)})"
+    )
+    track = report.optimizers[best].horizon_free
+    if other := best_untuned(report, not track):
+        asked = "told" if track else "not told"
+        count = (
+            f"Of the {len(other)} {asked} it the best is" if other[1:] else f"Of one {asked} it,"
+        )
+        found = f"{who(report, other[0])}: {_ratio(pooled[other[0]].clipped)}"
+        parts.append(f"{count} {found}")
+        others = [name for name in others if name != other[0]]
+    rest = [name for name in others if report.optimizers[name].role == "calibrated"]
+    if rest:
+        listed = ", ".join(
+            f"{report.label(name).split(',')[0]} {_ratio(pooled[name].clipped)}" for name in rest
+        )
+        parts.append(f"Over the others at one setting on all tasks: {listed}")
+    return parts
+
+
+def _tuned(report: Report) -> str:
+    pooled, first = report.groups[0].against, report.headline
+    found = pooled[first]
+    listed = [
+        f"{report.rival} {_ratio(found.clipped)} ({_counts(report, first)}; median task "
+        f"{_number(found.median.mid)})"
     ]
+    listed += [
+        f"{report.label(name).split(',')[0]} {_ratio(pooled[name].clipped)}"
+        for name in TUNED
+        if name in pooled
+    ]
+    return (
+        f"Over optimizers tuned for each task: {', '.join(listed)}; compared with "
+        f"{report.rival}, {speed(found.speedup)}"
+    )
+
+
+def _unseen(report: Report) -> str:
+    """Where neither network nor data are ones of meta-training, if only some tasks are such."""
+    for group in report.groups[1:]:
+        if group.label == UNSEEN and len(group.tasks) < len(report.tasks):
+            names = [*best_untuned(report)[:1], report.headline]
+            ratios = " and ".join(
+                f"{_ratio(group.against[name].clipped)} over "
+                + (f"tuned {report.rival}" if name == report.headline else who(report, name))
+                for name in names
+            )
+            return f"On the {_tasks(len(group.tasks))} with new network and data it is {ratios}"
+    return ""
+
+
+def _cost(report: Report) -> str:
     steps = {
         row.optimizer: row.step
         for row in report.cost.rows
         if (row.network, row.batch) == ("1M", 128) and row.step
     }
-    if {"learned", "adamw"} <= steps.keys():
-        cost = f"{steps['learned'] / steps['adamw']:.1f} times AdamW's"
-        parts.append(f"its training step costs {cost} at 1M parameters, batch 128")
-    parts.append(_failing(report))
-    return f"{'; '.join(parts)} (95 % intervals over {report.seeds} fresh seeds)."
+    if {"learned", "adamw"} - steps.keys():
+        return ""
+    cost = f"{steps['learned'] / steps['adamw']:.1f} times AdamW's"
+    return f"Its training step costs {cost} at 1M parameters, batch 128"
 
 
 def speed(found: Speedup) -> str:
@@ -75,15 +157,21 @@ def _failing(report: Report) -> str:
     """How many runs diverged, and the worst task if it is worse than the headline there."""
     stages = diverged_runs(report)
     lost, runs = (sum(counts) for counts in zip(*stages.values(), strict=True))
-    text = f"none of its {runs:,} runs diverged"
+    text = f"None of its {runs:,} runs diverged"
     if lost:
         where = [f"{n} {stage}" for stage, (n, _) in stages.items() if n]
         text = f"{lost:,} of its {runs:,} runs diverged: {', '.join(where)}"
-    ratios = {task.name: task.against[report.headline].valid_ratio for task in report.tasks}
+    ratios = {task.name: task.against[report.headline].clipped for task in report.tasks}
     worst = max(ratios, key=lambda name: ratios[name].mid or 0.0)
+    rival = f"tuned {report.rival}"
     if ratios[worst].verdict == "worse":
-        return f"{text}; its worst task is {worst} with {_ratio(ratios[worst])}"
-    return f"{text}; on no task was it found to be worse than AdamW"
+        return f"{text}; its worst task against {rival} is {worst} with {_ratio(ratios[worst])}"
+    return f"{text}; on no task was it found to be worse than {rival}"
+
+
+def _counts(report: Report, name: str) -> str:
+    words = [f"{word} on {n}" for word, n in report.verdict[name].items() if n]
+    return f"{', '.join(words)} of {_tasks(len(report.tasks))}"
 
 
 def _tasks(count: int) -> str:

@@ -16,10 +16,11 @@ from ..tuning import TUNE_SEEDS, Tuned, frozen_trials
 from ._json import field_from_json
 from ._report import Group, OptimizerFacts, Report, SubjectFacts, Tracks
 from ._report_measured import MetaTraining
-from ._report_tasks import Curves, Failure, Result, SeedLosses, TaskReport
+from ._report_tasks import Curves, Failure, Result, SeedLosses, TaskReport, verdicts
 from ._sentence import sentence
 from ._summary_over_tasks import (
     break_even_facts,
+    budgets,
     misinformed,
     oracle_facts,
     profile_of,
@@ -95,13 +96,14 @@ def summarise(results: Results, seconds: float | None = None) -> Report:
         ],
         oracle=oracle_facts(results, found),
         tracks=tracks({c.name: c.horizon_free for c in results.contestants}),
+        budgets=budgets(results),
         misinformed=misinformed(results),
         profile=profile_of(results, found, ratios),
         variants=variants,
         break_even=break_even_facts(results),
         failures=failures(results),
         **_measured(results.extra),
-        verdict={c.name: _counts(reports, c.name) for c in others},
+        verdict=verdicts(reports),
         sentence="",
         seconds=seconds,
     )
@@ -142,19 +144,14 @@ def _measured(extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _optimizer(c: Contestant, subject: Mapping[str, Any]) -> OptimizerFacts:
-    """`trials`: settings tried a task; of the frozen setting those it was chosen from, once."""
+    """`trials`: settings tried a task; of a calibrated setting those it was chosen from, once."""
     tried = [choice.trials for choice in c.tuned.values()]
     trials = round(float(np.mean(tried)), 1) if tried else 0
     if c.role == "learned":
         trials = subject.get("trials", 0)
-    if c.role == "frozen":
+    if c.role == "calibrated":
         trials = frozen_trials()
     return OptimizerFacts(label=c.label, role=c.role, horizon_free=c.horizon_free, trials=trials)
-
-
-def _counts(tasks: Sequence[TaskReport], name: str) -> dict[str, int]:
-    words = [task.against[name].valid_ratio.verdict for task in tasks]
-    return {word: words.count(word) for word in ("better", "worse", "undecided")}
 
 
 def _result(c: Contestant, task: EvalTask, found: Targets, results: Results) -> Result:

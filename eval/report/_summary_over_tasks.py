@@ -7,13 +7,15 @@ import numpy as np
 from learned_opt.checkpoints import is_number
 
 from ..baselines._table import ADAMW
-from ..contestants import Contestant, Results
+from ..contestants import MULTIPLIED, MULTIPLIERS, Contestant, Results
 from ..running import six_digits
 from ..statistics import (
     SLOWEST,
     Targets,
     area,
+    best_of_all,
     break_even,
+    budget,
     compare,
     estimate,
     gated,
@@ -26,7 +28,11 @@ from ..statistics import (
 )
 from ..tuning import TUNE_SEEDS
 from ._report import BreakEven, Misinformed, Oracle, Profile
+from ._report_budgets import BudgetPoint, Budgets
 from ._report_tasks import Variant, VariantResult
+
+BUDGETS = (1, 2, 4, 8, 26)
+"""Trials; the last are all that tuning tries, and those by which a grid grew."""
 
 TAU = np.round(np.linspace(1, 4, 61), 3)
 
@@ -64,13 +70,46 @@ def misinformed(results: Results) -> list[Misinformed]:
     ]
 
 
+def budgets(results: Results) -> Budgets | None:
+    """What so many trials buy; None where those of two tuning seeds were not kept."""
+    names = {ADAMW.name: ADAMW.name, "muon": "muon", MULTIPLIED: "learned"}
+    tables = {
+        names[c.name]: [np.array(c.tuned[task.name].losses) for task in results.tasks]
+        for c in results.contestants
+        if c.name in names
+    }
+    tables = {
+        name: kept
+        for name, kept in tables.items()
+        if all(losses.ndim == 2 and losses.shape[1] > 1 for losses in kept)
+    }
+    if ADAMW.name not in tables:
+        return None
+    over = [best_of_all(losses) for losses in tables[ADAMW.name]]
+
+    def points(kept: list[np.ndarray], ordered: bool) -> list[BudgetPoint]:
+        most = min(BUDGETS[-1], *map(len, kept))
+        made = []
+        for k in (*(k for k in BUDGETS if k < most), most):
+            tried = [losses[:k] if ordered else losses for losses in kept]
+            trials = [len(losses) if k == most else k for losses in tried]
+            made.append(BudgetPoint(trials=k, loss=estimate(budget(tried, over, trials))))
+        return made
+
+    return Budgets(
+        rows={name: points(kept, name == "learned") for name, kept in tables.items()},
+        multipliers=list(MULTIPLIERS),
+        settings={name: [f(map(len, kept)) for f in (min, max)] for name, kept in tables.items()},
+    )
+
+
 def _headline(results: Results) -> Contestant:
     return next(c for c in results.contestants if c.name == ADAMW.name)
 
 
 def _field(results: Results) -> list[Contestant]:
-    """Who takes part in profiles: everybody that may choose a setting of its own for a task."""
-    return [c for c in results.contestants if c.role != "frozen"]
+    """Who takes part in profiles: no rule a second time, at another setting that was chosen."""
+    return [c for c in results.contestants if c.role != "calibrated" and c.name != MULTIPLIED]
 
 
 def profile_of(results: Results, found: Targets, variants: np.ndarray) -> Profile:

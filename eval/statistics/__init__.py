@@ -1,7 +1,11 @@
 """From runs to intervals: ratios of losses, times to target, profiles, one against another."""
 
 from ._bootstrap import Interval as Interval
+from ._bootstrap import clipped_ratio as clipped_ratio
 from ._bootstrap import geometric_ratio as geometric_ratio
+from ._bootstrap import median_ratio as median_ratio
+from ._budgets import best_of_all as best_of_all
+from ._budgets import budget as budget
 from ._comparison import RUNGS as RUNGS
 from ._comparison import Comparison as Comparison
 from ._comparison import Estimate as Estimate
@@ -10,6 +14,7 @@ from ._comparison import Speedup as Speedup
 from ._comparison import Targets as Targets
 from ._comparison import compare as compare
 from ._comparison import estimate as estimate
+from ._comparison import loss_ratios as loss_ratios
 from ._comparison import speedup_of as speedup_of
 from ._comparison import targets as targets
 from ._comparison import times as times

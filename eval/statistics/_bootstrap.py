@@ -13,7 +13,10 @@ from numpy.typing import ArrayLike
 
 RESAMPLES = 10_000
 DIVERGED = 1_000.0
-"""The loss ratio that a diverged run counts as."""
+"""The loss ratio that a diverged run counts as where ratios are not clipped."""
+
+CLIP = 2.0
+"""The factor that one pair of runs counts as at most where ratios are clipped."""
 
 SMALLEST = float(np.finfo(np.float32).tiny)
 """The smallest normal float32: what a loss of 0 counts as where a logarithm is taken."""
@@ -75,11 +78,55 @@ def geometric_ratio(ours: ArrayLike, theirs: ArrayLike) -> Interval:
     Raises:
       ValueError: shapes differ, or a loss is negative.
     """
-    ours, theirs = (above_zero(x, "losses") for x in pair(ours, theirs))
+    return exp_of(_log_ratios(*pair(ours, theirs)), mean)
+
+
+def clipped_ratio(ours: ArrayLike, theirs: ArrayLike) -> Interval:
+    """Mean of ours / theirs in which no pair of runs counts as more than a factor of 2.
+
+    exp(mean over tasks and seeds of clip(log(ours / theirs), -log 2, log 2)), with a paired
+    bootstrap, stratified by task. One of n tasks moves the logarithm by log(2) / n at most, however
+    near nothing its loss comes.
+
+    Args and errors: see `geometric_ratio`. A diverged run counts as a factor of 2 against its side,
+    and as 1 if both are.
+    """
+    return exp_of(clipped_logs(*pair(ours, theirs)), mean)
+
+
+def median_ratio(ours: ArrayLike, theirs: ArrayLike) -> Interval:
+    """Median over tasks of what `clipped_ratio` is on each, with its bootstrap interval.
+
+    Args and errors: see `clipped_ratio`.
+    """
+    return exp_of(clipped_logs(*pair(ours, theirs)), lambda x: np.median(x.mean(-1), -1))
+
+
+def clipped_logs(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """clip(log(ours / theirs), -log 2, log 2), element by element, for losses of one shape.
+
+    Raises:
+      ValueError: a loss is negative.
+    """
+    return np.clip(_log_ratios(ours, theirs), -np.log(CLIP), np.log(CLIP))
+
+
+def _log_ratios(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """log(ours / theirs); of a diverged run as of a ratio of DIVERGED, of two as of 1."""
+    ours, theirs = (above_zero(or_inf(x), "losses") for x in (ours, theirs))
     lost, won = np.isinf(ours), np.isinf(theirs)
     ratio = np.log(np.where(lost, 1.0, ours)) - np.log(np.where(won, 1.0, theirs))
-    ratio = np.where(lost | won, np.log(DIVERGED) * (lost.astype(float) - won), ratio)
-    return Interval(*np.exp(bootstrap(ratio, lambda x: x.mean((-2, -1)))).tolist())
+    return np.where(lost | won, np.log(DIVERGED) * (lost.astype(float) - won), ratio)
+
+
+def exp_of(logs: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
+    """exp of a statistic of logarithms (tasks, seeds), and of the ends of its interval."""
+    return Interval(*np.exp(bootstrap(logs, statistic)).tolist())
+
+
+def mean(x: np.ndarray) -> np.ndarray:
+    """Over the last two axes."""
+    return x.mean((-2, -1))
 
 
 def probability_of_improvement(ours: ArrayLike, theirs: ArrayLike) -> Interval:

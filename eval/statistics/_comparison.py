@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from learned_opt.tasks import EvalTask
 
 from ..contestants import Contestant
 from ..running import Rule, six_digits
-from ._bootstrap import Interval, geometric_ratio, probability_of_improvement
+from ._bootstrap import (
+    Interval,
+    clipped_ratio,
+    geometric_ratio,
+    median_ratio,
+    probability_of_improvement,
+)
 from ._time_to_target import censored_speedup, ladder, speedup, steps_to_target, target
 
 RUNGS = ("50", "75", "90", "best")
@@ -94,12 +101,19 @@ class Speedup:
 class Comparison:
     """How one optimizer does against another, pooled over tasks.
 
+    `clipped`: ratio of validation losses in which a pair of runs counts as a factor of 2 at most,
+    the headline; `median`: that of the median task; `valid_ratio`: the plain geometric mean.
+    `clipped_test` and `test_ratio` are the same of test losses.
+
     `ladder` is the speed-up rung by rung, and `speedup` its rung of 90 %: half of the runs that
     set the hardest target miss it, so there little is known. `speedup_seconds` is the same in
     seconds, None where steps of one of them were not timed.
     """
 
+    clipped: Estimate
+    median: Estimate
     valid_ratio: Estimate
+    clipped_test: Estimate
     test_ratio: Estimate
     improvement: Estimate
     score: Score
@@ -177,14 +191,24 @@ def compare(
         in_seconds = speedup_of(timed[0][0], timed[1][0], timed[0][1], timed[1][1])
     score = estimate(speedup(a, b, b_limit))
     return Comparison(
-        valid_ratio=estimate(geometric_ratio(*valid)),
-        test_ratio=estimate(geometric_ratio(*test)),
+        **loss_ratios(valid, test),
         improvement=estimate(probability_of_improvement(*valid)),
         score=Score(**vars(score), pairs=a.size, even=int(even.sum())),
         speedup=speedups["90"],
         ladder=speedups,
         speedup_seconds=in_seconds,
     )
+
+
+def loss_ratios(valid: Sequence[ArrayLike], test: Sequence[ArrayLike]) -> dict[str, Estimate]:
+    """Fields of a `Comparison` that are ratios of losses; each argument is (ours, theirs)."""
+    return {
+        "clipped": estimate(clipped_ratio(*valid)),
+        "median": estimate(median_ratio(*valid)),
+        "valid_ratio": estimate(geometric_ratio(*valid)),
+        "clipped_test": estimate(clipped_ratio(*test)),
+        "test_ratio": estimate(geometric_ratio(*test)),
+    }
 
 
 def speedup_of(

@@ -26,9 +26,19 @@ def expected_best(losses: ArrayLike) -> np.ndarray:
     n, finite = len(x), int(np.isfinite(x).sum())
     curve = np.full(n, np.inf)
     for k in range(n - finite + 1, n + 1):
-        weights = [math.comb(n - 1 - i, k - 1) / math.comb(n, k) for i in range(finite)]
-        curve[k - 1] = x[:finite] @ np.array(weights)
+        curve[k - 1] = x[:finite] @ chances(n, k)[:finite]
     return curve
+
+
+def chances(n: int, k: int) -> np.ndarray:
+    """The chance of the i-th lowest of n to be the lowest of k drawn without replacement: (n,).
+
+    C(n - i, k - 1) / C(n, k).
+
+    >>> chances(3, 2).round(3).tolist()
+    [0.667, 0.333, 0.0]
+    """
+    return np.array([math.comb(n - 1 - i, k - 1) / math.comb(n, k) for i in range(n)])
 
 
 def break_even(meta_steps: float, tuning_steps: float, own_tuning_steps: float = 0.0) -> float:

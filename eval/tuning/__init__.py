@@ -1,7 +1,6 @@
 """How the settings of baselines are chosen: on each task, or one for all."""
 
 from ._few import few_settings as few_settings
-from ._few import tune_few as tune_few
 from ._frozen import choose_setting as choose_setting
 from ._frozen import frozen_setting as frozen_setting
 from ._frozen import frozen_trials as frozen_trials
@@ -10,4 +9,5 @@ from ._tune import FinalLosses as FinalLosses
 from ._tune import Tuned as Tuned
 from ._tune import choose_frozen as choose_frozen
 from ._tune import tune as tune
+from ._tune import tune_among as tune_among
 from ._tune import tune_frozen as tune_frozen

@@ -1,5 +1,6 @@
 """Figures of a report, each as inline SVG: equal numbers give equal bytes."""
 
+from ._budgets import budgets as budgets
 from ._canvas import STYLE as STYLE
 from ._canvas import alone as alone
 from ._colours import COLOURS as COLOURS

@@ -99,7 +99,8 @@ def _row(
     side: dict[str, Any] = {
         "xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "center",
     }  # fmt: skip
-    text = row.text if len(row.text) <= 26 else row.text[:25] + "…"
+    most = 48 if head else 26  # nothing stands beside a head
+    text = row.text if len(row.text) <= most else row.text[: most - 1] + "…"
     if head:
         axes.annotate("■", (0, y), (-left + 4, 0), fontsize=8, color=row.colour, **side)
     axes.annotate(
@@ -163,11 +164,11 @@ def speed_ups(report: Report) -> str:
 
 
 def final_losses(report: Report) -> str:
-    """F3: ratio of final losses to the headline baseline's, task by task."""
+    """F3: clipped ratio of final losses to the headline baseline's, task by task."""
     return forest(
-        _by_task(report, "valid_ratio"), "f3loss",
+        _by_task(report, "clipped"), "f3loss",
         f"final loss over {report.rival}'s, task by task",
-        axis=f"final loss over {report.rival}'s   (left is better)",
+        axis=f"final loss over {report.rival}'s, clipped to a factor of 2   (left is better)",
     )  # fmt: skip
 
 
@@ -175,22 +176,30 @@ BASELINES = {
     "speedup": ("f5speed", "pooled speed-up over each baseline",
                 "times as fast, all tasks   (right is better)", "speed"),
     "score": ("f5score", "pooled score against each baseline",
-              "score, all tasks   (right is better)", "score"),
+              "score, clipped to a factor of 4   (right is better)", "score"),
+    "clipped": ("f5loss", "pooled final loss over each optimizer's",
+                "final loss over its, clipped to a factor of 2   (left is better)", "ratio"),
     "improvement": ("f5better", "probability of improvement over each baseline",
                     "how often a run beats one of the baseline's   (right is better)", "share"),
 }  # fmt: skip
 
 
 def baselines(report: Report, field: str) -> str:
-    """F5: pooled speed-up, score or probability of improvement over each baseline."""
-    pooled = dict(report.groups[0].against)
+    """F5: pooled loss, speed-up, score or probability of improvement over each, by kind."""
+    pooled, rows = report.groups[0].against, []
+    for title, names in report.kinds:
+        others = [name for name in names if name != "learned"]
+        if others:
+            rows.append(Row(title, None, SOFT, "head"))
+        rows += [
+            Row(report.label(name), getattr(pooled[name], field), style_of(name).colour,
+                mark=f"o{report.index(name)}")
+            for name in others
+        ]  # fmt: skip
     if report.oracle:
-        pooled["oracle"] = report.oracle.against
-    rows = [
-        Row(report.label(name), getattr(found, field), style_of(name).colour,
-            mark=f"o{report.index(name)}" if name in report.optimizers else "oracle")
-        for name, found in pooled.items()
-    ]  # fmt: skip
+        rows.append(
+            Row(report.label("oracle"), getattr(report.oracle.against, field), INK, mark="oracle")
+        )
     key, says, axis, scale = BASELINES[field]
     return forest(rows, key, says, axis=axis, scale=scale)
 

@@ -9,55 +9,79 @@ from ..figures import LEAKAGE_COLOURS
 
 
 def final_losses(report: Report) -> str:
-    """T1: median final losses, columns by track, tinted by who won."""
-    names = [name for _, members in report.columns for name in members]
-    first = {members[0] for _, members in report.columns}
+    """T1: a row an optimizer, by kind: all tasks pooled, then median final losses task by task,
+    tinted by who won.
+    """
+    groups = dict.fromkeys(task.leakage for task in report.tasks)
+    tasks = [task for leakage in groups for task in report.tasks if task.leakage == leakage]
+    first = {next(task.name for task in tasks if task.leakage == leakage) for leakage in groups}
     top = "".join(
-        f'<th class="track" colspan="{len(members)}">{escape(title)}</th>'
-        for title, members in report.columns
+        f'<th class="track" colspan="{sum(task.leakage == leakage for task in tasks)}"><i '
+        f'style="background:{LEAKAGE_COLOURS.get(leakage, "#5b6570")}"></i>{escape(leakage)}</th>'
+        for leakage in groups
     )
     head = "".join(
-        f'<th class="{"edge" if n in first else ""}">{named(report, n)}</th>' for n in names
+        f'<th class="{"edge" if task.name in first else ""}">{escape(task.name)}<small>'
+        f"{number(task.parameters)} parameters<br>{task.horizon:,} steps</small></th>"
+        for task in tasks
     )
+    pooled = f"loss of {escape(report.name)} over its, all tasks"
     body = []
-    for leakage in dict.fromkeys(task.leakage for task in report.tasks):
-        colour = LEAKAGE_COLOURS.get(leakage, "#5b6570")
+    for title, names in report.kinds:
         body.append(
-            f'<tr class="group"><th class="text" colspan="{len(names) + 1}">'
-            f'<span><i style="background:{colour}"></i>{escape(leakage)}</span></th></tr>'
+            f'<tr class="group"><th class="text" colspan="{len(tasks) + 3}"><span>{escape(title)}'
+            "</span></th></tr>"
         )
-        body += [
-            _losses_row(task, names, first) for task in report.tasks if task.leakage == leakage
-        ]
+        body += [_losses_row(report, name, tasks, first) for name in names]
     return (
         '<div class="scroll" tabindex="0"><table class="headline"><thead>'
-        f'<tr><th class="text" rowspan="2">task</th>{top}</tr><tr>{head}</tr></thead>'
+        f'<tr><th class="text" rowspan="2">optimizer</th><th rowspan="2">{pooled}</th>'
+        f'<th rowspan="2">median task</th>{top}</tr><tr>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
-def _losses_row(task: TaskReport, names: list[str], first: set[str]) -> str:
-    best, cells = lowest(task), []
-    for name in names:
-        found = task.results[name]
-        word = task.against[name].valid_ratio.verdict if name in task.against else "undecided"
+def _losses_row(report: Report, name: str, tasks: list[TaskReport], first: set[str]) -> str:
+    cells = []
+    if found := report.groups[0].against.get(name):
+        word = found.clipped.verdict
+        tint = "" if word == "undecided" else f' class="tint-{word}"'
+        cells.append(f"<td{tint}>{estimate(ratio(found.clipped))}</td>")
+        cells.append(f"<td>{times(found.median.mid)}</td>")
+    else:
+        cells += ['<td class="ours"></td>'] * 2
+    for task in tasks:
+        one = task.results[name]
+        word = task.against[name].clipped.verdict if name in task.against else "undecided"
         marks = [
             mark
             for mark, there in (
-                ("edge", name in first),
-                ("best", found.valid_loss is not None and found.valid_loss == best),
+                ("edge", task.name in first),
+                ("best", one.valid_loss is not None and one.valid_loss == lowest(task)),
                 (f"tint-{word}", word != "undecided"),
                 ("ours", name == "learned"),
             )
             if there
         ]
-        test = "" if found.test_loss is None else f"<small>test {loss(found.test_loss)}</small>"
-        cells.append(f'<td class="{" ".join(marks)}">{loss(found.valid_loss)}{test}</td>')
-    facts = f"{number(task.parameters)} parameters, {task.horizon:,} steps"
-    return (
-        f'<tr><td class="text"><b>{escape(task.name)}</b><small>{escape(facts)}</small>'
-        f"</td>{''.join(cells)}</tr>"
-    )
+        test = "" if one.test_loss is None else f"<small>test {loss(one.test_loss)}</small>"
+        lost = f"<small>{one.diverged} diverged</small>" if one.diverged else ""
+        cells.append(f'<td class="{" ".join(marks)}">{loss(one.valid_loss)}{test}{lost}</td>')
+    lost = diverged(report, name)
+    said = "".join(f"<small>{escape(x)}</small>" for x in (told_apart(report, name), lost) if x)
+    return f'<tr><td class="text">{named(report, name)}{said}</td>{"".join(cells)}</tr>'
+
+
+def told_apart(report: Report, name: str) -> str:
+    """That a row is not told the number of steps, where its kind does not say so."""
+    kinds = {one: title for title, names in report.kinds for one in names}
+    free = report.optimizers[name].horizon_free and not kinds[name].startswith("Nobody")
+    return "not told the number of steps" if free else ""
+
+
+def diverged(report: Report, name: str) -> str:
+    """In how many of its runs on the tasks an optimizer diverged; nothing if in none."""
+    lost = sum(task.results[name].diverged for task in report.tasks)
+    return f"diverged in {lost} of {len(report.tasks) * report.seeds} runs" if lost else ""
 
 
 def lowest(task: TaskReport) -> float | None:
@@ -74,9 +98,12 @@ def comparisons(report: Report) -> list[tuple[str, int, str, Comparison]]:
     for group in report.groups:
         count, found = len(group.tasks), group.against[report.headline]
         rows.append((group.label, count, report.headline, found))
-    for name, found in whole.against.items():
-        if name != report.headline:
-            rows.append((whole.label, len(whole.tasks), name, found))
+    rows += [
+        (whole.label, len(whole.tasks), name, whole.against[name])
+        for _, names in report.kinds
+        for name in names
+        if name not in ("learned", report.headline)
+    ]
     if report.oracle:
         rows.append((whole.label, len(whole.tasks), "oracle", report.oracle.against))
     return rows
@@ -88,11 +115,11 @@ def pooled(report: Report) -> str:
     for i, (where, count, name, found) in enumerate(comparisons(report)):
         of_group = f"{escape(where)} ({count})" if i < len(report.groups) else escape(where)
         rows.append([
-            of_group, named(report, name), *_compared(found, why=False),
+            of_group, named(report, name), *_compared(found, pooled=True),
             _of(found.speedup.both_missed, found.speedup.pairs),
             estimate(ratio(found.score)), _of(found.score.even, found.score.pairs),
         ])  # fmt: skip
-    score = ["both missed the 90 % target", "score", "counted as even"]
+    score = ["both missed the 90 % target", "score, clipped to a factor of 4", "counted as even"]
     return table(["tasks", "against", *_COMPARED, *score], rows, text=[1], stacked=True)
 
 
@@ -102,20 +129,24 @@ def _of(count: int | None, pairs: int | None) -> str:
 
 _COMPARED = [
     "verdict",
-    "validation loss, ratio",
-    "test loss, ratio",
+    "validation loss, clipped ratio",
+    "median task",
+    "plain geometric mean",
+    "test loss, clipped ratio",
     "speed-up",
     "chance to beat it",
 ]
 
 
-def _compared(found: Comparison, why: bool = True) -> list[str]:
+def _compared(found: Comparison, *, pooled: bool) -> list[str]:
     chance = found.improvement
     return [
-        tag(found.valid_ratio.verdict),
+        tag(found.clipped.verdict),
+        estimate(ratio(found.clipped)),
+        *([estimate(ratio(found.median))] if pooled else []),
         estimate(ratio(found.valid_ratio)),
-        estimate(ratio(found.test_ratio)),
-        speed(found.speedup, why),
+        estimate(ratio(found.clipped_test)),
+        speed(found.speedup, not pooled),
         f"{percent(chance.mid)} <small>[{percent(chance.low)}, {percent(chance.high)}]</small>",
     ]
 
@@ -132,13 +163,14 @@ def against(report: Report) -> str:
         [
             escape(task.name),
             named(report, name),
-            *_compared(found),
+            *_compared(found, pooled=False),
             *(speed(found.ladder[rung]) for rung in rungs),
         ]
         for task in report.tasks
         for name, found in task.against.items()
     ]
-    head = ["task", "against", *_COMPARED, *rungs.values()]
+    compared = [word for word in _COMPARED if word != "median task"]
+    head = ["task", "against", *compared, *rungs.values()]
     return table(head, rows, text=[1], stacked=True)
 
 
