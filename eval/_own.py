@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+import optax
 import rich.console
 
 from learned_opt import Artifact
 from learned_opt.checkpoints import describe_device
-from learned_opt.tasks import EvalTask, content_hash
+from learned_opt.tasks import EvalTask, content_hash, parameter_count
 
 from ._origin import origin
 from .baselines import ADAMW, BASELINES, COSINE, Hyper
 from .contestants import (
+    MULTIPLIED,
     UNTUNED,
     Contestant,
     Job,
@@ -22,10 +26,11 @@ from .contestants import (
     Subject,
     baseline_jobs,
     learned_job,
+    multiplied_job,
     rival_jobs,
     run_jobs,
 )
-from .cost import measure_costs
+from .cost import device_label, measure_task
 from .plan import (
     LEVELS,
     Plan,
@@ -55,6 +60,7 @@ def everyone(
         "learned": learned_job(subject),
         **baseline_jobs(BASELINES),
         **rival_jobs(rivals, tuned_rivals),
+        MULTIPLIED: multiplied_job(subject),
     }
 
 
@@ -132,7 +138,14 @@ def evaluate_own(
             },
             tasks=tasks,
             contestants=contestants,
-            step_us=_step_times(cost),
+            step_us={
+                task.name: {
+                    row["optimizer"]: row["step"]
+                    for row in cost["rows"]
+                    if row["network"] == task.name
+                }
+                for task in tasks
+            },
             extra={
                 "cost": cost,
                 "meta_training": subject.card.get("meta_valid_curve", {}),
@@ -183,17 +196,45 @@ def _costs(
     contestants: Sequence[Contestant],
     console: rich.console.Console,
 ) -> dict[str, Any]:
-    """What a step of each task costs: of the learned one, AdamW, and the best of each kind."""
-    timed = {task.name: _timed(subject, task, contestants) for task in tasks}
+    """What a step of each task costs those of `_timed`, as in `report.json`."""
+    named = {task.name: _timed(task, contestants) for task in tasks}
 
     def make() -> dict[str, Any]:
         console.print("Timing training steps", style="dim")
         rows = []
         for task in tasks:
-            optimizers = {name: tx for name, (tx, _) in timed[task.name].items()}
-            (found,) = measure_costs(optimizers, [task], seconds=0.5, devices=jax.devices()[:1])
-            rows += [row_json(found, name, cost) for name, cost in found.costs.items()]
-        return {"device": describe_device(), "rows": rows}
+            made = {c.name: _optimizer(subject, c, task) for c in named[task.name]}
+            facts = {
+                "network": task.name,
+                "parameters": parameter_count(task.member),
+                "batch": task.spec.batch_size,
+            }
+            found = measure_task(task, made, seconds=0.5)
+            rows += [{**facts, "optimizer": name, **cost._asdict()} for name, cost in found.items()]
+        return {"device": device_label(jax.devices()[0]), "rows": rows}
 
-    names = {task: sorted(optimizers) for task, optimizers in timed.items()}
+    names = {task: [c.name for c in those] for task, those in named.items()}
     return kept(archive.path.with_name("measured.json"), [names, describe_device()], make)
+
+
+def _timed(task: EvalTask, contestants: Sequence[Contestant]) -> list[Contestant]:
+    """Whose steps are timed: the learned one, AdamW, the best untuned and the best tuned."""
+    learned, *others = contestants
+    headline = next(c for c in others if c.name == ADAMW.name)
+    kinds = (("calibrated", "default"), ("baseline",))
+    best = [
+        min(those, key=lambda c: float(np.median(c.losses([task.name]))))
+        for roles in kinds
+        if (those := [c for c in others if c.role in roles])
+    ]
+    return list({c.name: c for c in (learned, headline, *best)}.values())
+
+
+def _optimizer(
+    subject: Subject, c: Contestant, task: EvalTask
+) -> optax.GradientTransformationExtraArgs:
+    """A contestant's optimizer as it ran on a task."""
+    if c.role == "learned":
+        return subject.make(task.horizon)
+    row = next(row for row in BASELINES if row.name == c.name.removesuffix("_calibrated"))
+    return row.transform(c.tuned[task.name].hyper, task.horizon)

@@ -18,7 +18,7 @@ from ..contestants import (
 )
 from ..tuning import TUNE_SEEDS, few_settings, tune_among
 
-CALIBRATED = f"{ADAMW.name}_calibrated"
+CALIBRATED = f"{ADAMW.name}_frozen"
 TUNED = (ADAMW.name, "muon")
 """The rows that are tuned unless all are asked for."""
 

@@ -13,8 +13,9 @@ def plan_text(plan: Plan, tasks: Sequence[EvalTask]) -> str:
     """How many runs of whom, how long, what memory, and what a budget leaves out."""
     lines = [_task(plan, task) for task in tasks]
     width = max(len(row.label) for row in plan.rows)
-    lines += [f"  {row.label:{width}}  {_runs(row.runs):>10}  {span(row.seconds + row.compiling):>8}"
-              for row in plan.rows]  # fmt: skip
+    for row in plan.rows:
+        took = span(row.seconds + row.compiling)
+        lines.append(f"  {row.label:{width}}  {_runs(row.runs):>10}  {took:>8}")
     compiling = sum(row.compiling for row in plan.rows)
     lines.append(
         f"In all {_runs(plan.runs)}, about {span(plan.seconds)}, of which "
