@@ -58,6 +58,23 @@ class Task(Protocol):
         """What befalls gradients on their way to the optimizer: nothing, but for augmentations."""
         return optax.identity()
 
+    def init_state(self, key: jax.Array) -> Any:
+        """The model's state under the key of its parameters, such as averages of batches."""
+        del key
+        return ()
+
+    def train_loss(
+        self, params: Params, model_state: Any, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, Any]:
+        """`loss` of a training step, (scalar, (metrics, next model state))."""
+        loss, metrics = self.loss(params, batch, key)
+        return loss, (metrics, model_state)
+
+    def valid_loss(self, params: Params, model_state: Any, batch: Batch, key: jax.Array) -> Loss:
+        """`loss` of an evaluation, in which the model's state stays as it is."""
+        del model_state
+        return self.loss(params, batch, key)
+
 
 class TaskFamily(Protocol):
     """A distribution over tasks that share shapes, hence one compiled program.
