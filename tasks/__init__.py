@@ -27,6 +27,8 @@ with needs_extra(__name__):
     from ._spec import FamilySpec as FamilySpec
     from ._spec import content_hash as content_hash
     from ._spec import describe as describe
+    from ._timed import Timed as Timed
+    from ._timed import TimedRuns as TimedRuns
     from .augmentations import AUGMENTATIONS as AUGMENTATIONS
     from .augmentations import augment as augment
     from .data import load_dataset as load_dataset

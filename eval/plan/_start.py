@@ -19,12 +19,12 @@ def check_start(task: EvalTask) -> str:
     Raises:
       ValueError: its loss at the start is not finite, or not above 0.
     """
-    member = task.member  # which is made outside of what is traced
+    member, key = task.member, jax.random.key(0)  # made outside of what is traced
 
     @jax.jit
     def start(family: Any) -> jax.Array:
-        params = member.init(jax.random.key(0))
-        return full_loss(family, member, params, "outer_valid")[0]
+        params, state = member.init(key), member.init_state(key)
+        return full_loss(family, member, params, "outer_valid", state)[0]
 
     loss = float(start(task.family))
     if not math.isfinite(loss):

@@ -37,10 +37,15 @@ LEAKAGE = {
     (False, False): "new network, new data",
 }
 UNKNOWN = "unknown"
+YOURS = "yours"
 
 
 def leakage(card: Mapping[str, Any], task: EvalTask) -> str:
-    """What meta-training saw of a task, from the provenance card; UNKNOWN if it does not say."""
+    """What meta-training saw of a task, from the provenance card; UNKNOWN if it does not say, and
+    YOURS if it is of somebody's own.
+    """
+    if task.own:
+        return YOURS
     seen = card.get("trained_on")
     networks, datasets = (
         seen.get(what) if isinstance(seen, dict) else None for what in ("networks", "datasets")

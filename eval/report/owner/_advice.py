@@ -3,11 +3,11 @@
 import dataclasses
 
 from ...statistics import Estimate
-from .._numbers import as_fast, duration, ratio, times
+from .._numbers import duration, ratio, times
 from .._report import Report
 from .._report_measured import CostRow
 from .._report_tasks import TaskReport
-from .._sentence import best_untuned, who
+from .._sentence import best_untuned, speed, who
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ def owner_sentences(report: Report) -> list[list[str]]:
     found = [(task, advice(report, task)) for task in report.tasks]
     left = report.own.left_out if report.own else []
     parts = [
-        [_first(report, task, one) for task, one in found],
+        [part for task, one in found for part in _use(report, task, one)],
         [part for task, one in found for part in _others(report, task, one)],
         [f"Within the budget {', '.join(left)}" if left else "",
          f"Brackets hold 95 % intervals over {report.seeds} fresh seeds"],
@@ -61,44 +61,30 @@ def owner_sentences(report: Report) -> list[list[str]]:
     return [part for part in said if part]
 
 
-def _others(report: Report, task: TaskReport, found: Advice) -> list[str]:
-    """Against other learned ones, and against what was tuned; whether runs diverged."""
-    parts = []
-    rivals = [n for n, facts in report.optimizers.items()
-              if facts.role == "rival" and n.startswith("rival:")]  # fmt: skip
-    parts += [
-        f"{report.name} over {report.label(name)}: {_loss(task.against[name].valid_ratio)}"
-        for name in rivals
-    ]
-    if found.tuned:
-        against = task.against[found.tuned].valid_ratio
-        parts.append(
-            f"Against {report.label(found.tuned).split(',')[0]}, the best that was tuned here, "
-            f"{report.name} as it comes is {against.verdict}: {_loss(against)}"
-        )
-    if lost := task.results["learned"].diverged:
-        parts.append(f"{lost} of its {report.seeds} runs diverged")
-    return parts
-
-
-def _first(report: Report, task: TaskReport, found: Advice) -> str:
-    name, steps = report.name, f"after {task.horizon:,} steps"
+def _use(report: Report, task: TaskReport, found: Advice) -> list[str]:
+    """What to use, how much lower the loss is, how soon AdamW's target is met, at what cost."""
+    ours, steps = report.name, f"after {task.horizon:,} steps"
     if not found.rival:
-        return f"{task.name}: {name} was compared with nothing that nobody tuned"
-    other, count = who(report, found.rival), len(best_untuned(report))
-    against = task.against[found.rival].valid_ratio
+        return [f"{task.name}: {ours} was compared with nothing that nobody tuned"]
+    theirs, count = who(report, found.rival), len(best_untuned(report))
+    ratio_ = ratio(task.against[found.rival].valid_ratio)
     best = f"the best of {count} that nobody tuned" if count > 1 else "which nobody tuned"
-    if found.use == "learned":
-        text = f"Train {task.name} with {name}: {steps} its loss is {_loss(against)} of {other}"
-        text += f", {best}; "
-    elif found.verdict == "worse":
-        text = f"Train {task.name} with {other}, {best}: {steps} the loss of {name} is "
-        text += f"{_loss(against)} of it; "
-    else:
-        text = f"Train {task.name} with {other}, {best}, or with {name}: {steps} their losses do "
-        text += f"not differ for certain, {ratio(against)} times that of {other}; "
-    text += f"to the target that AdamW sets {name} is {as_fast(task.against['adamw'].speedup)}"
-    return text + _cost(report, task)
+    first = {
+        "better": f"Train {task.name} with {ours}: {steps} its loss is {ratio_} times that of "
+        f"{theirs}, {best}",
+        "worse": f"Train {task.name} with {theirs}, {best}: {steps} the loss of {ours} is {ratio_} "
+        "times its loss",
+        "undecided": f"Train {task.name} with {theirs}, {best}, or with {ours}, whose loss {steps} "
+        f"is {ratio_} times as high, which decides nothing",
+    }[found.verdict]
+    return [first, f"{_soon(report, task)}{_cost(report, task)}"]
+
+
+def _soon(report: Report, task: TaskReport) -> str:
+    tuned = report.optimizers[report.headline].trials
+    state = f"tuned {report.rival}" if tuned else f"{report.rival} at one setting"
+    against = speed(task.against[report.headline].speedup)
+    return f"With {report.name}, compared with {state}: {against}"
 
 
 def _cost(report: Report, task: TaskReport) -> str:
@@ -106,10 +92,32 @@ def _cost(report: Report, task: TaskReport) -> str:
     if not (ours and theirs and ours.step and theirs.step):
         return ""
     took = duration(ours.step * 1e-6 * task.horizon)
-    text = f", and its steps take {times(ours.step / theirs.step)} times AdamW's, {took} a run"
+    text = f"; a step takes {times(ours.step / theirs.step)} times AdamW's, {took} a run"
     if (memory := filled(ours, theirs)) is not None:
         text += f", in {times(memory)} times its memory"
     return text
+
+
+def _others(report: Report, task: TaskReport, found: Advice) -> list[str]:
+    """Against other learned ones, and against what was tuned; whether runs diverged."""
+    parts = [
+        f"{report.name} over {facts.label.split(',')[0]}: {_words(task.against[name].valid_ratio)}"
+        for name, facts in report.optimizers.items()
+        if facts.role == "rival" and name.startswith("rival:")
+    ]
+    if found.tuned:
+        tuned = report.label(found.tuned).split(",")[0]
+        parts.append(
+            f"{report.name} as it comes over {tuned}, the best that was tuned here: "
+            f"{_words(task.against[found.tuned].valid_ratio)}"
+        )
+    if lost := task.results["learned"].diverged:
+        parts.append(f"{lost} of its {report.seeds} runs diverged")
+    return parts
+
+
+def _words(found: Estimate) -> str:
+    return f"{ratio(found)} times its loss, {found.verdict}"
 
 
 def cost_row(report: Report, task: TaskReport, name: str) -> CostRow | None:
@@ -130,7 +138,3 @@ def filled(ours: CostRow, theirs: CostRow) -> float | None:
 
     a, b = of(ours), of(theirs)
     return a / b if a is not None and b else None
-
-
-def _loss(found: Estimate) -> str:
-    return f"{ratio(found)} times that"

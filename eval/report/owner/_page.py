@@ -1,7 +1,7 @@
 """What an owner reads first on the page of one task of their own."""
 
-from .. import _sections, figures
-from .._html import figure
+from .. import figures
+from .._html import named
 from .._numbers import escape, number
 from .._report import Report
 from .._report_tasks import TaskReport
@@ -20,6 +20,8 @@ def owner_top(report: Report) -> str:
     ]  # fmt: skip
     kicker = " · ".join(escape(fact) for fact in facts if fact)
     verdict = "".join(f"<p>{escape(' '.join(said))}</p>" for said in owner_sentences(report))
+    use = [found.use, *(["learned"] if found.verdict == "undecided" else [])]
+    lines = "".join(f"<pre>{escape(code(report, task, name))}</pre>" for name in dict.fromkeys(use))
     costs = cost(report, task)
     costs = costs and (
         f'<section id="own-cost"><h2>What a run costs on this task</h2>{costs}<p class="note">One '
@@ -27,7 +29,7 @@ def owner_top(report: Report) -> str:
     )
     return f"""<header><p class="kicker">{kicker}</p><h1>{escape(task.name)}</h1>
 <div class="verdict">{verdict}</div>
-<pre>{escape(code(report, task, found.use))}</pre></header>
+{lines}</header>
 <section id="own"><div class="beside"><div><h2>Loss, step by step</h2>{_curves(report, task, found)}
 </div><div><h2>What tuning would have bought you</h2>{tuning(report, task, found)}
 <p class="note">Runs to tune: settings times seeds, on seeds that the final losses do not share.
@@ -46,8 +48,8 @@ def _curves(report: Report, task: TaskReport, found: Advice) -> str:
     drawn = figures.loss_panel(
         runs, task.name, "valid", "own", horizon=task.horizon, main=("learned", found.rival)
     )
-    drawn = figure("Validation loss", drawn)
-    legend = " ".join(_sections.named(report, name) for name in names)
+    drawn = f"<figure>{drawn}</figure>" if drawn else ""
+    legend = " ".join(named(report, name) for name in names)
     return (
         f'{drawn}<p class="note">{legend}</p><p class="note">Median over seeds, the middle half '
         "shaded for two; both scales are logarithmic. The upright line is the horizon.</p>"

@@ -29,14 +29,27 @@ def tuning(report: Report, task: TaskReport, found: Advice) -> str:
         cost = cost_row(report, task, "learned" if name == MULTIPLIED else name)
         took = spent * task.horizon * cost.step * 1e-6 if cost and cost.step else None
         rows.append([
-            named(report, name), number(spent), duration(took) if spent else MISSING,
+            named(report, name), _tried(spent, took),
             loss(one.valid_loss), estimate(ratio(against)) if against else MISSING,
         ])  # fmt: skip
     head = [
-        "optimizer", "runs to tune it", "one at a time", "final loss",
+        "optimizer", "spent on tuning", "final loss",
         f"loss of {report.name} over it",
     ]  # fmt: skip
     return table(head, rows, stacked=True)
+
+
+def _tried(runs: int, took: float | None) -> str:
+    if not runs:
+        return "nothing"
+    return f"{number(runs)} runs" + (f" <small>{duration(took)}</small>" if took else "")
+
+
+def _short(microseconds: float) -> str:
+    """Of a step."""
+    if microseconds >= 1e6:
+        return duration(microseconds * 1e-6)
+    return f"{microseconds * 1e-3:.3g} ms" if microseconds >= 1e3 else f"{microseconds:.3g} µs"
 
 
 def _spent(report: Report, task: TaskReport, name: str) -> int:
@@ -58,7 +71,7 @@ def cost(report: Report, task: TaskReport) -> str:
         over = times(row.step / base.step) if base and base.step else MISSING
         state = None if row.state is None else 4 * row.parameters * row.state
         rows.append([
-            named(report, name), duration(row.step * 1e-6), over,
+            named(report, name), _short(row.step), over,
             duration(row.step * 1e-6 * task.horizon), size(state), size(row.temporary),
             duration(row.compile),
         ])  # fmt: skip
