@@ -21,6 +21,6 @@ with needs_extra(__name__):
     from .running import Runner as Runner
     from .running import Trial as Trial
     from .tuning import Tuned as Tuned
-    from .tuning import choose_frozen as choose_frozen
+    from .tuning import choose_calibrated as choose_calibrated
     from .tuning import tune as tune
-    from .tuning import tune_frozen as tune_frozen
+    from .tuning import tune_calibrated as tune_calibrated

@@ -1,4 +1,4 @@
-"""learned-opt eval NAME | baselines | frozen | compare | render | card: judge optimizers."""
+"""learned-opt eval NAME | baselines | calibrate | compare | render | card: judge optimizers."""
 
 import argparse
 import contextlib
@@ -20,9 +20,9 @@ from ._own_flags import check_own
 from ._pack_baselines import pack_baselines
 from ._parsers import (
     baselines_parser,
+    calibrate_parser,
     card_parser,
     compare_parser,
-    frozen_parser,
     parser,
     render_parser,
 )
@@ -30,7 +30,7 @@ from ._signals import end_on_signals
 from .contestants import artifact_subject, check_rivals, factory_subject
 from .plan import plan_text, seconds_of
 from .running import ArchiveError
-from .tuning import choose_setting
+from .tuning import calibrate
 
 NAMES = {
     "artifact": ("ARTIFACT", "file"),
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     commands = {
         "baselines": (baselines_parser, _baselines),
-        "frozen": (frozen_parser, _frozen),
+        "calibrate": (calibrate_parser, _calibrate),
         "compare": (compare_parser, _compare),
         "render": (render_parser, _render),
         "card": (card_parser, _card),
@@ -143,8 +143,8 @@ def _baselines(args: argparse.Namespace, console: rich.console.Console) -> None:
     console.print(f"Packed: {file}")
 
 
-def _frozen(args: argparse.Namespace, console: rich.console.Console) -> None:
-    choose_setting(args.out, console=console)
+def _calibrate(args: argparse.Namespace, console: rich.console.Console) -> None:
+    calibrate(args.out, console=console)
 
 
 def _compare(args: argparse.Namespace, console: rich.console.Console) -> None:

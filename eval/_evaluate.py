@@ -110,7 +110,7 @@ def evaluate(
         protocol, baselines = smoke_test(suite, tier) if smoke else (whole(suite, tier), BASELINES)
         jobs = {
             "learned": learned_job(subject),
-            **baseline_jobs(baselines, frozen=not smoke),
+            **baseline_jobs(baselines, calibrated=not smoke),
             **rival_jobs(rivals, tuned_rivals),
             **({} if smoke else {MULTIPLIED: multiplied_job(subject)}),
         }

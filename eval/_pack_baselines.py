@@ -11,7 +11,7 @@ from learned_opt.tasks.suites import Tier
 
 from ._evaluate import whole
 from .baselines import BASELINES
-from .contestants import baseline_jobs, run_jobs
+from .contestants import baseline_jobs, calibrated_name, run_jobs
 from .grid import GRID, run_grid
 from .running import own_archive, pack, shipped_file
 
@@ -26,7 +26,8 @@ def pack_baselines(
 ) -> Path:
     """Tune the baselines on a suite, run them on fresh seeds, pack all runs; returns the file.
 
-    Among them are AdamW's under the one setting that is the same on all tasks.
+    Among them are those at their papers' defaults, and the calibrated ones, which have one setting
+    on all tasks.
 
     The suite GRID has the cells of the generalisation grid, and one baseline, the headline's.
 
@@ -34,7 +35,8 @@ def pack_baselines(
     kept in the folder `<out>.d` until then, so that an interrupted call goes on.
 
     Args:
-      only: names of baselines; others keep the runs that they have in the file.
+      only: names of baselines, a calibrated one's too; others keep the runs that they have in the
+        file. A baseline that may be calibrated brings that along.
       out: the file; where shipped runs are looked for by default.
 
     Raises:
@@ -44,19 +46,19 @@ def pack_baselines(
       ValueError: no such suite, tier or baseline.
     """
     console = console or plain_console()
-    known = {row.name: row for row in BASELINES}
+    jobs = baseline_jobs(BASELINES)
     for name in only:
-        if name not in known:
-            raise ValueError(f"a baseline must be one of {', '.join(known)}, got {name!r}")
-    chosen = {name: row for name, row in known.items() if not only or name in only}
+        if name not in jobs:
+            raise ValueError(f"a baseline must be one of {', '.join(jobs)}, got {name!r}")
+    wanted = {*only, *map(calibrated_name, only)} if only else jobs.keys()
+    chosen = {name: job for name, job in jobs.items() if name in wanted}
     protocol = None if suite == GRID else whole(suite, tier)
     file = Path(out) if out else shipped_file(suite, tier)
     folder, facts = file.with_name(f"{file.name}.d"), {"suite": suite, "tier": tier}
     own = own_archive(folder, "baselines.toml", facts, what="runs of baselines", base=[file])
     with own as archive:
         if protocol:
-            jobs = baseline_jobs(list(chosen.values()))
-            run_jobs(jobs, protocol, archive, console, "Baselines")
+            run_jobs(chosen, protocol, archive, console, "Baselines")
         else:
             run_grid(archive, console)
         others = {key for key in archive.shipped if archive.runs[key].optimizer not in chosen}

@@ -8,7 +8,7 @@ COMMANDS = """other commands, each with its own --help:
   learned-opt eval render      draw the pages of a report anew from its data
   learned-opt eval card        write what reports say of an artifact into its card
   learned-opt eval baselines   make all runs of the baselines on a suite, for the package
-  learned-opt eval frozen      choose the one AdamW setting that is used on all tasks
+  learned-opt eval calibrate   choose the settings that are used on all tasks
 
 The folder receives report.html (one file, opens offline), report.md, report.json and runs.jsonl.
 Interrupted, the same command goes on where it stopped; with runs.jsonl of another machine copied
@@ -106,12 +106,13 @@ def baselines_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def frozen_parser() -> argparse.ArgumentParser:
-    """The command line of `frozen`."""
+def calibrate_parser() -> argparse.ArgumentParser:
+    """The command line of `calibrate`."""
     parser = _parser(
-        "frozen",
-        "Choose, on the suite META_VALID_V1, the one AdamW setting that is used on all tasks, and "
-        "write it to eval/archive/frozen.json.",
+        "calibrate",
+        "Choose, on tasks of the validation suites, the one setting that each of NAdamW, AdamW, "
+        "Muon and Lion has on all tasks, and write them to eval/archive/calibrated.json.",
+        epilog="Interrupted, the same command goes on where it stopped.",
     )
     parser.add_argument("--out", metavar="DIR", required=True, help="folder that keeps the runs")
     return parser

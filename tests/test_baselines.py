@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from learned_opt.eval import BASELINES, Hyper
+from learned_opt.eval import BASELINES, Hyper, tune
 from learned_opt.eval.baselines import (
     CONSTANT,
     COSINE,
@@ -15,7 +15,7 @@ from learned_opt.eval.baselines import (
     warmup_cosine,
     weights,
 )
-from learned_opt.tasks import FamilySpec, inner_init, inner_step
+from learned_opt.tasks import EvalTask, FamilySpec, inner_init, inner_step
 from learned_opt.tasks.problems import Quadratic, ResNet, Transformer
 
 ROWS = {row.name: row for row in BASELINES}
@@ -60,19 +60,24 @@ def after(tx):
 
     def step(carry, grads):
         params, state = carry
-        updates, state = tx.update(grads, state, params)
+        updates, state = tx.update(grads, state, params, value=jnp.float32(1.0))
         return (optax.apply_updates(params, updates), state), ()
 
-    params = jax.tree.map(jnp.asarray, some(0))
+    tx, params = optax.with_extra_args_support(tx), jax.tree.map(jnp.asarray, some(0))
     return jax.lax.scan(step, (params, tx.init(params)), some(1, STEPS))[0]
 
 
 def plain(name, lr):
-    """Every row with Python numbers, as optax spells it."""
+    """Rows with Python numbers, as optax spells them; the others: `test_baseline_rules.py`."""
     decay = optax.masked(optax.add_decayed_weights(WD), DECAYED)
     return {
         "adam": lambda: optax.adam(lr),
         "adam_default": lambda: optax.adam(lr),
+        "schedule_free_default": lambda: optax.contrib.schedule_free_adamw(lr),
+        "dowg": lambda: optax.contrib.dowg(lr),
+        "cocob": lambda: optax.contrib.cocob(lr),
+        "momo_adam": lambda: optax.contrib.momo_adam(lr),
+        "adopt": lambda: optax.contrib.adopt(lr),
         "adamw": lambda: optax.adamw(lr, weight_decay=WD, mask=DECAYED),
         "lion": lambda: optax.lion(lr, weight_decay=WD, mask=DECAYED),
         "adabelief": lambda: optax.chain(
@@ -96,25 +101,28 @@ def plain(name, lr):
             lr,
             b1=0.95,
         ),
-    }[name]()
+        "nadamw": lambda: optax.nadamw(lr, weight_decay=WD, mask=DECAYED),
+    }.get(name, lambda: None)()
 
 
 EXTRA = {"adabelief": 1e-8, "muon": 0.1, "schedule_free": 0.95}
 
 
 @pytest.mark.parametrize(
-    ("name", "cosine"), [(row.name, cosine) for row in BASELINES for cosine in row.schedules]
+    ("name", "cosine"),
+    [(row.name, x) for row in BASELINES for x in row.schedules if plain(row.name, LR)],
 )
 def test_a_row_is_optaxs_own_optimizer(name, cosine):
     """Ten steps, every number traced, equal those of optax with Python numbers."""
+    row = ROWS[name]
     ramp = [min(1.0, (t + 1) / 1.0) * 0.5 * (1 + np.cos(np.pi * t / 20)) for t in range(20)]
     table = jnp.asarray(LR * np.array(ramp), jnp.float32)
     rate = (lambda count: table[count]) if cosine else LR
 
     def traced(hyper, num_steps):
-        return after(ROWS[name].transform(hyper, num_steps))[0]
+        return after(row.transform(hyper, num_steps))[0]
 
-    hyper = Hyper(LR, WD, cosine, EXTRA.get(name, 0.0))
+    hyper = Hyper(LR, WD if row.tuned else 0.0, cosine, EXTRA.get(name, row.extras[0]))
     with jax.numpy_dtype_promotion("standard"):  # optax's own code divides floats by integers
         got = jax.jit(traced)(Hyper(*map(jnp.float32, hyper)), jnp.int32(20))
         want = jax.jit(lambda: after(plain(name, rate))[0])()
@@ -203,21 +211,77 @@ def test_first_grids_are_half_decades_from_end_to_end():
     assert (ROWS["lion"].grid[0], ROWS["lion"].grid[-1]) == (1e-5, 1e-2)
     assert (ROWS["sgdm"].grid[0], ROWS["sgdm"].grid[-1]) == (1e-3, 1.0)
     assert ROWS["adam_default"].grid == (1e-3,)
+    assert ROWS["schedule_free_default"].grid == (2.5e-3,)
     assert half_decade(-13) == 3.162e-7
 
 
 def test_rows_are_tuned_with_equal_trial_counts():
-    """All but the two that are there to show what less tuning gives."""
-    counts = {row.name: row.trials for row in BASELINES}
-    assert counts.pop("adam_default") == 0
+    """All but what is at its defaults, and constant Adam, which shows what less tuning gives."""
+    counts = {row.name: row.trials for row in BASELINES if row.tuned}
     assert counts.pop("adam") == 7
     assert set(counts.values()) == {26}
+    assert not any(row.trials for row in BASELINES if not row.tuned)
+
+
+def test_defaults_are_those_of_the_papers():
+    """Learning rate, weight decay, schedule; `test_baseline_rules.py` has the other numbers."""
+    assert {row.name: row.default[:3] for row in BASELINES if not row.tuned} == {
+        "adam_default": (1e-3, 0.0, CONSTANT),
+        "prodigy": (1.0, 0.0, COSINE),
+        "dadapt_adamw": (1.0, 0.0, COSINE),
+        "mechanic_adamw": (1.0, 0.01, COSINE),
+        "momo_adam": (0.01, 0.0, COSINE),
+        "ademamix": (1e-3, 0.1, COSINE),
+        "adopt": (1e-3, 0.0, COSINE),
+        "dowg": (1.0, 0.0, CONSTANT),
+        "cocob": (1.0, 0.0, CONSTANT),
+        "schedule_free_default": (0.0025, 0.0, CONSTANT),
+    }
+    assert all(task.hyper == row.default for row, task in untuned())
+    assert ROWS["schedule_free_default"].default.extra == 0.9
+
+
+def untuned():
+    """Rows at their defaults, and what tuning makes of them on some task."""
+    task = EvalTask("task", FamilySpec(Quadratic(), "points/20"), horizon=10)
+    for row in BASELINES:
+        if not row.tuned:
+            yield row, tune(row, [task], lambda trials: pytest.fail("ran"))["task"]
+
+
+@pytest.mark.parametrize("row", BASELINES, ids=lambda row: row.name)
+def test_without_gradients_only_weights_move_and_only_by_decay(row):
+    """Three steps, without and with decay, both at once and traced: nothing becomes NaN."""
+    params = jax.tree.map(jnp.asarray, some(0))
+    zeros = jax.tree.map(jnp.zeros_like, params)
+
+    def run(wd):
+        tx = row.transform(Hyper(LR, wd, row.schedules[-1], row.extras[0]), jnp.int32(10))
+        now, state = params, tx.init(params)
+        for _ in range(3):
+            updates, state = tx.update(zeros, state, now, value=jnp.float32(1.0))
+            now = optax.apply_updates(now, updates)
+        return now
+
+    with jax.numpy_dtype_promotion("standard"):  # optax's own code divides floats by integers
+        made = jax.jit(jax.vmap(run))(jnp.array([0.0, WD]))
+    for moves, start, both in zip(
+        jax.tree.leaves(DECAYED), jax.tree.leaves(params), jax.tree.leaves(made), strict=True
+    ):
+        np.testing.assert_allclose(both[0], start, atol=1e-6)
+        assert np.isfinite(both[1]).all()
+        if not moves:
+            np.testing.assert_allclose(both[1], start, atol=1e-6)
+        else:
+            assert (np.abs(both[1]) <= np.abs(start) + 1e-6).all()
 
 
 def test_tracks():
     """What is told the horizon and what never is."""
     free = {row.name for row in BASELINES if row.horizon_free}
-    assert free == {"adam_default", "adam", "schedule_free"}
+    assert free == {
+        "adam_default", "adam", "schedule_free", "schedule_free_default", "dowg", "cocob",
+    }  # fmt: skip
     for row in BASELINES:
         tx = [row.transform(Hyper(LR, 0.0, row.schedules[-1], row.extras[0]), n) for n in (5, 500)]
         with jax.numpy_dtype_promotion("standard"):

@@ -11,13 +11,22 @@ import rich.console
 import learned_opt
 import learned_opt.eval._evaluate
 import learned_opt.eval.cost._measurements
-import learned_opt.eval.tuning._frozen
+import learned_opt.eval.tuning._calibrated
 from learned_opt.checkpoints import FolderError
 from learned_opt.eval.running import Archive
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "docs" / "example" / "report.html"
 SILENT = rich.console.Console(file=io.StringIO(), width=200)
+CALIBRATED = (
+    '{"settings": {'
+    + ", ".join(
+        f'"{row}": {{"hyper": {{"lr": 3e-2, "wd": 0}}, "trials": 35}}'
+        for row in ("adamw", "nadamw", "muon", "lion")
+    )
+    + "}}"
+)
+"""What is read, before it is damaged."""
 
 
 @pytest.mark.parametrize(
@@ -32,7 +41,7 @@ SILENT = rich.console.Console(file=io.StringIO(), width=200)
         (["--optimizer", "a\n:b", "--out", "x"],
          r"--optimizer must name a function in printable text, got 'a\n:b'"),
         (["baselines", "--out", ""], "--out must name a folder in printable text, got ''"),
-        (["frozen", "--out", "\t"], r"--out must name a folder in printable text, got '\t'"),
+        (["calibrate", "--out", "\t"], r"--out must name a folder in printable text, got '\t'"),
         (["compare", "", "b", "--out", "x"],
          "REPORT.json must name a file in printable text, got ''"),
         (["render", "a\n", "--out", "x"], r"REPORT must name a file in printable text, got 'a\n'"),
@@ -60,7 +69,7 @@ def test_a_name_that_nothing_can_have(said, monkeypatch, tmp_path, words, messag
 def test_a_folder_that_cannot_be_made(said, monkeypatch, tmp_path, out, message):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
-    for words in (["small", "--out", out], ["frozen", "--out", out]):
+    for words in (["small", "--out", out], ["calibrate", "--out", out]):
         status, sentence = said(*words)
         assert status == 2
         # A system that is mounted otherwise has another reason.
@@ -134,20 +143,21 @@ def test_an_optimizer_that_is_none(said, monkeypatch, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "{}", "null", "\\", '{"hyper": {"lr": "x", "wd": 0}, "settings": 35}',
-             '{"hyper": {"lr": 1, "wd": 0}, "settings": true}',
-             '{"hyper": {"lr": NaN, "wd": 0}, "settings": 35}', None],
+    "text", ["[]", "{}", "null", "\\", '{"settings": []}', '{"settings": {}}', None,
+             '{"settings": {"adamw": {"hyper": {"lr": 1, "wd": 0}, "trials": 35}}}',
+             *(CALIBRATED.replace("3e-2", x) for x in ('"x"', "NaN", "[]")),
+             CALIBRATED.replace("35", "true")],
 )  # fmt: skip
-def test_a_frozen_setting_that_is_damaged(said, monkeypatch, tmp_path, text):
-    file = tmp_path / "frozen.json"
+def test_calibrated_settings_that_are_damaged(said, monkeypatch, tmp_path, text):
+    file = tmp_path / "calibrated.json"
     if text is not None:
         file.write_text(text)
-    monkeypatch.setattr(learned_opt.eval.tuning._frozen, "FILE", file)
+    monkeypatch.setattr(learned_opt.eval.tuning._calibrated, "FILE", file)
     status, sentence = said("small", "--out", tmp_path / "out")
     assert status == 2
     assert re.fullmatch(
         re.escape(f"{file} cannot be used (") + ".*" + re.escape(
-            "); fetch it again, or choose the setting anew: learned-opt eval frozen --out DIR"
+            "); fetch it again, or choose the settings anew: learned-opt eval calibrate --out DIR"
         ), sentence,
     )  # fmt: skip
 

@@ -15,7 +15,6 @@ from made_runs import RULE, Recorder, trials
 import learned_opt
 import learned_opt.eval._evaluate
 import learned_opt.eval.cost._measurements
-import learned_opt.eval.tuning._frozen
 from learned_opt.checkpoints import FolderError, WriteError, own_folder, write_atomic
 from learned_opt.eval import Runner
 from learned_opt.eval._evaluate import evaluate

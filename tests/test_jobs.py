@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import io
 import json
+import typing
 
 import jax
 import optax
@@ -13,16 +14,26 @@ from made_runs import RULE, TASK, Recorder
 
 import learned_opt.eval.cost._measurements
 import learned_opt.eval.running._progress
-import learned_opt.eval.tuning._frozen
+import learned_opt.eval.tuning._calibrated
 from learned_opt import Artifact, GatedAdam
 from learned_opt.eval import BASELINES, Baseline, Hyper, Runner
-from learned_opt.eval.contestants import Contestant, Job, Protocol, artifact_subject, run_jobs
+from learned_opt.eval.contestants import (
+    Contestant,
+    Job,
+    Protocol,
+    Role,
+    artifact_subject,
+    baseline_jobs,
+    run_jobs,
+)
 from learned_opt.eval.contestants._jobs import baseline_job, fixed
 from learned_opt.eval.running import Archive
 from learned_opt.eval.running._progress import Progress
-from learned_opt.eval.tuning import Tuned
+from learned_opt.eval.tuning import CALIBRATED, Tuned, calibrated_settings
+from learned_opt.eval.tuning._calibrated import TASKS
 
 PROTOCOL = Protocol((TASK,))
+ROLES = typing.get_args(Role)
 FAKE = Baseline("fake", "fake", lambda *a: optax.identity(), (1e-3, 1e-1), (0.1, 1.0))
 
 
@@ -31,6 +42,26 @@ def test_planned_runs_are_those_of_an_optimum_in_the_middle():
     assert baseline_job(FAKE).runs(PROTOCOL) == 3 * (5 + 3 * 2) + 10
     untuned = next(row for row in BASELINES if row.name == "adam_default")
     assert baseline_job(untuned).runs(PROTOCOL) == 10
+
+
+def test_roles_and_tracks_of_the_ladder():
+    """Tuned rows set targets; those at defaults, and those with one setting, do not."""
+    jobs = baseline_jobs(BASELINES)
+    roles = {role: {j.name for j in jobs.values() if j.role == role} for role in ROLES}
+    assert roles["calibrated"] == {f"{row}_calibrated" for row in CALIBRATED}
+    assert {row.name for row in BASELINES} == roles["baseline"] | roles["default"]
+    assert {"prodigy", "cocob", "adam_default"} < roles["default"]
+    assert {"adamw", "muon", "adan", "laprop"} < roles["baseline"]
+    for row in BASELINES:
+        assert jobs[row.name].horizon_free == row.horizon_free
+    for row in CALIBRATED:
+        one, each = jobs[f"{row}_calibrated"], jobs[row]
+        assert (one.identity, one.horizon_free) == (each.identity, False)
+        tuned = one.choose([TASK], lambda trials: pytest.fail("ran"))[TASK.name]
+        assert (tuned.hyper, tuned.trials) == calibrated_settings()[row]
+    assert baseline_jobs(BASELINES, calibrated=False).keys() == {row.name for row in BASELINES}
+    fewer = [row for row in BASELINES if row.name in ("muon", "sgdm")]
+    assert list(baseline_jobs(fewer)) == ["muon", "sgdm", "muon_calibrated"]
 
 
 def job(name, runner):
@@ -89,17 +120,43 @@ def test_progress_says_how_far_and_how_long(monkeypatch):
     assert text.getvalue().splitlines()[1] == "1/3 optimizers, 1,200 of about 1,200 runs, Adam done"
 
 
-def test_the_choice_of_the_frozen_setting_says_how_far_it_is(monkeypatch, tmp_path):
+def test_calibration_says_how_far_it_is_and_writes_what_is_read(monkeypatch, tmp_path):
     text, recorder = io.StringIO(), Recorder()
-    monkeypatch.setattr(learned_opt.eval.tuning._frozen, "load_suite", lambda name: [TASK])
-    monkeypatch.setattr(learned_opt.eval.tuning._frozen, "FILE", tmp_path / "frozen.json")
+    module = learned_opt.eval.tuning._calibrated
+    monkeypatch.setattr(module, "calibration_tasks", lambda: [TASK])
+    monkeypatch.setattr(module, "FILE", tmp_path / "calibrated.json")
     monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
     console = rich.console.Console(file=text, width=200)
-    chosen = learned_opt.eval.tuning._frozen.choose_setting(tmp_path / "runs", console=console)
+    chosen = module.calibrate(tmp_path / "runs", console=console)
+    assert module.calibrated_settings() == chosen
     # The least loss that is made up is that of the least rate.
-    assert chosen.lr == 1e-4
-    assert len(recorder.asked) == 7 * 5 * 3
-    assert text.getvalue().startswith("1/1 optimizers, 105 of 105 runs, AdamW, tuned done\n")
+    assert {name: found.hyper.lr for name, found in chosen.items()} == {
+        "adamw": 1e-4, "nadamw": 1e-4, "lion": 1e-5, "muon": 1e-3,
+    }  # fmt: skip
+    # 7 rates with 5 decays, Muon with 3; its default extra.
+    assert {name: found.trials for name, found in chosen.items()} == {
+        "adamw": 35, "nadamw": 35, "lion": 35, "muon": 21,
+    }  # fmt: skip
+    assert chosen["muon"].hyper.extra == 0.3
+    assert len(recorder.asked) == 126 * 3
+    first, *_, last = [line for line in text.getvalue().splitlines() if "optimizers" in line]
+    assert first.startswith("1/4 optimizers, 105 of about 378 runs")
+    assert last == "4/4 optimizers, 378 of 378 runs, Muon, tuned done"
+    record = json.loads((tmp_path / "calibrated.json").read_text())
+    assert record["tasks"] == [TASK.name]
+    assert record["command"] == "learned-opt eval calibrate"
+
+
+def test_calibration_tasks_are_of_validation_suites_and_large_enough():
+    """Of text every byte counts that is predicted, so long as there is one a place."""
+    tasks = learned_opt.eval.tuning._calibrated.calibration_tasks()
+    assert len(tasks) == len(TASKS) == 13
+    for task in tasks:
+        assert task.horizon <= 1000
+        assert not task.spec.data.startswith("tfds:")
+        examples, *_ = jax.tree.leaves(task.family.full(task.member, "outer_valid"))
+        text = task.spec.data.startswith("stdlib")
+        assert (examples.size if text else len(examples)) >= 500
 
 
 def test_measurements_are_made_again_where_what_they_depend_on_differs(monkeypatch):

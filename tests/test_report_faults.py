@@ -14,7 +14,6 @@ from markdown_it import MarkdownIt
 import learned_opt
 import learned_opt.eval._evaluate
 import learned_opt.eval.cost._measurements
-import learned_opt.eval.tuning._frozen
 from learned_opt.eval.__main__ import main
 from learned_opt.eval.report import (
     ReportError,

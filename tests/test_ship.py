@@ -25,13 +25,13 @@ from learned_opt.eval._pack_baselines import pack_baselines
 from learned_opt.eval.contestants import REPORT_SEEDS, Protocol, artifact_subject
 from learned_opt.eval.cost import Cost, CostRow
 from learned_opt.eval.running import baseline_identity, run_key, shipped_file, unpack
-from learned_opt.eval.tuning import frozen_setting
+from learned_opt.eval.tuning import calibrated_settings
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import MLP
 
 NETWORK = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
 TASKS = (EvalTask("tiny", FamilySpec(NETWORK, "digits"), (("activation", 0),), 45),)
-CHOSEN = tuple(row for row in BASELINES if row.name in ("adam_default", "adamw"))
+ADAMW, DEFAULT = CHOSEN = tuple(row for row in BASELINES if row.name in ("adam_default", "adamw"))
 PROTOCOL = Protocol(TASKS)
 SILENT = rich.console.Console(file=io.StringIO(), width=200)
 
@@ -102,11 +102,11 @@ def test_a_sample_of_packed_runs_is_what_running_them_gives(tiny, packed):
 def test_packed_runs_are_all_of_the_protocol(packed):
     _, rows = packed
     report = [row for row in rows if row.steps]
-    # The frozen AdamW's too.
+    # The calibrated AdamW's too.
     keys = {row.key for row in report}
     for seed in REPORT_SEEDS:
-        trial = Trial(TASKS[0], frozen_setting(), seed)
-        assert run_key(baseline_identity(CHOSEN[1]), trial, curves=True) in keys
+        trial = Trial(TASKS[0], calibrated_settings()["adamw"].hyper, seed)
+        assert run_key(baseline_identity(ADAMW), trial, curves=True) in keys
     assert {row.optimizer for row in rows} == {"adam_default", "adamw"}
     assert {row.seed for row in rows if not row.steps} == {0, 1, 2}
 
@@ -178,7 +178,7 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
     assert {line["optimizer"] for line in lines} == {"mine"}
     assert len(lines) == count
     assert {line.get("told", 1.0) for line in lines} == {1.0, 0.5, 2.0, 10.0}
-    assert report.verdict.keys() == {"adam_default", "adamw", "adamw_frozen"}
+    assert report.verdict.keys() == {"adam_default", "adamw", "adamw_calibrated"}
     assert {path.name for path in folder.iterdir() if path.name.startswith("report")} == {
         "report.html", "report.json", "report.md", "report.svg",
     }  # fmt: skip
@@ -218,7 +218,7 @@ def test_the_command_packs_what_it_is_told(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--only", "nope"], "a baseline must be one of adam_default, adam, adamw"),
+        (["--only", "nope"], "a baseline must be one of adam, adamw, nadamw, lion"),
         (["--suite", "quickstart", "--tier", "gpu"], "quickstart has no tasks of the tier 'gpu'"),
         (["--suite", "nope"], "suite must be one of quickstart"),
         (["--out", "pyproject.toml"], "pyproject.toml holds no packed runs, or is damaged"),

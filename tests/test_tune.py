@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from learned_opt.eval import BASELINES, Baseline, Hyper, choose_frozen, tune, tune_frozen
+from learned_opt.eval import BASELINES, Baseline, Hyper, choose_calibrated, tune, tune_calibrated
 from learned_opt.eval.baselines import CONSTANT, COSINE, half_decade
 from learned_opt.eval.contestants import REPORT_SEEDS
 from learned_opt.eval.tuning import TUNE_SEEDS
@@ -168,26 +168,26 @@ def test_the_frozen_setting_has_the_least_mean_log_regret():
         "large losses": {a: 800.0, b: 200.0, c: 100.0},
     }
     # Mean log2 regrets: a (0 + 3) / 2, b (1 + 1) / 2, c (3 + 0) / 2.
-    assert choose_frozen(tables) == b
+    assert choose_calibrated(tables) == b
 
 
 def test_the_frozen_setting_is_tried_everywhere_and_uses_the_schedule():
     constant, own, shared = Hyper(1e-2), Hyper(1e-1, 0.0, COSINE), Hyper(1e-3, 0.0, COSINE)
     tables = {"one": {constant: 0.1, own: 0.2, shared: 0.9}, "two": {constant: 0.1, shared: 0.9}}
-    assert choose_frozen(tables) == shared
+    assert choose_calibrated(tables) == shared
     with pytest.raises(ValueError, match="no setting with cosine was tried on all of one, two"):
-        choose_frozen({"one": {own: 1.0}, "two": {shared: 1.0}})
+        choose_calibrated({"one": {own: 1.0}, "two": {shared: 1.0}})
 
 
 def test_a_frozen_setting_that_diverges_somewhere_is_not_chosen():
     good, bad = Hyper(1e-3, 0.0, COSINE), Hyper(1e-2, 0.0, COSINE)
     tables = {"a": {good: 1.0, bad: 1e-9}, "b": {good: 1.0, bad: INF}, "c": {good: INF, bad: INF}}
-    assert choose_frozen(tables) == good
+    assert choose_calibrated(tables) == good
 
 
 def test_the_frozen_grid_is_the_same_on_all_tasks():
     losses = Losses(a=Hyper(1e-2, 0.1, COSINE, 3.0), b=Hyper(100.0, 0.1, COSINE, 3.0))
-    found = tune_frozen(ROW, [task("a"), task("b")], losses)
+    found = tune_calibrated(ROW, [task("a"), task("b")], losses)
     assert found["a"].hyper == found["b"].hyper == Hyper(1e-2, 0.1, COSINE, 3.0)
     settings = [[hyper for hyper, _ in found[name].table] for name in "ab"]
     assert settings[0] == settings[1]

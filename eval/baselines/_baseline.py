@@ -29,7 +29,7 @@ class Hyper(NamedTuple):
     extra: Any = 0.0
 
 
-Make = Callable[[Any, Any, Any], optax.GradientTransformation]
+Make = Callable[..., optax.GradientTransformation]
 """(learning rate or schedule, weight decay, extra) -> transformation."""
 
 
@@ -46,8 +46,8 @@ class Baseline:
     Attributes:
       name: unique. `label`: for people.
       make: builds it from optax.
-      lrs: first and last of the half-decade grid; equal ends: a fixed learning rate, no tuning.
-      wds: weight decays tried besides 0.
+      lrs: first and last of the half-decade grid; equal ends: that learning rate, and no tuning.
+      wds: weight decays tried besides 0; without tuning the one that is used, or none.
       schedules: values of `Hyper.cosine` tried.
       extras: values of `Hyper.extra` tried, the default first.
       eval_params: (state of the optimizer, parameters) -> parameters whose loss counts.
@@ -72,6 +72,8 @@ class Baseline:
     @property
     def grid(self) -> tuple[float, ...]:
         """The learning rates tried first."""
+        if self.lrs[0] == self.lrs[1]:
+            return self.lrs[:1]
         first, last = (round(2 * math.log10(lr)) for lr in self.lrs)
         return tuple(half_decade(k) for k in range(first, last + 1))
 
@@ -79,6 +81,12 @@ class Baseline:
     def tuned(self) -> bool:
         """Whether there is anything to choose."""
         return len(self.grid) > 1
+
+    @property
+    def default(self) -> Hyper:
+        """What it uses where nothing is tuned."""
+        decay = self.wds[0] if self.wds else 0.0
+        return Hyper(self.lrs[0], decay, self.schedules[0], self.extras[0])
 
     @property
     def trials(self) -> int:
@@ -97,6 +105,17 @@ class Baseline:
             return hyper.lr
         unit = warmup_cosine(num_steps)
         return scaled(lambda t: jnp.where(hyper.cosine > 0, unit(t), 1.0), hyper.lr)
+
+
+@dataclasses.dataclass(frozen=True)
+class ToldBaseline(Baseline):
+    """A baseline whose `make` is told the number of steps, too, as its fourth argument."""
+
+    def transform(self, hyper: Hyper, num_steps: Any) -> optax.GradientTransformationExtraArgs:
+        """The complete optimizer; every number may be traced."""
+        rate = self.rate(hyper, num_steps)
+        made = self.make(rate, hyper.wd, hyper.extra, num_steps)
+        return optax.with_extra_args_support(made)
 
 
 def half_decade(k: int) -> float:

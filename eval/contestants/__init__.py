@@ -3,8 +3,10 @@
 from ._factory import factory_subject as factory_subject
 from ._jobs import MULTIPLIED as MULTIPLIED
 from ._jobs import MULTIPLIERS as MULTIPLIERS
+from ._jobs import Choose as Choose
 from ._jobs import Job as Job
 from ._jobs import baseline_jobs as baseline_jobs
+from ._jobs import calibrated_name as calibrated_name
 from ._jobs import check_rivals as check_rivals
 from ._jobs import learned_job as learned_job
 from ._jobs import multiplied_job as multiplied_job

@@ -24,7 +24,15 @@ from ..running import (
     baseline_identity,
     baseline_runner,
 )
-from ..tuning import TUNE_SEEDS, FinalLosses, Tuned, frozen_setting, tune, tune_among
+from ..tuning import (
+    TUNE_SEEDS,
+    Calibrated,
+    FinalLosses,
+    Tuned,
+    calibrated_settings,
+    tune,
+    tune_among,
+)
 from ._protocol import UNTUNED, Protocol
 from ._results import Contestant, Role
 from ._subject import Subject, artifact_subject
@@ -143,27 +151,39 @@ def multiplied_job(subject: Subject) -> Job:
 
 
 def baseline_job(row: Baseline) -> Job:
-    """A baseline that is tuned on every task."""
+    """A baseline that is tuned on every task, or is at its defaults."""
     return Job(
-        row.name, row.label, "baseline", row.horizon_free, baseline_identity(row),
-        functools.partial(baseline_runner, row), functools.partial(tune, row), row.trials,
+        row.name, row.label, "baseline" if row.tuned else "default", row.horizon_free,
+        baseline_identity(row), functools.partial(baseline_runner, row),
+        functools.partial(tune, row), row.trials,
     )  # fmt: skip
 
 
-def frozen_job(hyper: Hyper) -> Job:
-    """AdamW under one setting on all tasks."""
+def calibrated_job(row: Baseline, found: Calibrated) -> Job:
+    """A baseline under one setting on all tasks; its runs are those of the baseline."""
+    method = row.label.removesuffix(", tuned")
+    label = f"{method} cosine, {found.hyper.lr:.2g} everywhere"
     return Job(
-        "adamw_frozen", f"AdamW cosine, {hyper.lr:.2g} everywhere", "frozen", False,
-        baseline_identity(ADAMW), functools.partial(baseline_runner, ADAMW), fixed(hyper),
+        calibrated_name(row.name), label, "calibrated", False, baseline_identity(row),
+        functools.partial(baseline_runner, row), fixed(found.hyper, found.trials),
     )  # fmt: skip
 
 
-def baseline_jobs(rows: Sequence[Baseline], *, frozen: bool = True) -> dict[str, Job]:
-    """Those of the rows by name and, if AdamW is one of them, that of the frozen AdamW."""
+def calibrated_name(row: str) -> str:
+    """What a row under one setting on all tasks is called.
+
+    >>> calibrated_name("adamw")
+    'adamw_calibrated'
+    """
+    return f"{row}_calibrated"
+
+
+def baseline_jobs(rows: Sequence[Baseline], *, calibrated: bool = True) -> dict[str, Job]:
+    """Those of the rows by name; then, of those that are calibrated, that with one setting."""
     jobs = {row.name: baseline_job(row) for row in rows}
-    if frozen and ADAMW.name in jobs:
-        jobs["adamw_frozen"] = frozen_job(frozen_setting())
-    return jobs
+    settings = calibrated_settings() if calibrated else {}
+    made = [calibrated_job(row, settings[row.name]) for row in rows if row.name in settings]
+    return jobs | {job.name: job for job in made}
 
 
 def rival_jobs(

@@ -11,7 +11,7 @@ from learned_opt.tasks import EvalTask
 from ..running import Run
 from ..tuning import Tuned
 
-Role = Literal["learned", "baseline", "frozen", "rival"]
+Role = Literal["learned", "baseline", "calibrated", "default", "rival"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +20,9 @@ class Contestant:
 
     Attributes:
       name: unique. `label`: for people.
-      role: of the optimizer that is judged, "learned"; baselines set targets, the frozen setting
-        and rivals do not.
+      role: "learned" is judged; "baseline" is tuned on each task and sets targets; "calibrated"
+        has one setting on all tasks, chosen on validation suites, and "default" that of its paper;
+        "rival" is another learned one.
       horizon_free: it is not told how long the run is.
       tuned: task name -> choice.
       runs: all at the right horizon, in any order.

@@ -13,16 +13,18 @@ from ..contestants import (
     MULTIPLIERS,
     REPORT_SEEDS,
     WRONG_HORIZONS,
+    Choose,
     Job,
     Protocol,
+    calibrated_name,
 )
 from ..tuning import TUNE_SEEDS, few_settings, tune_among
 
-CALIBRATED = f"{ADAMW.name}_frozen"
+CALIBRATED = calibrated_name(ADAMW.name)
 TUNED = (ADAMW.name, "muon")
 """The rows that are tuned unless all are asked for."""
 
-LEAST = (CALIBRATED, "nadamw_calibrated")
+LEAST = (CALIBRATED, calibrated_name("nadamw"))
 FEW = ("prodigy", "schedule_free")
 """Beginnings of the names of rows without a learning rate that are the last to be left out."""
 
@@ -108,8 +110,9 @@ def thinned(job: Job, jobs: Mapping[str, Job], extent: Extent) -> Job:
     elif job.role != "baseline" or extent.settings is None:
         return job
     elif extent.settings == 0:  # AdamW, which others are compared with, as it is calibrated
-        choose = jobs[CALIBRATED].choose
-        return dataclasses.replace(job, label="AdamW, not tuned", choose=choose, settings=0)
+        return dataclasses.replace(
+            job, label="AdamW, not tuned", choose=_as_calibrated(jobs[CALIBRATED]), settings=0
+        )
     else:
         row = next(row for row in BASELINES if row.name == job.name)
         settings, label = few_settings(row, extent.settings), job.label
@@ -117,6 +120,14 @@ def thinned(job: Job, jobs: Mapping[str, Job], extent: Extent) -> Job:
     return dataclasses.replace(
         job, label=label, choose=few, settings=len(settings), tune_seeds=extent.tune_seeds
     )
+
+
+def _as_calibrated(job: Job) -> Choose:
+    """The setting of a calibrated row, for which nothing was tried on the task."""
+    return lambda tasks, losses: {
+        name: dataclasses.replace(choice, trials=0)
+        for name, choice in job.choose(tasks, losses).items()
+    }
 
 
 def _takes_part(name: str, job: Job, extent: Extent) -> bool:

@@ -12,7 +12,7 @@ from ..baselines import ADAMW
 from ..contestants import Contestant, Results
 from ..running import six_digits
 from ..statistics import RUNGS, Comparison, Targets, compare, expected_best, targets, times
-from ..tuning import TUNE_SEEDS, Tuned, frozen_trials
+from ..tuning import TUNE_SEEDS, Tuned
 from ._json import field_from_json
 from ._report import Group, OptimizerFacts, Report, SubjectFacts, Tracks
 from ._report_measured import MetaTraining
@@ -149,13 +149,11 @@ def _measured(extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _optimizer(c: Contestant, subject: Mapping[str, Any]) -> OptimizerFacts:
-    """`trials`: settings tried a task; of a calibrated setting those it was chosen from, once."""
+    """`trials`: settings tried a task; of a calibrated one those it was chosen from, once."""
     tried = [choice.trials for choice in c.tuned.values()]
     trials = round(float(np.mean(tried)), 1) if tried else 0
     if c.role == "learned":
         trials = subject.get("trials", 0)
-    if c.role == "calibrated":
-        trials = frozen_trials()
     return OptimizerFacts(label=c.label, role=c.role, horizon_free=c.horizon_free, trials=trials)
 
 

@@ -70,8 +70,7 @@ def tune(
     Returns: task name -> choice.
     """
     if not baseline.tuned:
-        only = Hyper(baseline.grid[0], extra=baseline.extras[0])
-        return {task.name: Tuned(only, 0, 0, ()) for task in tasks}
+        return {task.name: Tuned(baseline.default, 0, 0, ()) for task in tasks}
     tables: dict[str, Table] = {task.name: {} for task in tasks}
     searches = {name: _search(baseline, table) for name, table in tables.items()}
     extensions: dict[str, int] = {}
@@ -101,24 +100,24 @@ def tune_among(
     return {name: _tuned(_best(table), 0, table) for name, table in tables.items()}
 
 
-def tune_frozen(
+def tune_calibrated(
     baseline: Baseline, tasks: Sequence[EvalTask], final_losses: FinalLosses
 ) -> dict[str, Tuned]:
     """One setting for all tasks: the rival of an optimizer that is not tuned.
 
     The whole grid of learning rates x weight decays with warm-up and cosine, the same on all
-    tasks and never extended; chosen by `choose_frozen`.
+    tasks and never extended; chosen by `choose_calibrated`.
 
     Returns: task name -> the same choice, with the task's own table.
     """
     tables: dict[str, Table] = {task.name: {} for task in tasks}
-    _measure(tables, tasks, dict.fromkeys(tables, frozen_settings(baseline)), final_losses)
-    chosen = choose_frozen({name: _medians(table) for name, table in tables.items()})
+    _measure(tables, tasks, dict.fromkeys(tables, calibrated_grid(baseline)), final_losses)
+    chosen = choose_calibrated({name: _medians(table) for name, table in tables.items()})
     return {name: _tuned(chosen, 0, table) for name, table in tables.items()}
 
 
-def frozen_settings(baseline: Baseline) -> list[Hyper]:
-    """The settings that `tune_frozen` tries."""
+def calibrated_grid(baseline: Baseline) -> list[Hyper]:
+    """The settings that `tune_calibrated` tries."""
     return [
         Hyper(lr, wd, COSINE, baseline.extras[0])
         for lr in baseline.grid
@@ -126,7 +125,7 @@ def frozen_settings(baseline: Baseline) -> list[Hyper]:
     ]
 
 
-def choose_frozen(tables: Mapping[str, Mapping[Hyper, float]]) -> Hyper:
+def choose_calibrated(tables: Mapping[str, Mapping[Hyper, float]]) -> Hyper:
     """The setting of least mean over tasks of log(median loss / best median loss on the task).
 
     Of those with warm-up and cosine that were tried on every task. A task on which none of them

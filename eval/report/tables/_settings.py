@@ -31,7 +31,7 @@ def settings(report: Report) -> str:
 def _tried(report: Report, name: str, r: Result) -> str:
     """Settings tried: for this task, or once for all of them."""
     facts = report.optimizers[name]
-    if facts.role == "frozen":
+    if facts.role == "calibrated":
         return f"{facts.trials} <small>once, on other tasks</small>"
     return str(facts.trials if name == "learned" else r.trials)
 
