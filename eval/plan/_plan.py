@@ -17,12 +17,16 @@ Probes = Mapping[str, Mapping[str, Probe]]
 
 
 class Row(NamedTuple):
-    """Of one contestant: its runs, and seconds for all of them, programs compiled."""
+    """Of one contestant: its runs, seconds for all of them, and for its programs.
+
+    `untuned`: it is a hand-designed one that nobody tunes.
+    """
 
     label: str
     runs: int
     seconds: float
     compiling: float
+    untuned: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +85,12 @@ def choose_plan(
 
     def plan(extent: Extent, level: int | None) -> Plan:
         protocol = own_protocol(tasks, extent)
-        rows = tuple(_row(job, protocol, probes) for job in own_jobs(jobs, extent).values())
+        # Untuned, AdamW has the runs of its calibrated row.
+        rows = tuple(
+            _row(job, protocol, probes)
+            for job in own_jobs(jobs, extent).values()
+            if job.role != "baseline" or extent.settings != 0
+        )
         return Plan(extent, level, budget, rows, probes, probing, at_once)
 
     if all_tuned and budget is not None:
@@ -133,4 +142,5 @@ def _row(job: Job, protocol: Protocol, probes: Probes) -> Row:
                 calls = math.ceil(count / width)
                 seconds += calls * cost.seconds(length, width, curves=curves)
                 compiling += cost.compiling(curves=curves)
-    return Row(job.label, job.runs(protocol), seconds, compiling)
+    untuned = job.role in ("calibrated", "default")
+    return Row(job.label, job.runs(protocol), seconds, compiling, untuned)

@@ -6,22 +6,27 @@ from learned_opt.tasks import EvalTask, parameter_count
 
 from ..running import span
 from ._extent import LEVELS
-from ._plan import Plan
+from ._plan import Plan, Row
 
 
 def plan_text(plan: Plan, tasks: Sequence[EvalTask]) -> str:
     """How many runs of whom, how long, what memory, and what a budget leaves out."""
     lines = [_task(plan, task) for task in tasks]
-    width = max(len(row.label) for row in plan.rows)
-    for row in plan.rows:
+    untuned = [row for row in plan.rows if row.untuned]
+    together = Row(
+        f"{len(untuned)} others, untuned",
+        sum(row.runs for row in untuned),
+        sum(row.seconds for row in untuned),
+        sum(row.compiling for row in untuned),
+        True,
+    )
+    rows = [*(row for row in plan.rows if not row.untuned), *([together] if untuned else [])]
+    width = max(len(row.label) for row in rows)
+    for row in rows:
         took = span(row.seconds + row.compiling)
         lines.append(f"  {row.label:{width}}  {_runs(row.runs):>10}  {took:>8}")
-    compiling = sum(row.compiling for row in plan.rows)
-    lines.append(
-        f"In all {_runs(plan.runs)}, about {span(plan.seconds)}, of which "
-        f"{span(compiling)} compile programs (two at a time)." if plan.at_once > 1 else
-        f"In all {_runs(plan.runs)}, about {span(plan.seconds)}, one contestant at a time."
-    )  # fmt: skip
+    at_once = "two contestants" if plan.at_once > 1 else "one contestant"
+    lines.append(f"In all {_runs(plan.runs)}, about {span(plan.seconds)}, {at_once} at a time.")
     lines.append(f"Memory: about {plan.memory / 2**30:.2g} GiB.")
     if plan.budget is not None:
         left = "; ".join(plan.extent.left_out) or "nothing is left out"
@@ -31,7 +36,7 @@ def plan_text(plan: Plan, tasks: Sequence[EvalTask]) -> str:
 
 def _task(plan: Plan, task: EvalTask) -> str:
     probes, size = plan.probes[task.name], parameter_count(task.member)
-    parts = [f"{task.name}: {size:,} parameters, {task.horizon:,} steps"]
+    parts = [f"{task.name}: {size:,} parameter{'s' * (size > 1)}, {task.horizon:,} steps"]
     for name, who in (("adamw", "AdamW"), ("learned", "the learned one")):
         cost = probes[name]
         alone, many = (
