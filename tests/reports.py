@@ -1,4 +1,4 @@
-"""Reports of schema 2 made up so that every number is known, as JSON types."""
+"""Reports of schema 3 made up so that every number is known, as JSON types."""
 
 import math
 from typing import Any
@@ -35,6 +35,8 @@ WORTH = {
 """Final loss of each, as a multiple of the learned optimizer's, before a task's own factor."""
 
 
+ROLES = {"adam_default": "default", "adamw_frozen": "calibrated", "rival:celo": "rival"}
+
 ADDED = (
     "seconds", "device", "jax", "code", "date", "grid", "traces", "cost", "meta_training", "merged",
 )  # fmt: skip
@@ -70,7 +72,10 @@ def against(index: int, name: str) -> dict[str, Any]:
     bound = ">" if index % 6 == 2 else ("<" if (index, name) == (1, "muon") else "")
     speed = 1.5 if bound == ">" else ratio**-1.7
     return {
+        "clipped": interval(min(2.0, max(0.5, ratio))),
+        "median": interval(min(2.0, max(0.5, ratio))),
         "valid_ratio": interval(ratio),
+        "clipped_test": interval(min(2.0, max(0.5, ratio * 1.01))),
         "test_ratio": interval(ratio * 1.01),
         "score": interval(min(4.0, max(0.25, speed)), 0.12, pairs=10, even=1),
         "speedup": speedup(min(4.0, max(0.25, speed)), 0.12, bound),
@@ -157,8 +162,11 @@ def make(
     def pooled(found: list[int], n: str) -> dict[str, Any]:
         mean = math.exp(sum(math.log(advantage(i, n)) for i in found) / len(found))
         return {
-            "valid_ratio": interval(mean, 0.05),
-            "test_ratio": interval(mean, 0.06),
+            "clipped": interval(mean**0.9, 0.05),
+            "median": interval(mean**0.8, 0.05),
+            "valid_ratio": interval(mean, 0.07),
+            "clipped_test": interval(mean**0.9, 0.06),
+            "test_ratio": interval(mean, 0.08),
             "score": interval(min(4.0, mean**-1.6), 0.1, pairs=10 * tasks, even=tasks),
             "speedup": speedup(min(4.0, mean**-1.6)),
             "improvement": {"mid": 0.71, "low": 0.62, "high": 0.8},
@@ -170,12 +178,12 @@ def make(
     words = {n: {"better": 0, "worse": 0, "undecided": 0} for n in baselines}
     for task in made:
         for n, found in task["against"].items():
-            ratio = found["valid_ratio"]
+            ratio = found["clipped"]
             word = "better" if ratio["high"] < 1 else "worse" if ratio["low"] > 1 else "undecided"
             words[n][word] += 1
     counts = words.get("adamw", {"better": 0, "worse": 0, "undecided": 0})
     return {
-        "schema": 2, "suite": suite, "suite_hash": "0123456789abcdef", "tier": "cpu",
+        "schema": 3, "suite": suite, "suite_hash": "0123456789abcdef", "tier": "cpu",
         "smoke": False, "device": "2 x cpu (x86_64)", "jax": "0.10.2", "code": "6806aaa",
         "date": "2026-11-21", "seeds": 10, "tune_seeds": 3, "headline": "adamw", "seconds": 167.0,
         "subject": {"name": name, "kind": "artifact", "identity": "ab" * 32, "trials": 0,
@@ -186,8 +194,9 @@ def make(
         "optimizers": {"learned": {"label": f"{name}, untuned", "role": "learned",
                                    "horizon_free": False, "trials": 0}} | {
             n: {"label": LABELS[n], "horizon_free": n in FREE,
-                "role": {"adamw_frozen": "frozen", "rival:celo": "rival"}.get(n, "baseline"),
-                "trials": {"adam_default": 0, "adamw_frozen": 35}.get(n, 26)} for n in baselines},
+                "role": ROLES.get(n, "baseline"),
+                "trials": {"adam_default": 0, "adamw_frozen": 35, "rival:celo": 0}.get(n, 26)}
+            for n in baselines},
         "sentence": f"{name}, untuned, is better than tuned AdamW on {counts['better']} of {tasks} "
         f"tasks, worse on {counts['worse']}, undecided on {counts['undecided']}; pooled final "
         "validation loss 0.90 [0.86, 0.95] times AdamW's; 1.3 times as slow per step at 1M "
@@ -208,6 +217,15 @@ def make(
                               for n in names}},
         "tracks": {"known": [n for n in names if n not in FREE],
                    "free": [n for n in names if n in FREE]},
+        "budgets": {
+            "multipliers": [1.0, 0.3, 3.0, 0.1, 10.0, 0.03, 30.0, 0.01],
+            "settings": {n: [8, 8] if n == "learned" else [26, 28]
+                         for n in names if n in ("learned", "adamw", "muon")},
+            "rows": {n: [{"trials": k, "loss": interval(1 + worth / k)} for k in counts]
+                     for n, worth, counts in (("learned", 0.1, (1, 2, 4, 8)),
+                                              ("adamw", 0.4, (1, 2, 4, 8, 26)),
+                                              ("muon", 0.3, (1, 2, 4, 8, 26))) if n in names},
+        },
         "misinformed": [{"told": told, "against_told_right": interval(1 + abs(math.log2(told)) / 8),
                          "against_headline": interval(0.9 + abs(math.log2(told)) / 8),
                          "diverged": 0} for told in (0.5, 2, 10)],
@@ -261,8 +279,8 @@ def bare(**more: Any) -> dict[str, Any]:
     """One task, one baseline, none of the optional parts."""
     made = make(1, ("adamw",), ())
     for key in (
-        "oracle", "verdict", "profile", "misinformed", "variants", "grid", "traces", "cost",
-        "meta_training", "merged",
+        "oracle", "verdict", "budgets", "profile", "misinformed", "variants", "grid", "traces",
+        "cost", "meta_training", "merged",
     ):  # fmt: skip
         del made[key]
     made["break_even"] = None

@@ -80,11 +80,6 @@ def test_a_row_takes_the_steps_of_its_paper(name):
     assert np.abs(want[-1]["w"] - params["w"]).max() > 0.01
 
 
-def test_every_row_is_checked_against_its_paper_or_optax():
-    by_optax = {"adam_default", "adam", "adamw", "lion", "adabelief", "muon", "sgdm"}
-    assert {*UNTUNED, *TUNED, *by_optax, "schedule_free"} == ROWS.keys()
-
-
 def test_optax_looks_ahead_by_less_than_the_paper_of_adan():
     """Why the row has a rule of its own; when this fails, it can be optax's."""
     tx, ours = optax.scale_by_adan(), ROWS["adan"].transform(Hyper(1.0), 10)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import reference_baselines
 
 from learned_opt.eval import BASELINES, Hyper, tune
 from learned_opt.eval.baselines import (
@@ -127,6 +128,11 @@ def test_a_row_is_optaxs_own_optimizer(name, cosine):
         got = jax.jit(traced)(Hyper(*map(jnp.float32, hyper)), jnp.int32(20))
         want = jax.jit(lambda: after(plain(name, rate))[0])()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), got, want)
+
+
+def test_every_row_is_compared_with_optax_or_its_paper():
+    for row in BASELINES:
+        assert plain(row.name, LR) or hasattr(reference_baselines, row.name), row.name
 
 
 def test_schedule_free_without_decay_is_the_alias():

@@ -61,7 +61,7 @@ def test_equal_reports_give_equal_bytes(tmp_path):
     # What is written is read back as it was, from the data and from the page.
     for file in ("report.json", "report.html"):
         again = read_report(tmp_path / "one" / file)
-        assert again.schema == 2
+        assert again.schema == 3
         assert len(again.failures) == 4
         assert dataclasses.replace(again, failures=[]) == report_from_json(made | {"failures": []})
 
@@ -94,6 +94,7 @@ def test_every_figure_is_there_and_valid(page, full):
         assert all(f"{name}: {what}" in labels for name in names)
     for what in (
         "speed-up over AdamW", "final loss over AdamW", "performance profile",
+        "pooled final loss over each", "best of so many trials",
         "pooled speed-up", "probability of improvement", "generalisation, AdamW retuned",
         "generalisation, AdamW transferred", "time of the step", "time of the update",
         "cosine to Adam", "along meta-training", "told a wrong horizon",
@@ -176,34 +177,87 @@ def test_nothing_prints_that_is_no_number(made):
 def test_missing_parts_leave_no_gap():
     page = to_html(report_from_json(bare()))
     found = re.findall(r'<details id="(\w+)"', page)
-    assert found == ["curves", "baselines", "settings", "every", "provenance", "failures"]
+    assert found == ["baselines", "settings", "every", "provenance", "failures"]
+    assert re.findall(r'<section id="(\w+)"', page) == ["curves", "losses", "speed"]
     assert "No run of any optimizer ended" in page
     assert not re.search(r"<(div|section|figure|p|table|tbody)[^>]*></\1>", page)
 
 
-def test_the_tracks_are_named_over_their_optimizers(page):
-    head = re.search(r'<table class="headline">.*?</thead>', page, re.S)[0]
-    spans = re.findall(r'colspan="(\d+)">([^<]*)<', head)
-    assert spans == [("8", "Told the number of steps"), ("3", "Not told the number of steps")]
-    order = re.findall(r"</svg>([^<]*)<", head)
-    assert order[:2] == ["quickstart, untuned", "AdamW, tuned"]
-    assert [name.split(",")[0] for name in order[8:]] == (
-        ["Adam 1e-3", "Adam constant", "Schedule-free AdamW"]
+def rows_of(page):
+    """Of the headline table: kinds, and the label and cells of each optimizer."""
+    body = re.search(r'<table class="headline">.*?<tbody>(.*?)</tbody>', page, re.S)[1]
+    return re.findall(r"<tr.*?</tr>", body, re.S)
+
+
+def test_optimizers_stand_by_kind_the_hardest_to_beat_first(page, full):
+    found = []
+    for row in rows_of(page):
+        label = re.search(r"</svg>([^<]*)<", row) or re.search(r"<span>([^<]*)<", row)
+        found.append(label[1])
+    assert found == [
+        "Nobody tuned, told the number of steps", "quickstart, untuned", "AdamW, one setting",
+        "Nobody tuned, not told the number of steps", "Adam 1e-3, untuned",
+        "Tuned for each task", "Muon, tuned", "AdamW, tuned", "Schedule-free AdamW, tuned",
+        "Lion, tuned", "AdaBelief, tuned", "Adam constant, tuned", "SGD momentum, tuned",
+        "Other learned optimizers", "Celo (imported)",
+    ]  # fmt: skip
+    pooled = [full.groups[0].against[name].clipped.mid for _, names in full.kinds
+              for name in names if name != "learned"]  # fmt: skip
+    shown = [float(x) for x in re.findall(r"<td[^>]*>([\d.]+) <small>\[", "".join(rows_of(page)))]
+    assert shown == [float(f"{x:.2f}") for x in pooled]
+    free = [row for row in rows_of(page) if "<small>not told the number of steps" in row]
+    assert [re.search(r"</svg>([^<]*)<", row)[1] for row in free] == (
+        ["Schedule-free AdamW, tuned", "Adam constant, tuned"]
     )
 
 
+def test_a_row_that_diverges_says_so(page, full):
+    """In the table and in Markdown; 4 of 10 runs did on one of four tasks."""
+    (row,) = [row for row in rows_of(page) if "SGD momentum" in row]
+    assert "<small>diverged in 4 of 40 runs</small>" in row
+    assert "<small>4 diverged</small>" in row
+    assert sum("diverged in" in row for row in rows_of(page)) == 1
+    (line,) = re.findall(r"^\| SGD momentum.*$", to_markdown(full), re.M)
+    assert "diverged" in line
+
+
 def test_numbers_of_the_headline_table(page, full):
-    row = next(r for r in re.findall(r"<tr>.*?</tr>", page, re.S) if "<b>digits-mlp</b>" in r)
-    cells = re.findall(r'<td class="([^"]*)">([\d.]+)<small>test ([\d.]+)', row)
-    results = full.tasks[1].results
-    shown = {float(value) for _, value, _ in cells}
-    assert shown == {float(f"{r.valid_loss:#.4g}") for r in results.values()}
-    best = [float(value) for marks, value, _ in cells if "best" in marks]
-    assert best == [float(f"{min(r.valid_loss for r in results.values()):#.4g}")]
-    # Ratio over AdamW: 1 / (1.15 * 0.78), worse; over SGD: 1 / (1.6 * 0.78), better.
-    tints = {value: marks for marks, value, _ in cells}
-    assert "tint-worse" in tints[f"{results['adamw'].valid_loss:#.4g}"]
-    assert "tint-better" in tints[f"{results['sgdm'].valid_loss:#.4g}"]
+    """Ratio over AdamW on the second task: 1 / (1.15 * 0.78), worse; over SGD: better."""
+    index = [task.name for task in full.tasks].index("digits-mlp")
+    order = [0, 1, 2, 3]  # each of four tasks is of another kind
+    column = order.index(index)
+    results, shown, best = full.tasks[index].results, {}, []
+    for row in rows_of(page):
+        label = re.search(r"</svg>([^<]*)<", row)
+        cells = re.findall(r'<td class="([^"]*)">([\d.]+|diverged)<small>test', row)
+        if label and len(cells) == 4:
+            marks, value = cells[column]
+            shown[label[1]] = (marks, value)
+            best += [label[1]] * ("best" in marks)
+    for name, facts in full.optimizers.items():
+        if name != "sgdm":  # it diverged elsewhere
+            assert shown[facts.label][1] == f"{results[name].valid_loss:#.4g}"
+    lowest = min(results, key=lambda name: results[name].valid_loss)
+    assert best == [full.optimizers[lowest].label]
+    assert "tint-worse" in shown["AdamW, tuned"][0]
+    assert "tint-better" in shown["Adam 1e-3, untuned"][0]
+
+
+def test_what_trials_buy_is_a_figure_and_a_table(page, full):
+    part = re.search(r'<section id="budgets">.*?</section>', page, re.S)[0]
+    rows = re.findall(r"<tr.*?</tr>", part, re.S)
+    cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.S) for row in rows]
+    assert cells[0] == ["optimizer", "1", "2", "4", "8", "26"]
+    assert cells[1][1:] == [
+        "1.10 <small>[1.02, 1.19]</small>", "1.05 <small>[0.97, 1.13]</small>",
+        "1.02 <small>[0.95, 1.11]</small>", "1.01 <small>[0.94, 1.09]</small>", "–",
+    ]  # fmt: skip
+    (drawn,) = OWN_PART.findall(part)[:1]
+    marks = {f'class="o{full.index(name)}"' for name in full.budgets.rows}
+    assert len(marks) == 3
+    assert all(mark in drawn for mark in marks)
+    assert "by 1, 0.3, 3, 0.1, 10, 0.03, 30, 0.01, in this order" in visible(part)
+    assert "| quickstart, untuned | 1.10 [1.02, 1.19] | 1.05" in to_markdown(full)
 
 
 def test_names_are_escaped():
@@ -239,11 +293,12 @@ def test_markdown_tables_are_well_formed():
     made["tasks"][0]["name"] = "a|b*c"
     text = to_markdown(report_from_json(made))
     tables = re.findall(r"(?:^\|.*\n)+", text, re.M)
-    assert len(tables) == 2
+    assert len(tables) == 3
     for table in tables:
         counts = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
         assert len(counts) == 1
-    assert len(tables[0].splitlines()) == 2 + 3
+    # What was seen, four kinds, eleven optimizers, the speed-up.
+    assert len(tables[0].splitlines()) == 2 + 1 + 4 + 11 + 1
     assert made["sentence"] in text
     assert "learned-opt eval quickstart --suite META_TEST_V1" in text
 

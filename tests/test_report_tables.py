@@ -137,7 +137,7 @@ def test_the_score_says_how_many_pairs_it_counts_as_even(full, page):
     table = pooled(full)
     score = full.groups[0].against["adamw"].score
     text = f"{score.mid:.2f} [{score.low:.2f}, {score.high:.2f}]"
-    assert column(table, "score", "AdamW, tuned")[0] == text
+    assert column(table, "score, clipped to a factor of 4", "AdamW, tuned")[0] == text
     assert column(table, "counted as even", "AdamW, tuned")[0] == "2 of 20"
     assert column(table, "both missed the 90 % target", "AdamW, tuned")[0] == "0 of 10"
     assert 'aria-label="pooled score against each baseline"' in page
@@ -183,9 +183,10 @@ def test_intervals_that_are_open_at_both_ends():
 # --- notes and order ---------------------------------------------------------------------------
 
 
-def test_the_verdict_comes_first_then_losses_then_intervals_then_all_that_unfolds(page):
+def test_the_verdict_comes_first_then_curves_losses_and_intervals_then_all_that_unfolds(page):
     marks = [
-        '<p class="verdict">', '<table class="headline">',
+        '<div class="verdict">', '<div class="cards">', '<section id="curves">',
+        '<table class="headline">', '<section id="budgets">',
         'aria-label="speed-up over AdamW, task by task"', "<details",
     ]  # fmt: skip
     places = [page.index(mark) for mark in marks]

@@ -9,14 +9,14 @@ import pytest
 
 import learned_opt.eval.statistics._bootstrap
 from learned_opt.eval import BASELINES, Hyper, Tuned
-from learned_opt.eval.contestants import Contestant, Results
+from learned_opt.eval.contestants import MULTIPLIED, MULTIPLIERS, Contestant, Results
 from learned_opt.eval.report import compare_reports, report_from_json
 from learned_opt.eval.report._report import BreakEven
 from learned_opt.eval.report._report_tasks import Failure
 from learned_opt.eval.report._sentence import diverged_runs, speed
 from learned_opt.eval.report._summary import ALL, leakage, summarise
 from learned_opt.eval.running import Run, eval_steps
-from learned_opt.eval.statistics import Estimate, Score, speedup_of, targets
+from learned_opt.eval.statistics import Estimate, Score, compare, speedup_of, targets
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import MLP, Conv
 
@@ -60,6 +60,7 @@ def rows(name, factor, tasks=TASKS, diverged=(), beyond=1.0):
 
 
 def contestant(name, factor, role="baseline", **options):
+    role = "default" if name == "adam_default" else role
     tuned = Tuned(Hyper(1e-2), 7, 1, TABLE) if role == "baseline" else Tuned(Hyper(1.0), 0, 0, ())
     if role == "calibrated":
         tuned = Tuned(Hyper(1e-2), 35, 0, ())
@@ -157,8 +158,8 @@ def test_a_report_is_written_and_read_back_as_it_was():
     written = json.loads(json.dumps(made.to_json(), allow_nan=False))
     assert report_from_json(written) == made
     assert written["tasks"][0]["against"]["adamw"].keys() == {
-        "valid_ratio", "test_ratio", "improvement", "score", "speedup", "ladder",
-        "speedup_seconds",
+        "clipped", "median", "valid_ratio", "clipped_test", "test_ratio", "improvement", "score",
+        "speedup", "ladder", "speedup_seconds",
     }  # fmt: skip
     assert written["seconds"] is None
 
@@ -193,21 +194,32 @@ def test_what_is_reached_after_the_horizon_is_no_final_loss():
 def test_the_sentence_is_made_of_the_intervals():
     made = report()
     sentence = made.sentence
-    assert "made-up, untuned, against AdamW tuned for each task is better on 3 of 3" in sentence
-    assert "final validation loss 0.50 [0.50, 0.50] times AdamW's" in sentence
+    assert sentence.startswith(
+        "made-up, untuned and told the number of steps, ends at 0.50 [0.50, 0.50] times the loss "
+        "of adamw_calibrated label at one setting, the best of 2 optimizers that nobody tuned (better on "
+        "3 of 3 tasks; median task 0.50). Of one not told it, adam_default label at its defaults: "
+        "0.50 [0.50, 0.50]. Over optimizers tuned for each task: adamw label 0.50 [0.50, 0.50] "
+        "(better on 3 of 3 tasks; median task 0.50), muon label 0.50 [0.50, 0.50], lion label"
+    )
     # To (4 / 1)^0.1 (2 / 100)^0.9 from 1 / t and from 2 / t.
     speedup = made.groups[0].against["adamw"].speedup
     assert 1.5 < speedup.mid < 2.5
     text = "{mid:.2f} [{low:.2f}, {high:.2f}]".format(**vars(speedup))
-    assert f"90 % target reached {text} times as fast;" in sentence
-    assert "muon label 0.25 [0.25, 0.25]" in sentence
-    assert "on the 1 task with new network and data 0.50" in sentence
-    assert "none of its 30 runs diverged; on no task was it found to be worse than" in sentence
-    worse = report(4.0).sentence
-    assert "worse on 3 of 3 tasks: final validation loss 2.00 [2.00, 2.00]" in worse
-    assert "its worst task is a with 2.00" in worse
+    assert f"adamw label, 90 % target reached {text} times as fast." in sentence
+    assert (
+        "On the 1 task with new network and data it is 0.50 [0.50, 0.50] over adamw_calibrated label "
+        "at one setting and 0.50 [0.50, 0.50] over tuned adamw label."
+    ) in sentence
+    assert "Not one of its 30 runs diverged; on no task was it found to be worse than" in sentence
+    assert sentence.endswith("a factor of 2; 95 % intervals over 10 fresh seeds.")
+    worse = report(3.0).sentence
+    assert "adamw label 1.50 [1.50, 1.50] (worse on 3 of 3 tasks; median task 1.50)" in worse
+    assert "its worst task against tuned adamw label is a with 1.50" in worse
     assert "undecided on 3 of 3" in report(2.0).sentence
-    assert "1 of its 30 runs diverged: 1 reported;" in report(diverged=[("a", 103)]).sentence
+    assert (
+        "1 of its 30 runs diverged: 1 reported; on no task"
+        in report(diverged=[("a", 103)]).sentence
+    )
 
 
 def test_the_sentence_names_no_speed_that_was_not_measured():
@@ -215,7 +227,7 @@ def test_the_sentence_names_no_speed_that_was_not_measured():
     made = report(learned=20.0, adamw=20.0)
     found = made.groups[0].against["adamw"]
     assert found.score == Score(mid=1.0, low=1.0, high=1.0, pairs=30, even=30)
-    assert "unknown how fast: in 30 of 30 pairs of runs both missed the 90 % target;" in (
+    assert "unknown how fast: in 30 of 30 pairs of runs both missed the 90 % target." in (
         made.sentence
     )
     assert "times as fast" not in made.sentence
@@ -387,6 +399,66 @@ def test_what_a_card_does_not_tell_is_unknown_and_not_unseen(seen, monkeypatch):
     made = summarised()
     assert [g.label for g in made.groups] == [ALL, "unknown"]
     assert "with new network and data" not in made.sentence
+
+
+def test_no_task_decides_the_headline():
+    """On one of three tasks the loss goes to nothing; two more are even."""
+    near_nothing = [*rows("learned", 2e-4, TASKS[:1], beyond=1.5)]
+    near_nothing += rows("learned", 2.0, TASKS[1:], beyond=1.5)
+    ours = dataclasses.replace(contestant("learned", 2.0, "learned"), runs=near_nothing)
+    theirs = contestant("adamw", 2.0)
+    found = compare(ours, theirs, TASKS, targets(TASKS, [theirs]))
+    assert found.valid_ratio.mid == pytest.approx(1e-4 ** (1 / 3), rel=1e-5)
+    assert found.clipped.mid == found.clipped_test.mid == pytest.approx(0.5 ** (1 / 3), rel=1e-5)
+    assert found.median == Estimate(mid=1.0, low=1.0, high=1.0)
+
+
+def with_tables(c, losses):
+    """With the losses of these settings, tuning seed by tuning seed."""
+    settings = [Hyper(10.0**-k) for k in range(len(losses))]
+    table = tuple((h, float(np.median(row))) for h, row in zip(settings, losses, strict=True))
+    tuned = Tuned(settings[0], len(losses), 0, table, losses)
+    return dataclasses.replace(c, tuned={task.name: tuned for task in TASKS})
+
+
+def test_equal_budgets():
+    """AdamW tries losses 1 and 2 on every seed; of the multipliers the second halves the loss."""
+    adamw = with_tables(contestant("adamw", 2.0), ((2.0,) * 3, (1.0,) * 3))
+    ours = contestant("learned", 2.0, "learned")
+    multiplied = with_tables(contestant(MULTIPLIED, 1.0, "rival"), ((1.5,) * 3, (0.75,) * 3))
+    suite = {"name": "suite", "hash": "0" * 16, "tier": "cpu", "smoke": False}
+    made = summarise(Results(SUBJECT, suite, TASKS, [ours, adamw, multiplied]))
+    found = {name: [(p.trials, p.loss.mid) for p in row] for name, row in made.budgets.rows.items()}
+    assert found == {
+        # One of two at random: sqrt(2) times the loss of both.
+        "adamw": [(1, pytest.approx(2**0.5, rel=1e-5)), (2, 1.0)],
+        "learned": [(1, 1.5), (2, 0.75)],
+    }
+    assert made.budgets.settings == {"adamw": [2, 2], "learned": [2, 2]}
+    assert made.budgets.multipliers == list(MULTIPLIERS)
+    assert report_from_json(json.loads(json.dumps(made.to_json()))) == made
+    assert [names for _, names in made.kinds] == [["learned"], [MULTIPLIED, "adamw"]]
+    assert MULTIPLIED not in made.profile.names
+    without = dataclasses.replace(adamw, tuned=contestant("adamw", 2.0).tuned)
+    assert summarise(Results(SUBJECT, suite, TASKS, [ours, without])).budgets is None
+
+
+def test_a_report_of_schema_2_is_read_with_what_its_runs_tell():
+    made = report(diverged=[("a", 103)])
+    old = json.loads(json.dumps(made.to_json())) | {"schema": 2, "sentence": "of its time"}
+    comparisons = [part["against"] for part in (*old["tasks"], *old["groups"])]
+    for found in (*(c for one in comparisons for c in one.values()), old["oracle"]["against"]):
+        for name in ("clipped", "median", "clipped_test"):
+            del found[name]
+    old["optimizers"]["adamw_calibrated"]["role"] = "frozen"
+    old["optimizers"]["adam_default"] |= {"role": "baseline", "trials": 0}
+    read = report_from_json(old)
+    assert read.optimizers["adamw_calibrated"].role == "calibrated"
+    assert read.optimizers["adam_default"].role == "default"
+    assert dataclasses.replace(read, optimizers=made.optimizers) == made
+    del old["tasks"][1]["results"]["adamw"]["seed_losses"]
+    with pytest.raises(ValueError, match=r"tasks\.b\.results\.adamw\.seed_losses is missing"):
+        report_from_json(old)
 
 
 def test_equal_runs_give_equal_reports():

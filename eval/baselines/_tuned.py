@@ -83,12 +83,10 @@ def schedule_free(lr: Any, wd: Any, b1: Any) -> optax.GradientTransformation:
     return optax.contrib.schedule_free(_decayed(rms, lr, wd), learning_rate=lr, b1=b1)
 
 
-BOTH = (CONSTANT, COSINE)
+BOTH, FOUR = (CONSTANT, COSINE), (1e-3, 1e-2, 1e-1, 1.0)
 
-ADAMW = Baseline("adamw", "AdamW, tuned", _adamw, (1e-4, 1e-1), (1e-3, 1e-2, 1e-1, 1.0), BOTH)
+ADAMW = Baseline("adamw", "AdamW, tuned", _adamw, (1e-4, 1e-1), FOUR, BOTH)
 """The headline baseline."""
-
-FOUR = (1e-3, 1e-2, 1e-1, 1.0)
 
 TUNED: tuple[Baseline, ...] = (
     Baseline("adam", "Adam constant, tuned", adam, (1e-4, 1e-1)),

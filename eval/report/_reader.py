@@ -13,7 +13,7 @@ from learned_opt._checks import one_line, shown, shown_path
 from ._json import from_json
 from ._report import SCHEMA, Report
 from ._report_tasks import verdicts
-from ._schema2 import upgraded
+from ._schema2 import DAMAGED, upgraded
 from ._sentence import sentence
 
 
@@ -68,7 +68,7 @@ def report_from_json(found: dict[str, Any]) -> Report:
     """
     if found.get("schema", SCHEMA) != 2:
         return from_json(Report, found)
-    with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
+    with contextlib.suppress(*DAMAGED):
         found = upgraded(found)  # a damaged one stays as it is
     report = from_json(Report, found | {"schema": SCHEMA})
     counted = dataclasses.replace(report, verdict=verdicts(report.tasks))

@@ -5,7 +5,8 @@ default is None is left out of the file where it is None.
 """
 
 import dataclasses
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterable
 from typing import Any, Literal
 
 from ..statistics import Comparison, Estimate
@@ -201,12 +202,19 @@ class Report:
         kinds: dict[str, list[str]] = {title: [] for title in KINDS}
         for name, facts in self.optimizers.items():
             kinds[_kind(facts)].append(name)
+        return [(title, self.hardest_first(names)) for title, names in kinds.items() if names]
+
+    def hardest_first(self, names: Iterable[str]) -> list[str]:
+        """Those that the learned one has most trouble to beat first; itself before all."""
         pooled = self.groups[0].against
 
-        def ease(name: str) -> tuple[bool, float]:
-            return name != "learned", -(pooled[name].clipped.mid or 0.0) if name in pooled else 0.0
+        def ease(name: str) -> tuple[float, float]:
+            if name not in pooled:
+                return -math.inf, 0.0
+            clipped, plain = pooled[name].clipped, pooled[name].valid_ratio
+            return -(clipped.mid or 0.0), -(plain.mid or 0.0)
 
-        return [(title, sorted(names, key=ease)) for title, names in kinds.items() if names]
+        return sorted(names, key=ease)
 
     def label(self, name: str) -> str:
         """What people call an optimizer."""

@@ -8,12 +8,15 @@ import numpy as np
 from ..statistics import loss_ratios
 from ._json import as_json
 
+DAMAGED = (AttributeError, LookupError, TypeError, ValueError)
+"""What a report that is damaged raises here; `from_json` says where it is."""
+
 
 def upgraded(found: dict[str, Any]) -> dict[str, Any]:
     """The same report in schema 3: clipped ratios from the losses of its runs, roles by name.
 
     Raises:
-      AttributeError, LookupError, TypeError, ValueError: it is damaged; `from_json` says where.
+      one of DAMAGED.
     """
     results = {task["name"]: task["results"] for task in found["tasks"]}
 
@@ -24,10 +27,11 @@ def upgraded(found: dict[str, Any]) -> dict[str, Any]:
     def compared(old: dict[str, Any], runs: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """A comparison with these runs, (task, optimizer)."""
         ours = [(task, "learned") for task, _ in runs]
-        valid, test = (
-            [losses(side, split) for side in (ours, runs)] for split in ("valid", "test")
-        )
-        return {name: as_json(x) for name, x in loss_ratios(valid, test).items()} | old
+        try:
+            pairs = [[losses(side, split) for side in (ours, runs)] for split in ("valid", "test")]
+            return {name: as_json(x) for name, x in loss_ratios(*pairs).items()} | old
+        except DAMAGED:
+            return old
 
     def pooled(part: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
         against = {

@@ -31,8 +31,9 @@ def cards(report: Report) -> str:
         compared.append((report.oracle.against, "of the loss of each task's best baseline"))
     made = [
         card(
-            found.clipped.verdict, times(found.clipped.mid), span(found.clipped), what,
-            f"median task {times(found.median.mid)}; {as_fast(found.speedup)}",
+            found.clipped.verdict, times(found.clipped.mid),
+            f"{span(found.clipped)}, median task {times(found.median.mid)}", what,
+            as_fast(found.speedup),
         )
         for found, what in compared
     ]  # fmt: skip
@@ -63,7 +64,7 @@ def legend(report: Report) -> str:
             f"{' checked' * (everyone or name in main)}>{named(report, name)}</label>"
             for name in names
         )
-        rows.append(f"<div><span>{escape(title)}</span>{chips}</div>")
+        rows.append(f"<div><span>{escape(title)}</span><div>{chips}</div></div>")
     return f'<div class="legend">{"".join(rows)}</div>'
 
 

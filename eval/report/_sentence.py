@@ -2,6 +2,7 @@
 
 from ..statistics import Estimate, Speedup
 from ._report import Report
+from ._report_tasks import verdicts
 
 TUNED = ("muon", "lion", "adabelief")
 UNSEEN = "new network, new data"
@@ -41,7 +42,7 @@ def best_untuned(report: Report, free: bool | None = None) -> list[str]:
         for name, facts in report.optimizers.items()
         if facts.role in ("calibrated", "default") and free in (None, facts.horizon_free)
     ]
-    return sorted(names, key=lambda name: -(report.groups[0].against[name].clipped.mid or 0.0))
+    return report.hardest_first(names)
 
 
 def who(report: Report, name: str) -> str:
@@ -157,7 +158,7 @@ def _failing(report: Report) -> str:
     """How many runs diverged, and the worst task if it is worse than the headline there."""
     stages = diverged_runs(report)
     lost, runs = (sum(counts) for counts in zip(*stages.values(), strict=True))
-    text = f"None of its {runs:,} runs diverged"
+    text = f"Not one of its {runs:,} runs diverged"
     if lost:
         where = [f"{n} {stage}" for stage, (n, _) in stages.items() if n]
         text = f"{lost:,} of its {runs:,} runs diverged: {', '.join(where)}"
@@ -170,7 +171,7 @@ def _failing(report: Report) -> str:
 
 
 def _counts(report: Report, name: str) -> str:
-    words = [f"{word} on {n}" for word, n in report.verdict[name].items() if n]
+    words = [f"{word} on {n}" for word, n in verdicts(report.tasks)[name].items() if n]
     return f"{', '.join(words)} of {_tasks(len(report.tasks))}"
 
 

@@ -72,11 +72,12 @@ def misinformed(results: Results) -> list[Misinformed]:
 
 def budgets(results: Results) -> Budgets | None:
     """What so many trials buy; None where those of two tuning seeds were not kept."""
-    names = {ADAMW.name: ADAMW.name, "muon": "muon", MULTIPLIED: "learned"}
+    names = {MULTIPLIED: "learned", ADAMW.name: ADAMW.name, "muon": "muon"}
+    found = {c.name: c for c in results.contestants}
     tables = {
-        names[c.name]: [np.array(c.tuned[task.name].losses) for task in results.tasks]
-        for c in results.contestants
-        if c.name in names
+        label: [np.array(found[name].tuned[task.name].losses) for task in results.tasks]
+        for name, label in names.items()
+        if name in found
     }
     tables = {
         name: kept

@@ -55,7 +55,7 @@ def _heat(diffusivity: float, modes: int, width: int, depth: int) -> Numbers:
 
 META_VALID_V1 = Suite(
     "META_VALID_V1",
-    "Chose the one setting of AdamW that `learned-opt eval frozen` ships for all tasks. Whoever "
+    "Chooses settings, and the ones that `learned-opt eval calibrate` ships for all tasks. Whoever "
     "makes an optimizer may look at it: it is ordinary tasks of meta-training, and photographs.",
     (
         EvalTask("mnist14-mlp", FamilySpec(MLP(64, 3, (4, 64), (1, 3)), "tfds:mnist/14"),

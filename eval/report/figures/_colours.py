@@ -9,6 +9,7 @@ BETTER, WORSE = "#0072B2", "#D55E00"
 
 COLOURS = {
     "learned": "#0072B2",
+    "learned:multiplied": "#0072B2",
     "adamw": "#D55E00",
     "adam": "#E69F00",
     "adam_default": "#8C8C8C",
@@ -26,6 +27,7 @@ _OTHER_DASHES = ((6.0, 1.5, 1.2, 1.5), (1.2, 1.4), (3.0, 1.4, 3.0, 3.0))
 _OTHER_MARKERS = ("s", "^", "D", "v", "P")
 # Who cannot tell red from green sees these by their dashes.
 _DASHES = {
+    "learned:multiplied": (2.0, 1.2),
     "adamw_frozen": (4.0, 2.0),
     "schedule_free": (5.0, 1.3, 1.3, 1.3),
     "adam_default": (1.4, 1.2),
