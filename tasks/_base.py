@@ -1,7 +1,7 @@
 """Tasks to train on, and families to draw them from."""
 
 import dataclasses
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import jax
 import optax
@@ -44,7 +44,12 @@ class Spec:
 
 
 class Task(Protocol):
-    """One training problem: a pytree whose leaves are the numbers that set it apart."""
+    """One training problem: a pytree whose leaves are the numbers that set it apart.
+
+    `zeros_are_plain`: whether it is known that the loss is positive where all parameters are zero.
+    """
+
+    zeros_are_plain: ClassVar[bool] = True
 
     def init(self, key: jax.Array) -> Params:
         """Initial parameters."""

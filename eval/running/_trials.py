@@ -165,7 +165,9 @@ class Runner:
         state = begin_run(task, tx, key)
 
         def saved(batch: Any) -> Any:
-            return jax.vjp(lambda p: task.loss(p, batch, key)[0], state.params)[1]
+            return jax.vjp(
+                lambda p: task.train_loss(p, state.model_state, batch, key)[0], state.params
+            )[1]
 
         batch = family.batch(task, key, "train")
         # Old and new parameters and state, gradients, updates.
@@ -202,10 +204,11 @@ class Runner:
             state, start = carry
             state, total = jax.lax.fori_loop(start, end, body, (state, jnp.zeros(())))
             params = self.eval_params(state.opt_state, state.params)
-            found = {"valid": full_loss(family, task, params, "outer_valid")}
+            loss = functools.partial(full_loss, family, task, params, model_state=state.model_state)
+            found = {"valid": loss("outer_valid")}
             if curves:
-                found["test"] = full_loss(family, task, params, "test")
-                whole = functools.partial(full_loss, family, task, params, "train")
+                found["test"] = loss("test")
+                whole = functools.partial(loss, "train")
                 zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(whole))
                 # Once: `steps` is the same for all runs, so this stays a branch under vmap.
                 found["train"] = jax.lax.cond(end == steps[upto], whole, lambda: zeros)

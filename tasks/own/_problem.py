@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -106,6 +106,7 @@ def _like(tree: Any, other: Any) -> bool:
 class OwnTask(Task):
     """The one task there is of somebody's functions: it has no numbers."""
 
+    zeros_are_plain: ClassVar[bool] = False
     problem: OwnProblem = dataclasses.field(metadata=STATIC)
 
     @property
