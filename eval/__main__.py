@@ -10,6 +10,7 @@ import rich.console
 
 import learned_opt
 from learned_opt._checks import name_fault
+from learned_opt._durations import seconds_of
 from learned_opt.checkpoints import FolderError, WriteError, plain_console
 from learned_opt.devices import use_all_cores
 from learned_opt.tasks import load_suite, load_task
@@ -28,7 +29,7 @@ from ._parsers import (
 )
 from ._signals import end_on_signals
 from .contestants import artifact_subject, check_rivals, factory_subject
-from .plan import plan_text, seconds_of
+from .plan import plan_text
 from .running import ArchiveError
 from .tuning import calibrate
 

@@ -18,6 +18,7 @@ import learned_opt
 import learned_opt.eval._own as own
 import learned_opt.eval.running._batching as batching
 from learned_opt import tasks
+from learned_opt._durations import seconds_of
 from learned_opt.eval import BASELINES, Hyper, Runner, artifact_subject, evaluate, read_report
 from learned_opt.eval.__main__ import main
 from learned_opt.eval.baselines import ADAMW
@@ -33,7 +34,6 @@ from learned_opt.eval.plan import (
     plan_from_json,
     plan_text,
     plan_to_json,
-    seconds_of,
 )
 from learned_opt.eval.report import to_html
 from learned_opt.eval.report.owner import code, owner_sentences

@@ -1,6 +1,5 @@
 """Before an evaluation of one's own tasks: how much is run, how long it takes, what it fills."""
 
-from ._budget import seconds_of as seconds_of
 from ._extent import EVERYTHING as EVERYTHING
 from ._extent import LEVELS as LEVELS
 from ._extent import Extent as Extent

@@ -1,8 +1,8 @@
-"""What `--budget` says."""
+"""Durations as people write them: 90s, 30m, 2h."""
 
 import re
 
-from learned_opt._checks import shown
+from ._checks import shown
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
