@@ -1,119 +1,58 @@
 """python -m benchmarks.loads: a training step over AdamW's, at loads that people have.
 
-An MLP of a million parameters at two batch sizes, and a transformer of 116 thousand at 1,024 and
-8,192 tokens a step. Rounds of the optimizers alternate; shown are medians of ten rounds, with the
-quartiles of the ratio to AdamW in the same round.
+At those that `learned-opt eval` times, by the same code: medians of alternating rounds. Printed as
+Markdown tables: steps, their spread, compilation and memory.
 """
 
 import argparse
-import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
 
 import learned_opt
-from benchmarks import transformer
-from benchmarks.compile_time import optimizers
 from learned_opt.checkpoints import describe_device
+from learned_opt.eval.cost import LOADS, Cost, CostRow, hand_designed, load_name, measure_costs
 
-ROUNDS, SECONDS = 10, 0.5
-SIZES = (64, 960, 960, 10)
-"""Of the MLP's layers."""
-
-Load = tuple[Any, Callable[[Any, Any], jax.Array], Any]
-"""Parameters, loss of parameters and a batch, and the batch."""
-
-
-def mlp(batch: int) -> Load:
-    """Cross-entropy of random labels."""
-    keys = jax.random.split(jax.random.key(0), len(SIZES))
-    pairs = list(zip(keys, SIZES[:-1], SIZES[1:], strict=False))
-    params = [{"w": jax.random.normal(k, (n, m)) / n**0.5, "b": jnp.zeros(m)} for k, n, m in pairs]
-    x = jax.random.normal(keys[-1], (batch, SIZES[0]))
-
-    def loss(params: Any, batch: Any) -> jax.Array:
-        x, labels = batch
-        for layer in params[:-1]:
-            x = jax.nn.relu(x @ layer["w"] + layer["b"][None])
-        logits = x @ params[-1]["w"] + params[-1]["b"][None]
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-    return params, loss, (x, jnp.arange(batch) % SIZES[-1])
-
-
-def language_model(tokens: int) -> Load:
-    """So many tokens a step, in sequences of `transformer.LENGTH`."""
-    shape = (tokens // transformer.LENGTH, transformer.LENGTH + 1)
-    text = jax.random.randint(jax.random.key(1), shape, 0, transformer.WORDS)
-    return transformer.init(jax.random.key(0)), transformer.loss, text
-
-
-LOADS: dict[str, Load] = {
-    "MLP, 1M parameters, batch 128": mlp(128),
-    "MLP, 1M parameters, batch 1,024": mlp(1024),
-    "transformer, 116k parameters, 1,024 tokens": language_model(1024),
-    "transformer, 116k parameters, 8,192 tokens": language_model(8192),
+TABLES: dict[str, Callable[[Cost, Cost], str]] = {
+    "training step, times AdamW's": lambda cost, adamw: f"{cost.step / adamw.step:.2f}",
+    "interquartile range of the step over its median": lambda cost, _: (
+        f"{cost.spread / cost.step:.2f}"
+    ),
+    "seconds to compile the step": lambda cost, _: f"{cost.compile:.1f}",
+    "temporary memory of the step, times AdamW's": lambda cost, adamw: (
+        f"{cost.temporary / adamw.temporary:.2f}" if cost.temporary and adamw.temporary else "-"
+    ),
+    "state, times the parameters": lambda cost, _: f"{cost.state:.2f}",
 }
 
 
-class Trainer:
-    """Compiled training steps of one optimizer, and how long they take."""
-
-    def __init__(self, load: Load, optimizer: optax.GradientTransformation) -> None:
-        params, loss, self.batch = load
-        tx = optax.with_extra_args_support(optimizer)
-
-        def step(carry: Any, batch: Any) -> Any:
-            params, state = carry
-            value, grads = jax.value_and_grad(loss)(params, batch)
-            updates, state = tx.update(grads, state, params, value=value)
-            return optax.apply_updates(params, updates), state
-
-        # A copy, since it is donated.
-        self.carry = jax.tree.map(jnp.copy, (params, tx.init(params)))
-        self.step = jax.jit(step, donate_argnums=0).lower(self.carry, self.batch).compile()
-
-    def advance(self, steps: int) -> float:
-        """Seconds of a step, the mean of so many."""
-        tick = time.perf_counter()
-        for _ in range(steps):
-            self.carry = self.step(self.carry, self.batch)
-        jax.block_until_ready(self.carry)
-        return (time.perf_counter() - tick) / steps
-
-    def warm_up(self) -> None:
-        """A few steps, which set the length of a round."""
-        self.advance(1)
-        self.steps = max(1, int(SECONDS / self.advance(3)))
-
-    def round(self) -> float:
-        """Seconds of a step."""
-        return self.advance(self.steps)
+def table(rows: Sequence[CostRow], heading: str, cell: Callable[[Cost, Cost], str]) -> str:
+    """Markdown: a row a load, a column an optimizer, AdamW's step in milliseconds first."""
+    names = list(rows[0].costs)
+    lines = [["load", "AdamW's step", *names], ["---", *["---:"] * (1 + len(names))]]
+    for row in rows:
+        adamw = row.costs["adamw"]
+        load = load_name(row.kind, row.parameters, row.batch_size, row.tokens)
+        cells = [cell(cost, adamw) for cost in row.costs.values()]
+        lines.append([load, f"{adamw.step / 1000:.3g} ms", *cells])
+    return "\n".join([heading, "", *(f"| {' | '.join(cells)} |" for cells in lines)])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("artifacts", nargs="*", default=list(learned_opt.available()))
     args = parser.parse_args()
-    print(f"{describe_device()}, jax {jax.__version__}; training steps, medians of {ROUNDS} rounds")
-    for name, load in LOADS.items():
-        print(f"\n{name}\n{'':16}{'step':>12}{'over AdamW':>12}{'quartiles':>16}")
-        trainers = {key: Trainer(load, tx) for key, tx in optimizers(args.artifacts).items()}
-        for trainer in trainers.values():
-            trainer.warm_up()
-        rounds = [[trainer.round() for trainer in trainers.values()] for _ in range(ROUNDS)]
-        found = np.array(rounds)
-        ratios = found / found[:, :1]  # AdamW is the first
-        for column, key in enumerate(trainers):
-            low, mid, high = np.percentile(ratios[:, column], [25, 50, 75])
-            step = 1e3 * np.median(found[:, column])
-            quartiles = f"{low:.2f} to {high:.2f}"
-            print(f"{key:16}{step:>9.2f} ms{mid:>12.2f}{quartiles:>16}", flush=True)
+    made = hand_designed() | {
+        name: learned_opt.learned(name, num_steps=10_000) for name in args.artifacts
+    }
+    rows: list[CostRow] = []
+    for load in LOADS:
+        rows += measure_costs(made, (load,), devices=jax.devices()[:1])
+        print(f"{load.name}: AdamW {rows[-1].costs['adamw'].step / 1000:.3g} ms", flush=True)
         jax.clear_caches()
+    print(f"\n{describe_device()}, jax {jax.__version__}")
+    for heading, cell in TABLES.items():
+        print(f"\n{table(rows, heading, cell)}")
 
 
 if __name__ == "__main__":

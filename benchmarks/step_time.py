@@ -26,10 +26,11 @@ import learned_opt
 from benchmarks import seconds_per_call
 from learned_opt import OPTIMIZERS, Spectral
 from learned_opt.checkpoints import describe_device
-from learned_opt.eval.cost import NETWORKS, CostRow, measure_costs
+from learned_opt.eval.cost import CostRow, measure_costs, mlp
 
-LARGE = {"1M": NETWORKS["1M"]}
+LARGE = {"1M": 960}
 GPU = {"10M": 3124, "100M": 9962}
+"""Widths of the networks."""
 
 REPEATS = 100
 
@@ -171,18 +172,20 @@ def main() -> None:
     device = jax.devices()[:1]
     if args.only:
         for name, width in large.items():
-            rows = measure_costs(every, {name: width}, batch_sizes=(128,), devices=device)
+            loads = (mlp(name, width, 128),)
+            rows = measure_costs(every, loads, devices=device, updates=True)
             table(rows, every, goals)
         return
     learned = learned_opt.learned(args.artifact, num_steps=10_000)
     artifact = {args.artifact: learned, "optax.adam": optax.adam(1e-3)}
     for optimizers, networks, batch_size, wanted in (
-        (artifact, {"10k": NETWORKS["10k"]} | LARGE, 64, None),
+        (artifact, {"10k": 69} | LARGE, 64, None),
         (every, large, 128, goals),
         (untrained(SLOW), large, 128, goals),
         (untrained(CHEAP), large, 1024, Goals(1.1)),
     ):
-        rows = measure_costs(optimizers, networks, batch_sizes=(batch_size,), devices=device)
+        loads = [mlp(name, width, batch_size) for name, width in networks.items()]
+        rows = measure_costs(optimizers, loads, devices=device, updates=True)
         table(rows, optimizers, wanted)
 
 

@@ -10,6 +10,9 @@ import jax
 PATIENCE = 20.0
 """Seconds that git may take."""
 
+TREE = (":/", ":(top,exclude)*.readings.jsonl")
+"""What counts as a change, for git."""
+
 
 def describe_device() -> str:
     """For example "2 x cpu (x86_64)"."""
@@ -33,7 +36,8 @@ def code_version() -> str:
         git(
             "ls-files", "--error-unmatch", file.name
         )  # installed within a checkout of something else
-        dirty = git("status", "--porcelain", "--untracked-files=no")
+        # Readings of test suites are no code.
+        dirty = git("status", "--porcelain", "--untracked-files=no", "--", *TREE)
         return git("rev-parse", "--short=12", "HEAD") + ("+changes" if dirty else "")
     except (OSError, ValueError, subprocess.SubprocessError):
         return f"learned-opt {importlib.metadata.version('learned-opt')}"

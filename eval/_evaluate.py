@@ -15,6 +15,7 @@ from learned_opt.tasks.suites import SUITES, Tier
 
 from ._origin import origin
 from ._own import evaluate_own
+from ._readings import count_reading
 from .baselines import ADAMW, BASELINES, Baseline
 from .contestants import (
     MULTIPLIED,
@@ -114,6 +115,7 @@ def evaluate(
             **rival_jobs(rivals, tuned_rivals),
             **({} if smoke else {MULTIPLIED: multiplied_job(subject)}),
         }
+        readings = None if smoke else count_reading(subject, suite, tier, out, archive.say)
         contestants = run_jobs(jobs, protocol, archive, console, "Evaluating")
         extent = "smoke" if smoke else "quick" if quick else "whole"
         measured = measure(archive, subject, protocol, contestants, extent, console)
@@ -130,6 +132,7 @@ def evaluate(
                 "grid": [cell.to_json() for cell in cells],
                 "meta_training": subject.card.get("meta_valid_curve", {}),
                 "merged": archive.facts(),
+                "readings": readings,
                 **origin(),
             },
             grid_rows=grid_runs,

@@ -206,6 +206,7 @@ def _costs(
             made = {c.name: _optimizer(subject, c, task) for c in named[task.name]}
             facts = {
                 "network": task.name,
+                "kind": task.network,
                 "parameters": parameter_count(task.member),
                 "batch": task.spec.batch_size,
             }

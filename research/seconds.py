@@ -19,7 +19,7 @@ from learned_opt.checkpoints import describe_device
 from learned_opt.devices import use_all_cores
 from learned_opt.eval import Hyper, Runner, Trial
 from learned_opt.eval.baselines import ADAMW
-from learned_opt.eval.cost import NETWORKS, measure_step
+from learned_opt.eval.cost import measure_step
 from learned_opt.eval.statistics import SHARES, ladder, steps_to_target, target
 from learned_opt.tasks import EvalTask, FamilySpec
 from learned_opt.tasks.problems import MLP
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--data", default="digits")
     args = parser.parse_args()
     use_all_cores()
-    width = NETWORKS["1M"]
+    width = 960
     spec = FamilySpec(MLP(max_width=width, widths=(width, width)), args.data, 128)
     numbers = (("width", width), ("depth", 2), ("activation", 0), ("gain", 1.0))
     task = EvalTask("1M", spec, numbers, args.steps)

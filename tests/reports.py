@@ -256,12 +256,13 @@ def make(
                        for i, s in enumerate(STEPS)]}
             for n in names[:1] + (("adamw",) if "adamw" in names else ())} for t in made[:2]},
         "cost": {"device": "2 x cpu (x86_64)", "rows": [
-            {"network": f"1e{k}", "parameters": 10**k, "batch": batch, "optimizer": n,
-             "step": 10.0 ** (k - 2) * (1 + batch / 64) * (1 if n == "adam" else 1.3),
-             "spread": 5.0, "update": 10.0 ** (k - 3) * (1 if n == "adam" else 2.2),
-             "share": 0.1, "state": 2.0 if n == "adam" else 4.0,
-             "temporary": 10**k * 8 if k < 6 else None, "compile": 1.5, "steps": 500}
-            for k in (4, 5, 6) for batch in (32, 128) for n in ("learned", "adam")]},
+            {"network": f"mlp-1e{k}-{batch}", "kind": "mlp", "parameters": 10**k, "batch": batch,
+             "optimizer": n, "step": 10.0 ** (k - 2) * (1 + batch / 64) * (1.3 if ours else 1),
+             "spread": 5.0, "update": None, "share": None, "state": 4.0 if ours else 2.0,
+             "temporary": 10**k * 8 if k < 6 else None, "compile": 3.0 if ours else 1.5,
+             "steps": 500}
+            for k in (4, 5, 6) for batch in (32, 128)
+            for n, ours in (("learned", True), ("adamw", False))]},
         "meta_training": {"outer_steps": list(range(0, 2001, 100)),
                           "valid_loss": [1.2 - 0.8 * (1 - math.exp(-s / 400))
                                          for s in range(0, 2001, 100)]},

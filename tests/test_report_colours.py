@@ -9,6 +9,7 @@ import itertools
 import numpy as np
 import pytest
 
+from learned_opt.eval.baselines import BASELINES
 from learned_opt.eval.report.figures import COLOURS, LEAKAGE_COLOURS, colour_of, style_of
 
 EYES = {
@@ -68,6 +69,18 @@ def test_unknown_names_get_a_style_of_their_own_for_good():
     assert len(made) == 4
     assert made.isdisjoint(style_of(name) for name in COLOURS)
     assert all(style.dash and style.marker for style in made)
+
+
+def test_no_two_rows_of_the_ladder_are_drawn_alike():
+    """A row at one setting has the colour of the one that is tuned."""
+    names = [row.name for row in BASELINES]
+    settings = ["adamw_calibrated", "muon_calibrated", "nadamw_calibrated", "lion_calibrated"]
+    everyone = ["learned", "learned:multiplied", *names, *settings]
+    assert len({style_of(name) for name in everyone}) == len(everyone)
+    for name in settings:
+        tuned = name.removesuffix("_calibrated")
+        assert colour_of(name) == style_of(name).colour == colour_of(tuned)
+    assert colour_of("schedule_free_default") == colour_of("schedule_free")
 
 
 @pytest.mark.parametrize("eyes", EYES)

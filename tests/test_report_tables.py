@@ -8,10 +8,11 @@ import pytest
 from reports import bare, make
 
 from learned_opt.eval.report import report_from_json, to_html, to_markdown
+from learned_opt.eval.report._cost_sentence import cost_range
 from learned_opt.eval.report._numbers import span
 from learned_opt.eval.report._sections import in_seconds, meta_training
 from learned_opt.eval.report.figures import LEAKAGE_COLOURS
-from learned_opt.eval.report.tables import command, cost, failures, pooled, settings
+from learned_opt.eval.report.tables import command, cost, failures, pooled, settings, task_steps
 from learned_opt.eval.statistics import Estimate, Speedup
 
 
@@ -74,20 +75,61 @@ def test_settings_tried_are_those_of_each_row(full):
 # --- T3, T4, T5 --------------------------------------------------------------------------------
 
 
-def test_cost_of_a_step_over_adams(full):
+def test_cost_of_a_step_over_adamws(full):
     head, first, second, *_ = cells(cost(full, full.cost.rows))
-    ours, adam = dict(zip(head, first, strict=True)), dict(zip(head, second, strict=True))
-    assert ours["optimizer"] == "quickstart, untuned"
-    # 10 ** 2 * 1.5 us, and 1.3 of it; the update 10 and 2.2 of it.
-    assert adam["training step, ± interquartile range"] == "150 µs ± 5"
+    ours, adamw = dict(zip(head, first, strict=True)), dict(zip(head, second, strict=True))
+    assert ours["load"] == "MLP, 10k parameters, batch 32"
+    assert (ours["optimizer"], adamw["optimizer"]) == ("quickstart", "AdamW")
+    # 10 ** 2 * 1.5 us, and 1.3 of it.
+    assert adamw["training step, ± interquartile range"] == "150 µs ± 5"
     assert ours["training step, ± interquartile range"] == "195 µs ± 5"
-    assert ours["update alone"] == "22 µs"
-    assert first[head.index("over Adam's")] == "1.30"
-    assert first[head.index("update alone") + 1] == "2.20"
-    assert (ours["state over parameters"], adam["state over parameters"]) == ("4.00", "2.00")
+    assert [cell for cell, name in zip(first, head, strict=True) if name == "over AdamW's"] == [
+        "1.30", "2.00", "1.00",
+    ]  # fmt: skip
+    assert (ours["state over parameters"], adamw["state over parameters"]) == ("4.00", "2.00")
     assert ours["temporary memory"] == "78.1 KiB"
-    assert ours["compilation"] == "1.5 s"
+    assert ours["compilation"] == "3 s"
     assert ours["steps timed"] == "500"
+
+
+def test_steps_of_the_tasks_are_over_adamws(full):
+    head, first, second, *_ = cells(task_steps(full))
+    assert head == ["task", "parameters", "optimizer", "training step", "over AdamW's"]
+    assert first[1:] == ["12,345", "quickstart, untuned", "390 µs", "1.30"]
+    assert second[2:] == ["AdamW, tuned", "300 µs", "1.00"]
+    assert task_steps(report_from_json(bare())) == ""
+
+
+def timed(*loads):
+    """A report with steps of so many times AdamW's: (kind, parameters, batch, tokens, times)."""
+    row = make(1, ("adamw",))["cost"]["rows"][0]
+    rows = [
+        row | {"network": f"{i}", "kind": kind, "parameters": size, "batch": batch,
+               "tokens": tokens, "optimizer": name, "step": step}
+        for i, (kind, size, batch, tokens, factor) in enumerate(loads)
+        for name, step in (("adamw", 70.0), ("learned", 70.0 * factor))
+    ]  # fmt: skip
+    return report_from_json(bare(cost={"device": "cpu", "rows": rows}))
+
+
+def test_the_range_of_costs_is_from_the_cheapest_load_to_the_dearest():
+    mlps = [("mlp", 994_570, 1024, None, 3.4), ("mlp", 994_570, 128, None, 16.02)]
+    found = timed(*mlps, ("transformer", 116_511, 128, 8192, 1.03), ("conv", 96_026, 128, None, 2))
+    assert cost_range(found) == (
+        "its training step costs 1.03 times AdamW's on a transformer of 100k parameters at 8,192 "
+        "tokens a step to 16.0 times on an MLP of 1M parameters at batch 128"
+    )
+    page = to_html(found)
+    assert "<b>1.03 to 16.0 <span>times</span></b>" in page
+    assert page.count('aria-label="time of a training step over AdamW&#x27;s, by load"') == 1
+    assert "Its training step costs 1.03 times AdamW's on a transformer" in to_markdown(found)
+    assert cost_range(timed(mlps[1])) == (
+        "its training step costs 16.0 times AdamW's on an MLP of 1M parameters at batch 128"
+    )
+    assert cost_range(report_from_json(bare())) == ""
+    # Nor against nobody.
+    lonely = dataclasses.replace(found.cost, rows=found.cost.rows[1::2])
+    assert cost_range(dataclasses.replace(found, cost=lonely)) == ""
 
 
 def test_costs_of_every_device_have_a_table_of_their_own():
@@ -161,6 +203,8 @@ def test_a_report_of_earlier_code_has_defaults():
     """Before pairs of runs were counted, and commands and other devices kept."""
     made = bare(cost=make(1, ("adamw",))["cost"])
     del made["arguments"], made["failures"]
+    for row in made["cost"]["rows"]:
+        del row["kind"]
     for found in (made["tasks"][0], *made["groups"]):
         against = found["against"]["adamw"]
         del against["speedup_seconds"], against["score"]["pairs"], against["score"]["even"]
@@ -168,6 +212,7 @@ def test_a_report_of_earlier_code_has_defaults():
             del speedup["pairs"], speedup["missed"], speedup["both_missed"]
     report = report_from_json(made)
     assert (report.arguments, report.failures, report.cost.elsewhere) == ([], [], [])
+    assert {(row.kind, row.tokens) for row in report.cost.rows} == {("mlp", None)}
     assert column(pooled(report), "both missed the 90 % target", "AdamW, tuned") == ["–", "–"]
     assert "None" not in to_markdown(report)
     assert report_from_json(report.to_json()) == report

@@ -153,7 +153,7 @@ def test_an_evaluation_makes_only_the_runs_that_do_not_ship(tiny, packed, tmp_pa
     tiny.setattr(
         learned_opt.eval.cost._measurements,
         "measure_costs",
-        lambda *a, **k: (CostRow("1M", 1, 128, "", cost),),
+        lambda *a, **k: (CostRow("1M", "mlp", 1, 128, None, "", cost),),
     )
     tiny.setattr(learned_opt.eval._evaluate, "run_grid", lambda *a: ((), []))
     trace = learned_opt.eval.cost._measurements.trace

@@ -9,6 +9,7 @@ import pytest
 
 import learned_opt.eval.statistics._bootstrap
 from learned_opt.eval import BASELINES, Hyper, Tuned
+from learned_opt.eval.baselines._defaults import DEFAULTS
 from learned_opt.eval.contestants import MULTIPLIED, MULTIPLIERS, Contestant, Results
 from learned_opt.eval.report import compare_reports, report_from_json
 from learned_opt.eval.report._report import BreakEven
@@ -60,7 +61,7 @@ def rows(name, factor, tasks=TASKS, diverged=(), beyond=1.0):
 
 
 def contestant(name, factor, role="baseline", **options):
-    role = "default" if name == "adam_default" else role
+    role = "default" if name in [row.name for row in DEFAULTS] else role
     tuned = Tuned(Hyper(1e-2), 7, 1, TABLE) if role == "baseline" else Tuned(Hyper(1.0), 0, 0, ())
     if role == "calibrated":
         tuned = Tuned(Hyper(1e-2), 35, 0, ())
@@ -196,9 +197,9 @@ def test_the_sentence_is_made_of_the_intervals():
     sentence = made.sentence
     assert sentence.startswith(
         "made-up, untuned and told the number of steps, ends at 0.50 [0.50, 0.50] times the loss "
-        "of adamw_calibrated label at one setting, the best of 2 optimizers that nobody tuned (better on "
-        "3 of 3 tasks; median task 0.50). Of one not told it, adam_default label at its defaults: "
-        "0.50 [0.50, 0.50]. Over optimizers tuned for each task: adamw label 0.50 [0.50, 0.50] "
+        "of adamw_calibrated label at one setting, the best of 11 optimizers that nobody tuned "
+        "(better on 3 of 3 tasks; median task 0.50). Over the one that is not told it, adam_default "
+        "label at its defaults, 0.50 [0.50, 0.50]. Over optimizers tuned for each task: adamw label 0.50 [0.50, 0.50] "
         "(better on 3 of 3 tasks; median task 0.50), muon label 0.50 [0.50, 0.50], lion label"
     )
     # To (4 / 1)^0.1 (2 / 100)^0.9 from 1 / t and from 2 / t.
@@ -207,8 +208,8 @@ def test_the_sentence_is_made_of_the_intervals():
     text = "{mid:.2f} [{low:.2f}, {high:.2f}]".format(**vars(speedup))
     assert f"adamw label, 90 % target reached {text} times as fast." in sentence
     assert (
-        "On the 1 task with new network and data it is 0.50 [0.50, 0.50] over adamw_calibrated label "
-        "at one setting and 0.50 [0.50, 0.50] over tuned adamw label."
+        "On the 1 task with new network and data it is 0.50 [0.50, 0.50] over "
+        "adamw_calibrated label at one setting and 0.50 [0.50, 0.50] over tuned adamw label."
     ) in sentence
     assert "Not one of its 30 runs diverged; on no task was it found to be worse than" in sentence
     assert sentence.endswith("a factor of 2; 95 % intervals over 10 fresh seeds.")

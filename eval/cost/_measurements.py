@@ -15,16 +15,20 @@ from learned_opt._rooms import CORE, room_sources, source_hash
 from learned_opt.checkpoints import describe_device, write_atomic
 from learned_opt.tasks import EvalTask, content_hash
 
-from ..baselines import ADAMW
+from ..baselines import ADAMW, BASELINES, Hyper
 from ..contestants import Contestant, Protocol, Subject
 from ..running import Archive, trace
-from ._steps import BATCH_SIZES, NETWORKS, measure_costs, measure_step
+from ._loads import ENDS, LOADS, TINY
+from ._steps import measure_costs, measure_step
 
 HASH = "hash"
 """Entry of the file: a hash of the others."""
 
-SECONDS = 0.5
-"""What a round of timed steps may take: 100 steps of up to 5 ms."""
+SECONDS = 0.25
+"""What a round of timed steps may take: 100 steps of up to 2.5 ms."""
+
+NUM_STEPS = 10_000
+"""What optimizers are told where only time counts."""
 
 
 def measure(
@@ -42,8 +46,8 @@ def measure(
 
     Args:
       archive: of the folder.
-      extent: "smoke", one task and a small network; "quick", without steps of the tasks and on one
-        network; or "whole".
+      extent: "smoke", one task and a small load; "quick", without steps of the tasks and at two
+        loads; or "whole".
     """
     headline = next(c for c in contestants if c.name == ADAMW.name)
     path, key = archive.path.with_name("measured.json"), _key(subject, headline, extent)
@@ -118,24 +122,29 @@ def _pair(
     }
 
 
+def hand_designed() -> dict[str, optax.GradientTransformation]:
+    """Those that a learned one is timed beside, as they run: AdamW, then Muon."""
+    rows = {row.name: row for row in BASELINES}
+    return {name: rows[name].transform(Hyper(1e-3), NUM_STEPS) for name in (ADAMW.name, "muon")}
+
+
 def _costs(subject: Subject, extent: str) -> dict[str, Any]:
-    networks, batch_sizes, seconds = {
-        "smoke": ({"10k": NETWORKS["10k"]}, (32,), 0.05),
-        "quick": ({"1M": NETWORKS["1M"]}, (128,), SECONDS),
-        "whole": (NETWORKS, BATCH_SIZES, SECONDS),
+    loads, seconds = {
+        "smoke": (TINY, 0.05),
+        "quick": (ENDS, SECONDS),
+        "whole": (LOADS, SECONDS),
     }[extent]
-    optimizers = {
-        "learned": subject.make(10_000), "adamw": optax.adamw(1e-3), "adam": optax.adam(1e-3),
-    }  # fmt: skip
+    others = hand_designed()
     if extent == "smoke":
-        del optimizers["adamw"]
-    rows = measure_costs(optimizers, networks, batch_sizes=batch_sizes, seconds=seconds)
+        others = {ADAMW.name: others[ADAMW.name]}
+    optimizers = {"learned": subject.make(NUM_STEPS), **others}
     by_device: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        facts = {"network": row.network, "parameters": row.parameters, "batch": row.batch_size}
+    for row in measure_costs(optimizers, loads, seconds=seconds):
+        facts = {"network": row.network, "kind": row.kind, "parameters": row.parameters}
+        facts |= {"batch": row.batch_size, "tokens": row.tokens}
         by_device.setdefault(row.device, []).extend(
             {**facts, "optimizer": name, **cost._asdict()} for name, cost in row.costs.items()
         )
-    (device, found), *others = by_device.items()
-    elsewhere = [{"device": name, "rows": more} for name, more in others]
+    (device, found), *rest = by_device.items()
+    elsewhere = [{"device": name, "rows": more} for name, more in rest]
     return {"device": device, "rows": found, "elsewhere": elsewhere}

@@ -1,10 +1,10 @@
-"""What a step costs: one task, jit with donated buffers, the same measurement for everyone."""
+"""What a step costs at a load: jit with donated buffers, the same measurement for everyone."""
 
 import contextlib
 import math
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,26 +12,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from learned_opt.tasks import EvalTask, FamilySpec, inner_init, inner_step
-from learned_opt.tasks.problems import MLP
+from learned_opt.tasks import EvalTask, inner_init, inner_step, parameter_count
 
 from ..running import tree_bytes
+from ._loads import LOADS
 
 WARM_UP, ROUNDS, STEPS = 20, 5, 100
 
-NETWORKS = {"10k": 69, "100k": 280, "1M": 960, "10M": 3124}
-"""Name -> width w of a 64-w-w-10 MLP on digits, which has w^2 + 76 w + 10 parameters."""
-
-BATCH_SIZES = (1, 32, 128, 1024)
-
 
 class Cost(NamedTuple):
-    """Of one optimizer on one network at one batch size.
+    """Of one optimizer at one load.
 
     Attributes:
       step: microseconds of a whole training step, median over ROUNDS rounds.
       spread: interquartile range of these, microseconds.
-      update: microseconds of the optimizer and of adding its update, on their own; median.
+      update: microseconds of the optimizer and of adding its update, on their own; median. None
+        where that was not asked for, as the next and `update_temporary`.
       share: update / step. Both contain one call of a program, which tiny steps mostly are.
       state: bytes of the optimizer's state over bytes of the parameters.
       temporary: bytes that the compiled step allocates besides arguments and results; None where
@@ -42,8 +38,8 @@ class Cost(NamedTuple):
 
     step: float
     spread: float
-    update: float
-    share: float
+    update: float | None
+    share: float | None
     state: float
     temporary: int | None
     update_temporary: int | None
@@ -52,27 +48,35 @@ class Cost(NamedTuple):
 
 
 class CostRow(NamedTuple):
-    """A network at a batch size: `parameters` is their number, `costs` has one entry an optimizer.
+    """A load: `costs` has one entry an optimizer.
 
-    `device`: what the steps ran on, for example "cpu (x86_64)".
+    Attributes:
+      network: name of the load.
+      kind: of the network, "mlp" for example.
+      parameters: their number.
+      batch_size: examples a step.
+      tokens: a step; None where the data are no text.
+      device: what the steps ran on, for example "cpu (x86_64)".
     """
 
     network: str
+    kind: str
     parameters: int
     batch_size: int
+    tokens: int | None
     device: str
     costs: dict[str, Cost]
 
 
 def measure_costs(
     optimizers: Mapping[str, optax.GradientTransformation],
-    networks: Mapping[str, int] = NETWORKS,
+    loads: Sequence[EvalTask] = LOADS,
     *,
-    batch_sizes: Sequence[int] = BATCH_SIZES,
     seconds: float = 1.0,
     devices: Sequence[Any] = (),
+    updates: bool = False,
 ) -> tuple[CostRow, ...]:
-    """Time training steps of every optimizer, on every network at every batch size.
+    """Time training steps of every optimizer at every load.
 
     On one device of each kind that there is, the accelerator first.
 
@@ -82,21 +86,20 @@ def measure_costs(
 
     Args:
       optimizers: complete ones, by name.
-      networks: name -> width.
-      batch_sizes: examples a step.
+      loads: tasks; their horizons do not count.
       seconds: most that a round, and that the warm-up, should take.
       devices: instead of those.
+      updates: time the update on its own too.
     """
     rows = []
     for device in devices or every_kind():
-        for network, width in networks.items():
-            problem = MLP(max_width=width, widths=(width, width))
-            for batch_size in batch_sizes:
-                family = FamilySpec(problem, "digits", batch_size).build()
-                task = family.member(width=width, depth=2, activation=0, gain=1.0)
-                costs = _time(family, task, optimizers, seconds, device)
-                size = sum(math.prod(p.shape) for p in jax.tree.leaves(_shapes(task)))
-                rows.append(CostRow(network, size, batch_size, device_label(device), costs))
+        for load in loads:
+            size, batch = parameter_count(load.member), load.spec.batch_size
+            data = load.family.data.spec
+            tokens = batch * math.prod(data.shape) if data.kind == "text" else None
+            costs = _time(load, optimizers, seconds, device, updates)
+            label = device_label(device)
+            rows.append(CostRow(load.name, load.network, size, batch, tokens, label, costs))
     return tuple(rows)
 
 
@@ -128,19 +131,19 @@ def measure_task(
 ) -> dict[str, Cost]:
     """What a training step of this task costs, by optimizer; see `measure_costs`."""
     device = jax.devices()[0]
-    return _time(task.family.without_test(), task.member, optimizers, seconds, device)
+    return _time(task, optimizers, seconds, device, updates=False)
 
 
 def _time(
-    family: Any,
-    task: Any,
+    load: EvalTask,
     optimizers: Mapping[str, optax.GradientTransformation],
     seconds: float,
     device: Any,
+    updates: bool,
 ) -> dict[str, Cost]:
-    family, task = jax.device_put((family, task), device)
+    family, task = jax.device_put((load.family.without_test(), load.member), device)
     with jax.default_device(device):
-        timers = {name: _Timer(family, task, tx) for name, tx in optimizers.items()}
+        timers = {name: _Timer(family, task, tx, updates) for name, tx in optimizers.items()}
         for timer in timers.values():
             timer.warm_up(seconds)
         for _ in range(ROUNDS):
@@ -150,7 +153,11 @@ def _time(
 
 
 class _Timer:
-    def __init__(self, family: Any, task: Any, optimizer: optax.GradientTransformation) -> None:
+    """Training steps of one optimizer; and its updates alone, if asked for."""
+
+    def __init__(
+        self, family: Any, task: Any, optimizer: optax.GradientTransformation, updates: bool
+    ) -> None:
         tx, key = optax.with_extra_args_support(optimizer), jax.random.key(0)
         # A copy: the state is donated, and it holds the task, which all timers share.
         self.state = jax.tree.map(jnp.copy, inner_init(task, tx, key))
@@ -161,20 +168,13 @@ class _Timer:
         tick = time.perf_counter()
         self.step = step.lower(self.state, *self.arguments).compile()
         self.compile_seconds = time.perf_counter() - tick
-
-        def loss(params: Any, model_state: Any) -> jax.Array:
-            batch = family.batch(task, key, "train")
-            return task.train_loss(params, model_state, batch, key)[0]
-
-        self.grads = jax.jit(jax.grad(loss))(self.state.params, self.state.model_state)
-
-        def update(carry: Any, grads: Any) -> Any:
-            params, opt_state = carry
-            updates, opt_state = tx.update(grads, opt_state, params, value=jnp.zeros(()))
-            return optax.apply_updates(params, updates), opt_state
-
-        self.carry = jax.tree.map(jnp.copy, (self.state.params, self.state.opt_state))
-        self.update = jax.jit(update, donate_argnums=0).lower(self.carry, self.grads).compile()
+        self.update, self.carry = None, None
+        if updates:
+            # In place of gradients: time does not depend on values, and these need no program.
+            self.grads = jax.tree.map(jnp.copy, self.state.params)
+            self.carry = jax.tree.map(jnp.copy, (self.state.params, self.state.opt_state))
+            update = jax.jit(_updating(tx), donate_argnums=0)
+            self.update = update.lower(self.carry, self.grads).compile()
         params = _shapes(task)
         self.state_ratio = tree_bytes(jax.eval_shape(tx.init, params)) / tree_bytes(params)
         self.steps = STEPS
@@ -188,9 +188,10 @@ class _Timer:
             self.state = self.step(self.state, *self.arguments)
         jax.block_until_ready(self.state)
         tock = time.perf_counter()
-        for _ in range(count):
-            self.carry = self.update(self.carry, self.grads)
-        jax.block_until_ready(self.carry)
+        if self.update:
+            for _ in range(count):
+                self.carry = self.update(self.carry, self.grads)
+            jax.block_until_ready(self.carry)
         return (tock - tick) / count, (time.perf_counter() - tock) / count
 
     def warm_up(self, seconds: float) -> None:
@@ -207,18 +208,27 @@ class _Timer:
 
     def cost(self) -> Cost:
         low, mid, high = np.percentile(self.step_times, [25, 50, 75]).tolist()
-        update = float(np.median(self.update_times))
+        update = float(np.median(self.update_times)) if self.update else None
         return Cost(
             step=mid,
             spread=high - low,
             update=update,
-            share=update / mid,
+            share=None if update is None else update / mid,
             state=self.state_ratio,
             temporary=_temporary(self.step),
-            update_temporary=_temporary(self.update),
+            update_temporary=_temporary(self.update) if self.update else None,
             compile=self.compile_seconds,
             steps=self.steps * len(self.step_times),
         )
+
+
+def _updating(tx: optax.GradientTransformationExtraArgs) -> Callable[[Any, Any], Any]:
+    def update(carry: Any, grads: Any) -> Any:
+        params, opt_state = carry
+        updates, opt_state = tx.update(grads, opt_state, params, value=jnp.zeros(()))
+        return optax.apply_updates(params, updates), opt_state
+
+    return update
 
 
 def _shapes(task: Any) -> Any:

@@ -3,10 +3,12 @@
 from learned_opt.checkpoints import markdown_text
 
 from ..statistics import Speedup
-from ._numbers import MISSING, loss, misses, percent, ratio, short, span, times
+from ._cost_sentence import cost_range
+from ._numbers import MISSING, loss, misses, percent, ratio, short, span
 from ._report import Report
+from ._sentence import capital
 from .owner import owner_markdown
-from .tables import command, comparisons, lowest, step_over_adam, told_apart
+from .tables import command, comparisons, lowest, told_apart
 
 
 def to_markdown(report: Report) -> str:
@@ -107,11 +109,11 @@ def _pooled(report: Report) -> str:
 
 
 def _cost(report: Report) -> str:
-    found = step_over_adam(report)
+    found = cost_range(report)
     if not found:
         return ""
     where = markdown_text(report.cost.device or report.device or MISSING)
-    text = f"A training step takes {times(found[0])} times Adam's {found[1]}, on {where}."
+    text = f"{capital(found)}, on {where}."
     even = report.break_even
     if even and even.tasks is not None:
         text += (

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ..statistics import Comparison, Estimate
 from ._json import Amount, Count, Curve, Loss, Natural, Positive, Text, as_json
 from ._report_budgets import Budgets
-from ._report_measured import Cost, GridCell, MetaTraining, Trace
+from ._report_measured import Cost, GridCell, MetaTraining, Readings, Trace
 from ._report_own import Own
 from ._report_tasks import Failure, TaskReport, Variant
 
@@ -153,6 +153,7 @@ class Report:
     grid: list[GridCell] = dataclasses.field(default_factory=list)
     meta_training: MetaTraining = dataclasses.field(default_factory=MetaTraining)
     merged: RunCounts | None = None
+    readings: Readings | None = None
     device: str | None = None
     jax: str | None = None
     code: str | None = None

@@ -23,10 +23,15 @@ class Trace:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CostRow:
-    """A step of one optimizer on one network: microseconds, bytes and seconds, see `eval.cost`."""
+    """A step of one optimizer at one load: microseconds, bytes and seconds, see `eval.cost`.
+
+    `network`: name of the load; `tokens`: a step, where it is of text.
+    """
 
     network: str
+    kind: Text = "mlp"
     parameters: Count
+    tokens: Count | None = None
     batch: Count
     optimizer: str
     step: Positive | None
@@ -55,6 +60,31 @@ class Cost:
     device: str | None = None
     rows: list[CostRow] = dataclasses.field(default_factory=list)
     elsewhere: list[DeviceCost] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading:
+    """That a learned optimizer was read on a test suite: when, which, by what code."""
+
+    date: Text
+    name: Text
+    digest: Text
+    code: Text
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Readings:
+    """Of the suite by others, before this one, see `eval._readings`.
+
+    Attributes:
+      before: in their order.
+      damaged: lines that count a reading, but of which nobody knows.
+      counted: whether this one is counted too.
+    """
+
+    before: list[Reading]
+    damaged: Natural = 0
+    counted: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from . import figures, tables
+from ._cost_sentence import ends
 from ._html import card, figure, named, pairs, table
 from ._numbers import MISSING, as_fast, duration, escape, fixed, number, span, times
 from ._report import Report
@@ -37,10 +38,12 @@ def cards(report: Report) -> str:
         )
         for found, what in compared
     ]  # fmt: skip
-    if step := tables.step_over_adam(report):
+    if cheapest_and_dearest := ends(report):
+        factors, loads = zip(*cheapest_and_dearest, strict=True)
         made.append(
-            card("cost", f"{times(step[0])}x", "", "Adam's time per training step", step[1])
-        )
+            card("cost", " to ".join(factors), "times", "AdamW's time per training step",
+                 f"on {', to '.join(loads)}")
+        )  # fmt: skip
     ours, theirs = (report.optimizers[name].trials for name in ("learned", report.headline))
     lost, runs = (sum(x) for x in zip(*diverged_runs(report).values(), strict=True))
     made.append(
@@ -202,20 +205,20 @@ def traces(report: Report) -> str:
 
 
 def cost(report: Report) -> str:
-    """What a step costs, on every device that was timed."""
-    if not report.cost.rows:
-        return ""
+    """What a step costs: at loads on every device that was timed, and on each task."""
     drawn = pairs(
-        figure("Time of a whole training step", figures.step_cost(report, "step")),
-        figure("Time of the update alone", figures.step_cost(report, "update")),
+        figure("Time of a training step, by load", figures.step_cost(report)),
+        figure("On each task, at its own batch", figures.task_cost(report)),
     )
     devices = [(report.cost.device or report.device or MISSING, report.cost.rows)]
     devices += [(other.device, other.rows) for other in report.cost.elsewhere]
-    shown = (
+    shown = "".join(
         f'{tables.cost(report, rows)}<p class="note">Measured on {escape(device)}.</p>'
         for device, rows in devices
+        if rows
     )
-    return drawn + "".join(shown)
+    tasks = tables.task_steps(report)
+    return drawn + shown + (tasks and f"<h3>On each task</h3>{tasks}")
 
 
 def meta_training(report: Report) -> str:

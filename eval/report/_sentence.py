@@ -1,6 +1,7 @@
 """The verdict in a few sentences, made of intervals only."""
 
 from ..statistics import Estimate, Speedup
+from ._cost_sentence import cost_range
 from ._report import Report
 from ._report_tasks import verdicts
 
@@ -25,7 +26,7 @@ def sentences(report: Report) -> list[list[str]]:
     parts = [
         _untuned(report),
         [_tuned(report), _unseen(report)],
-        [_cost(report), _failing(report), how],
+        [capital(cost_range(report)), _failing(report), how],
     ]
     said = [[f"{text}." for text in part if text] for part in parts]
     return [part for part in said if part]
@@ -68,11 +69,9 @@ def _untuned(report: Report) -> list[str]:
     track = report.optimizers[best].horizon_free
     if other := best_untuned(report, not track):
         asked = "told" if track else "not told"
-        count = (
-            f"Of the {len(other)} {asked} it the best is" if other[1:] else f"Of one {asked} it,"
-        )
-        found = f"{who(report, other[0])}: {_ratio(pooled[other[0]].clipped)}"
-        parts.append(f"{count} {found}")
+        many = f"the best of the {len(other)} that are" if other[1:] else "the one that is"
+        found = f"{who(report, other[0])}, {_ratio(pooled[other[0]].clipped)}"
+        parts.append(f"Over {many} {asked} it, {found}")
         others = [name for name in others if name != other[0]]
     rest = [name for name in others if report.optimizers[name].role == "calibrated"]
     if rest:
@@ -113,18 +112,6 @@ def _unseen(report: Report) -> str:
             )
             return f"On the {_tasks(len(group.tasks))} with new network and data it is {ratios}"
     return ""
-
-
-def _cost(report: Report) -> str:
-    steps = {
-        row.optimizer: row.step
-        for row in report.cost.rows
-        if (row.network, row.batch) == ("1M", 128) and row.step
-    }
-    if {"learned", "adamw"} - steps.keys():
-        return ""
-    cost = f"{steps['learned'] / steps['adamw']:.1f} times AdamW's"
-    return f"Its training step costs {cost} at 1M parameters, batch 128"
 
 
 def speed(found: Speedup) -> str:
@@ -168,6 +155,11 @@ def _failing(report: Report) -> str:
     if ratios[worst].verdict == "worse":
         return f"{text}; its worst task against {rival} is {worst} with {_ratio(ratios[worst])}"
     return f"{text}; on no task was it found to be worse than {rival}"
+
+
+def capital(text: str) -> str:
+    """With a capital at its beginning."""
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _counts(report: Report, name: str) -> str:

@@ -24,3 +24,4 @@ from ._forest_plot import speed_ups as speed_ups
 from ._heat_map import heat_map as heat_map
 from ._profile import profile as profile
 from ._step_cost import step_cost as step_cost
+from ._step_cost import task_cost as task_cost

@@ -25,6 +25,12 @@ COLOURS = {
 _OTHERS = ("#CC79A7", "#009E73", "#E69F00", "#56B4E9")
 _OTHER_DASHES = ((6.0, 1.5, 1.2, 1.5), (1.2, 1.4), (3.0, 1.4, 3.0, 3.0))
 _OTHER_MARKERS = ("s", "^", "D", "v", "P")
+_MARKED = (
+    "nadamw", "adan", "laprop", "adafactor", "prodigy", "dadapt_adamw", "mechanic_adamw",
+    "momo_adam", "ademamix", "adopt", "dowg", "cocob",
+)  # fmt: skip
+"""Rows that share the four colours: solid lines, a marker for every four of them."""
+
 # Who cannot tell red from green sees these by their dashes.
 _DASHES = {
     "learned:multiplied": (2.0, 1.2),
@@ -56,21 +62,37 @@ class Style(NamedTuple):
     marker: str
 
 
+_SETTINGS = {"_calibrated": (4.0, 2.0), "_default": (1.4, 1.2)}
+"""Dashes of a row that is another one at one setting, by the end of its name."""
+
+
 def colour_of(name: str) -> str:
-    """The colour of an optimizer; of an unknown name, one that depends on the name alone.
+    """The colour of an optimizer, at one setting too; of an unknown name, one by the name alone.
 
     >>> colour_of("learned")
     '#0072B2'
     """
-    return COLOURS.get(name) or _OTHERS[_digest(name, 0) % len(_OTHERS)]
+    for end in _SETTINGS:
+        if name not in COLOURS:
+            name = name.removesuffix(end)
+    return COLOURS.get(name) or _OTHERS[_place(name) % len(_OTHERS)]
 
 
 def style_of(name: str) -> Style:
     """Colour, dashes and marker; unknown names have dashes and markers to be told apart by."""
     if name in COLOURS:
         return Style(COLOURS[name], _DASHES.get(name, ()), "")
+    for end, lengths in _SETTINGS.items():
+        if name.endswith(end):
+            return style_of(name.removesuffix(end))._replace(dash=lengths)
+    if name in _MARKED:
+        return Style(colour_of(name), (), _OTHER_MARKERS[_MARKED.index(name) // len(_OTHERS)])
     dash = _OTHER_DASHES[_digest(name, 1) % len(_OTHER_DASHES)]
     return Style(colour_of(name), dash, _OTHER_MARKERS[_digest(name, 2) % len(_OTHER_MARKERS)])
+
+
+def _place(name: str) -> int:
+    return _MARKED.index(name) if name in _MARKED else _digest(name, 0)
 
 
 def _digest(name: str, index: int) -> int:

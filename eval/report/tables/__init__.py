@@ -2,7 +2,7 @@
 
 from ._budgets import budgets as budgets
 from ._cost import cost as cost
-from ._cost import step_over_adam as step_over_adam
+from ._cost import task_steps as task_steps
 from ._provenance import command as command
 from ._provenance import provenance as provenance
 from ._results import against as against

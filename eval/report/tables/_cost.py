@@ -1,49 +1,44 @@
-"""The table of what a training step costs."""
+"""Tables of what a training step costs: at loads that are the same in all reports, and by task."""
 
-import math
-
-from .._html import swatched, table
-from .._numbers import duration, number, over, percent, short, size, times
+from ...cost import load_name
+from .._cost_sentence import BASE
+from .._html import named, swatched, table
+from .._numbers import duration, escape, number, over, size, times
 from .._report import Report
 from .._report_measured import CostRow
 
 
 def cost(report: Report, rows: list[CostRow]) -> str:
-    """T3: time and memory of a step, on one device."""
-    adam = {(r.network, r.batch): r for r in rows if r.optimizer == "adam"}
+    """T3: time and memory of a step over AdamW's, on one device."""
+    base = {(r.network, r.batch): r for r in rows if r.optimizer == BASE}
     body = []
     for r in rows:
-        base = adam.get((r.network, r.batch))
-        step, update = (
-            times(over(ours, theirs) if base else None)
-            for ours, theirs in ((r.step, base and base.step), (r.update, base and base.update))
-        )
-        who = "Adam (optax)" if r.optimizer == "adam" else report.label(r.optimizer)
+        theirs = base.get((r.network, r.batch))
         body.append([
-            short(float(f"{r.parameters:.3g}")), str(r.batch), swatched(r.optimizer, who),
-            f"{number(r.step, 4)} µs <small>± {number(r.spread, 2)}</small>", step,
-            f"{number(r.update, 4)} µs", update, percent(r.share), times(r.state),
-            size(r.temporary), duration(r.compile), number(r.steps, 4),
+            escape(load_name(r.kind, r.parameters, r.batch, r.tokens)),
+            swatched(r.optimizer, report.label(r.optimizer).split(",")[0]),
+            f"{number(r.step, 4)} µs <small>± {number(r.spread, 2)}</small>",
+            times(over(r.step, theirs and theirs.step)), duration(r.compile),
+            times(over(r.compile, theirs and theirs.compile)), times(r.state), size(r.temporary),
+            times(over(r.temporary, theirs and theirs.temporary)), number(r.steps, 4),
         ])  # fmt: skip
     head = [
-        "parameters", "batch", "optimizer", "training step, ± interquartile range", "over Adam's",
-        "update alone", "over Adam's", "update's share", "state over parameters",
-        "temporary memory", "compilation", "steps timed",
+        "load", "optimizer", "training step, ± interquartile range", "over AdamW's", "compilation",
+        "over AdamW's", "state over parameters", "temporary memory", "over AdamW's", "steps timed",
     ]  # fmt: skip
-    return table(head, body, text=[2], stacked=True)
+    return table(head, body, text=[1], stacked=True)
 
 
-def step_over_adam(report: Report) -> tuple[float, str] | None:
-    """Step time over Adam's at what is nearest 1M parameters and batch 128, and where that was."""
-    steps = {(r.parameters, r.batch, r.optimizer): r.step for r in report.cost.rows}
-    ratios = {
-        (count, batch): ratio
-        for (count, batch, name), step in steps.items()
-        if name == "learned"
-        and (ratio := over(step, steps.get((count, batch, "adam")))) is not None
-    }
-    if not ratios:
-        return None
-    count, batch = min(ratios, key=lambda k: (abs(math.log(k[0] / 1e6)), abs(k[1] - 128)))
-    where = f"at {short(float(f'{count:.2g}'))} parameters, batch {batch}"
-    return ratios[count, batch], where
+def task_steps(report: Report) -> str:
+    """Steps of the tasks themselves, over AdamW's; nothing where none was timed."""
+    body = []
+    for task in report.tasks:
+        base = task.results[BASE].step_us if BASE in task.results else None
+        body += [
+            [escape(task.name), number(task.parameters, 4), named(report, name),
+             f"{number(found.step_us, 4)} µs", times(over(found.step_us, base))]
+            for name, found in task.results.items()
+            if found.step_us is not None
+        ]  # fmt: skip
+    head = ["task", "parameters", "optimizer", "training step", "over AdamW's"]
+    return table(head, body, text=[2]) if body else ""

@@ -5,6 +5,7 @@ import shlex
 from .._html import table
 from .._numbers import MISSING, duration, escape, plain, short
 from .._report import Report
+from .._report_measured import Readings
 
 
 def provenance(report: Report) -> str:
@@ -19,11 +20,27 @@ def provenance(report: Report) -> str:
         "date": report.date,
         "seeds": f"{report.seeds} to report, {plain(report.tune_seeds)} others to tune",
         "duration of the evaluation": duration(report.seconds),
+        "readings": report.readings and _readings(report.readings),
         "runs": merged and f"{short(merged.runs)}, of which {short(merged.shipped)} shipped; "
         f"{merged.conflicts} differ between machines",
     }  # fmt: skip
     rows = [[escape(k), escape(plain(v))] for k, v in facts.items() if v not in (None, "", [], {})]
     return table(["fact", "value"], rows, text=[1])
+
+
+def _readings(found: Readings) -> str:
+    """How often the suite was read by others, and whether this reading is counted."""
+    count, who = len(found.before) + found.damaged, len({one.digest for one in found.before})
+    text = "This suite has not been read before."
+    if count:
+        said = ", ".join(f"{one.name} ({one.date}, {one.digest[:8]})" for one in found.before)
+        damaged = f"; {found.damaged} by nobody knows whom" if found.damaged else ""
+        text = f"This suite has been read {count} time{'s' * (count > 1)} before"
+        text += f", by {who} optimizer{'s' * (who > 1)}: {said}" if said else ""
+        text += f"{damaged}."
+    if not found.counted:
+        text += " This reading could not be counted: the package cannot be written to."
+    return text
 
 
 def command(report: Report) -> str:
