@@ -64,7 +64,7 @@ def test_settings_are_those_that_made_the_start(project):
     assert (config.run.outer_steps, config.run.log_every) == (25, 5)
     assert config.optimizer == SMALL.optimizer
     assert (config.valid.tasks, config.valid.horizon) == (16, 90)
-    assert run_name("a b/c d.safetensors", tasks) == "c-d-line"
+    assert run_name("a b/c d.safetensors", tasks) == "c-d-both-1"
     plain = learned_opt.Artifact(SMALL.optimizer, SMALL.theta, {"config": {"estimator": 3}})
     assert table("x", plain, ["mine:both"], tasks, 25)["estimator"]["sigma"] == 0.03
 
