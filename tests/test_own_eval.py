@@ -4,7 +4,9 @@ import dataclasses
 import io
 import json
 import re
+import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ import optax
 import pytest
 import rich.console
 from made_runs import TASK, Recorder
+from processes import environment
 
 import learned_opt
 import learned_opt.eval._own as own
@@ -336,3 +339,37 @@ def test_a_plan_is_timed_and_printed_and_nothing_is_written(project, capsys):
     assert re.search(r"\n  AdamW, tuned +88 runs +\d", text)
     assert "level 1 of 7: nothing is left out" in text
     assert not (project / "none").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_one_goes_on_in_an_empty_folder(project):
+    """The whole command: killed after some runs it ends with the same plan and every run once."""
+    words = "eval small --task mine:line --budget 10h --out report"
+
+    def launch():
+        return subprocess.Popen(
+            [sys.executable, "-m", "learned_opt", *words.split()],
+            cwd=project, env=environment(), text=True, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    file, end = project / "report" / "runs.jsonl", time.monotonic() + 600
+    process = launch()
+    while not (file.exists() and file.read_bytes().count(b"\n") >= 60):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    plan, before = (project / "report" / "plan.json").read_bytes(), file.read_text().splitlines()
+    process = launch()
+    output, _ = process.communicate(timeout=1200)
+    assert process.returncode == 0
+    assert "level 1 of 7: nothing is left out" in output
+    assert (project / "report" / "plan.json").read_bytes() == plan
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [json.dumps(row) for row in rows][: len(before) - 1] == before[:-1]
+    assert len({row["key"] for row in rows}) == len(rows)
+    report = read_report(project / "report" / "report.json")
+    assert report.tasks[0].leakage == "yours"
+    assert report.sentence.startswith("Train line with ")
+    assert {"muon", "learned:multiplied", "nadamw_calibrated", "prodigy"} < set(report.optimizers)
