@@ -41,7 +41,7 @@ bench: $(VENV)/ready  ## figures measured side by side on this machine
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.variance
 	$(BIN)/python -m benchmarks.step_time
-	$(BIN)/python -m benchmarks.stream
+	$(BIN)/python -m benchmarks.mapped
 	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.compile_time
 	$(BIN)/python -m benchmarks.loads

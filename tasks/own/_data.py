@@ -11,7 +11,7 @@ from learned_opt._checks import shown
 
 from .._base import STATIC, Split
 from ..data._dataset import SHUFFLE_SEED, split_of
-from ._host import HostExamples
+from ._host import HostExamples, draw
 from ._read import Examples
 
 EVALUATED: dict[str, int] = {
@@ -55,9 +55,10 @@ class OwnData:
             part = split_of(self.splits, split)
             index = jax.random.randint(key, (size,), 0, _length(part))
             return jax.tree.map(lambda x: x[index], part)
-        index = jax.random.randint(key, (size,), 0, self.count)
+        seed = jax.random.bits(key, (2,), jnp.uint32)
         if self.host is not None:
-            return self.host.take(index)
+            return self.host.take(seed, size)
+        index = draw(seed, size, self.count)
         # As if it came from the host: fused into the loss it would round otherwise.
         return jax.lax.optimization_barrier(jax.tree.map(lambda x: x[index], self.train))
 

@@ -134,6 +134,8 @@ def _plain(leaf: Any, what: str) -> np.ndarray:
     try:
         array = leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
         dtype = jax.dtypes.canonicalize_dtype(array.dtype)
+        if not (array.dtype == bool or jax.dtypes.issubdtype(array.dtype, np.number)):
+            raise TypeError(f"an array of dtype {array.dtype}")
     except Exception as error:
         raise ValueError(f"{what} must hold arrays of numbers: {blame(error)}") from error
     if not array.ndim:
