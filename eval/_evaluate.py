@@ -69,7 +69,7 @@ def evaluate(
       tier: of its tasks.
       rivals: other learned optimizers, run untuned beside the baselines.
       tuned_rivals: those whose learning rate is tuned as AdamW's is.
-      quick: without the generalisation grid, steps timed on one network and on no task.
+      quick: without the generalisation grid, steps timed at two loads and on no task.
       smoke: two tasks of a few steps and two baselines: shows that all works, and nothing else.
       budget: of one's own tasks, seconds that all may take: fewer seeds and settings are tried, and
         the report says so.

@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick", action="store_true",
         help="leave out the generalisation grid (one task with one thing changed at a time), and "
-        "time training steps on one network only",
+        "time training steps at two loads only",
     )  # fmt: skip
     parser.add_argument(
         "--smoke", action="store_true",

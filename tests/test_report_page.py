@@ -96,7 +96,8 @@ def test_every_figure_is_there_and_valid(page, full):
         "speed-up over AdamW", "final loss over AdamW", "performance profile",
         "pooled final loss over each", "best of so many trials",
         "pooled speed-up", "probability of improvement", "generalisation, AdamW retuned",
-        "generalisation, AdamW transferred", "time of the step", "time of the update",
+        "generalisation, AdamW transferred", "over AdamW&#x27;s, by load",
+        "over AdamW&#x27;s, by task",
         "cosine to Adam", "along meta-training", "told a wrong horizon",
     ):  # fmt: skip
         assert any(what in label for label in labels), what

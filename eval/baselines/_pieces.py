@@ -14,7 +14,7 @@ class AdanState(NamedTuple):
     v: optax.Updates
     n: optax.Updates
     before: optax.Updates
-    count: jax.Array
+    t: jax.Array
 
 
 def scale_by_adan(
@@ -33,18 +33,18 @@ def scale_by_adan(
         zeros = jax.tree.map(jnp.zeros_like, params)
         return AdanState(zeros, zeros, zeros, zeros, jnp.zeros((), jnp.int32))
 
-    def update(grads: Any, state: AdanState, params: Any = None) -> tuple[Any, AdanState]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, AdanState]:
         del params
-        first, count = state.count == 0, state.count + 1
-        d = jax.tree.map(lambda g, old: jnp.where(first, 0.0, g - old), grads, state.before)
-        ahead = jax.tree.map(lambda g, d: g + b2 * d, grads, d)
-        m = optax.tree.update_moment(grads, state.m, b1, 1)
+        first, t = state.t == 0, state.t + 1
+        d = jax.tree.map(lambda g, old: jnp.where(first, 0.0, g - old), updates, state.before)
+        ahead = jax.tree.map(lambda g, d: g + b2 * d, updates, d)
+        m = optax.tree.update_moment(updates, state.m, b1, 1)
         v = optax.tree.update_moment(d, state.v, b2, 1)
         n = optax.tree.update_moment(ahead, state.n, b3, 2)
         moments = ((m, b1), (v, b2), (n, b3))
-        hats = [optax.tree.bias_correction(average, b, count) for average, b in moments]
+        hats = [optax.tree.bias_correction(average, b, t) for average, b in moments]
         scaled = jax.tree.map(lambda m, v, n: (m + b2 * v) / (jnp.sqrt(n) + eps), *hats)
-        return scaled, AdanState(m, v, n, grads, count)
+        return scaled, AdanState(m, v, n, updates, t)
 
     return optax.GradientTransformation(init, update)
 
@@ -56,11 +56,11 @@ def skip_zeros(tx: optax.GradientTransformation) -> optax.GradientTransformation
     """
     tx = optax.with_extra_args_support(tx)
 
-    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        zero = jnp.stack([jnp.all(g == 0) for g in jax.tree.leaves(grads)]).all()
-        updates, after = tx.update(grads, state, params, **extra)
-        updates = jax.tree.map(lambda u: jnp.where(zero, 0.0, u), updates)
-        return updates, jax.tree.map(lambda a, b: jnp.where(zero, a, b), state, after)
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        zero = jnp.stack([jnp.all(g == 0) for g in jax.tree.leaves(updates)]).all()
+        made, after = tx.update(updates, state, params, **extra)
+        made = jax.tree.map(lambda u: jnp.where(zero, 0.0, u), made)
+        return made, jax.tree.map(lambda a, b: jnp.where(zero, a, b), state, after)
 
     return optax.GradientTransformationExtraArgs(tx.init, update)
 

@@ -18,7 +18,7 @@ from learned_opt.tasks import EvalTask, content_hash
 from ..baselines import ADAMW, BASELINES, Hyper
 from ..contestants import Contestant, Protocol, Subject
 from ..running import Archive, trace
-from ._loads import ENDS, LOADS, TINY
+from ._loads import ENDS, LOADS, TINY, mlp
 from ._steps import measure_costs, measure_step
 
 HASH = "hash"
@@ -83,7 +83,8 @@ def _read(path: Path, say: Callable[[str], None]) -> dict[str, Any]:
 def _key(subject: Subject, headline: Contestant, extent: str) -> list[Any]:
     """What the measurements depend on, as JSON types."""
     rooms = [*room_sources(CORE), *room_sources("tasks")]
-    source = source_hash(*rooms, *(Path(inspect.getfile(made)) for made in (measure_costs, trace)))
+    ours = (Path(inspect.getfile(made)) for made in (measure_costs, mlp, trace))
+    source = source_hash(*rooms, *ours)
     machine = [platform.node(), describe_device(), jax.__version__]
     settings = {task: list(tuned.hyper) for task, tuned in sorted(headline.tuned.items())}
     return [subject.digest, source, machine, settings, extent]

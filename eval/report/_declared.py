@@ -9,11 +9,13 @@ from learned_opt import Artifact
 from ..contestants import MULTIPLIED, rival_names
 from ._reader import ReportError
 from ._report import Report
+from ._sentence import sentence
 from ._summary import tracks
 
 
 def with_declared(report: Report, artifacts: Sequence[Artifact] = ()) -> Report:
-    """The report with who is told the number of steps, as the artifacts declare it.
+    """The report with who is told the number of steps, as the artifacts declare it, and with the
+    sentence of today's code.
 
     Everything else in it is what its runs were and stays. That of a function of somebody's stays
     too: it was found by trying.
@@ -47,9 +49,10 @@ def with_declared(report: Report, artifacts: Sequence[Artifact] = ()) -> Report:
         optimizers[name] = dataclasses.replace(facts, horizon_free=free)
         if facts.role == "learned":
             subject = dataclasses.replace(subject, horizon_free=free)
-    return dataclasses.replace(
+    made = dataclasses.replace(
         report,
         subject=subject,
         optimizers=optimizers,
         tracks=tracks({name: facts.horizon_free for name, facts in optimizers.items()}),
     )
+    return dataclasses.replace(made, sentence=sentence(made))

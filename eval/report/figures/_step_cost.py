@@ -9,10 +9,10 @@ from .._cost_sentence import BASE, ratios
 from .._numbers import over, times
 from .._report import Report
 from ._canvas import board, limits, log_axis, rule, svg
-from ._colours import INK, SOFT, style_of
+from ._colours import INK, style_of
 
-WIDTH, ROW = 500, 24
-LEFT, RIGHT, TOP, BOTTOM = 236, 50, 26, 46
+WIDTH, ROW = 520, 24
+LEFT, RIGHT, TOP, BOTTOM = 258, 50, 26, 46
 LETTER = 6.6
 """Pixels, about, of a letter of the legend."""
 
@@ -91,11 +91,10 @@ def _legend(report: Report, axes: Axes, names: list[str]) -> None:
     x = 0.0
     for name in [*names, BASE]:
         label = report.label(name).split(",")[0]
-        for text, at, colour in (("|" if name == BASE else "●", x, style_of(name).colour),
-                                 (label, x + 12, SOFT)):  # fmt: skip
+        for text, at in (("|" if name == BASE else "●", x), (label, x + 12)):
             drawn = axes.annotate(
                 text, (0, 1), (at, 12), xycoords="axes fraction", textcoords="offset points",
-                va="center", fontsize=10, color=colour,
+                va="center", fontsize=10, color=style_of(name).colour,
             )  # fmt: skip
             drawn.set_gid(f"c:{_mark(report, name)}")
         x += 12 + LETTER * len(label) + 14

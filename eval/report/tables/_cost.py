@@ -17,14 +17,14 @@ def cost(report: Report, rows: list[CostRow]) -> str:
         body.append([
             escape(load_name(r.kind, r.parameters, r.batch, r.tokens)),
             swatched(r.optimizer, report.label(r.optimizer).split(",")[0]),
-            f"{number(r.step, 4)} µs <small>± {number(r.spread, 2)}</small>",
-            times(over(r.step, theirs and theirs.step)), duration(r.compile),
-            times(over(r.compile, theirs and theirs.compile)), times(r.state), size(r.temporary),
-            times(over(r.temporary, theirs and theirs.temporary)), number(r.steps, 4),
+            f"{_ms(r.step)} ms <small>± {_ms(r.spread, 2)}</small>",
+            times(over(r.step, theirs and theirs.step)), duration(r.compile), times(r.state),
+            size(r.temporary), times(over(r.temporary, theirs and theirs.temporary)),
+            number(r.steps, 4),
         ])  # fmt: skip
     head = [
         "load", "optimizer", "training step, ± interquartile range", "over AdamW's", "compilation",
-        "over AdamW's", "state over parameters", "temporary memory", "over AdamW's", "steps timed",
+        "state over parameters", "temporary memory", "over AdamW's", "steps timed",
     ]  # fmt: skip
     return table(head, body, text=[1], stacked=True)
 
@@ -36,9 +36,13 @@ def task_steps(report: Report) -> str:
         base = task.results[BASE].step_us if BASE in task.results else None
         body += [
             [escape(task.name), number(task.parameters, 4), named(report, name),
-             f"{number(found.step_us, 4)} µs", times(over(found.step_us, base))]
+             f"{_ms(found.step_us)} ms", times(over(found.step_us, base))]
             for name, found in task.results.items()
             if found.step_us is not None
         ]  # fmt: skip
     head = ["task", "parameters", "optimizer", "training step", "over AdamW's"]
     return table(head, body, text=[2]) if body else ""
+
+
+def _ms(microseconds: float | None, digits: int = 3) -> str:
+    return number(microseconds and microseconds / 1000, digits)
