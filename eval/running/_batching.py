@@ -14,7 +14,7 @@ MEMORY_SHARE = 0.25
 CACHE = 4e6
 """Bytes that the runs of one CPU device may hold: what overflows its caches is slower a run."""
 
-FEWEST, MOST = 4, 18
+FEWEST, MOST = 5, 18
 """Runs a CPU device whatever they hold, and at most: more of them together are no faster."""
 
 MOST_ACCELERATOR = 1024
