@@ -151,7 +151,7 @@ def test_evaluation_steps(horizon):
 
 
 def test_a_program_that_tunes_cannot_read_the_test_split(monkeypatch):
-    def peek(family, task, params, split):
+    def peek(family, task, params, split, model_state=()):
         return task.loss(params, family.full(task, "test"), jax.random.key(0))
 
     monkeypatch.setattr(learned_opt.eval.running._programs, "full_loss", peek)

@@ -154,8 +154,12 @@ class _Timer:
         tick = time.perf_counter()
         self.step = step.lower(self.state, *self.arguments).compile()
         self.compile_seconds = time.perf_counter() - tick
-        grad = jax.grad(lambda p: task.loss(p, family.batch(task, key, "train"), key)[0])
-        self.grads = jax.jit(grad)(self.state.params)
+
+        def loss(params: Any, model_state: Any) -> jax.Array:
+            batch = family.batch(task, key, "train")
+            return task.train_loss(params, model_state, batch, key)[0]
+
+        self.grads = jax.jit(jax.grad(loss))(self.state.params, self.state.model_state)
 
         def update(carry: Any, grads: Any) -> Any:
             params, opt_state = carry

@@ -36,10 +36,16 @@ LEAKAGE = {
     (False, False): "new network, new data",
 }
 UNKNOWN = "unknown"
+OWN = "yours"
 
 
 def leakage(card: Mapping[str, Any], task: EvalTask) -> str:
-    """What meta-training saw of a task, from the provenance card; UNKNOWN if it does not say."""
+    """What meta-training saw of a task, from the provenance card; UNKNOWN if it does not say.
+
+    OWN of a task of somebody's own.
+    """
+    if task.own:
+        return OWN
     seen = card.get("trained_on")
     networks, datasets = (
         seen.get(what) if isinstance(seen, dict) else None for what in ("networks", "datasets")

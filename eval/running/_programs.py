@@ -77,7 +77,7 @@ def advance(
       make, eval_params, told: see `Runner`; stacked: see `begin`.
       bounds: the two steps.
 
-    Returns their states, the parameters to evaluate, the mean of the minibatch losses.
+    Returns their states, what is to be evaluated, the mean of the minibatch losses.
     """
 
     def one(lane: Any, bounds: jax.Array, family: Any) -> Any:
@@ -91,15 +91,19 @@ def advance(
             return state, total + loss
 
         state, total = jax.lax.fori_loop(start, end, body, (state, jnp.zeros(())))
-        params = eval_params(state.opt_state, state.params)
-        return state, params, total / (end - start).astype(total.dtype)
+        judged = eval_params(state.opt_state, state.params), state.model_state
+        return state, judged, total / (end - start).astype(total.dtype)
 
     return map_lanes(mesh, one, (stacked, states), bounds, family)
 
 
-def evaluate(mesh: Mesh, split: Split, tasks: Any, params: Any, family: Any) -> Any:
-    """Loss and metrics of each run over a whole split."""
-    return _evaluation()(mesh, split, tasks, params, family)
+def evaluate(mesh: Mesh, split: Split, tasks: Any, judged: Any, family: Any) -> Any:
+    """Loss and metrics of each run over a whole split.
+
+    Args:
+      tasks, judged: an entry a run; the latter are parameters and the model's state.
+    """
+    return _evaluation()(mesh, split, tasks, judged, family)
 
 
 @functools.cache
@@ -107,8 +111,9 @@ def _evaluation() -> Any:
     return jit(_evaluate)
 
 
-def _evaluate(mesh: Mesh, split: Split, tasks: Any, params: Any, family: Any) -> Any:
+def _evaluate(mesh: Mesh, split: Split, tasks: Any, judged: Any, family: Any) -> Any:
     def one(lane: Any, family: Any) -> Any:
-        return full_loss(family, *lane, split)
+        task, (params, model_state) = lane
+        return full_loss(family, task, params, split, model_state)
 
-    return map_lanes(mesh, one, (tasks, params), family)
+    return map_lanes(mesh, one, (tasks, judged), family)

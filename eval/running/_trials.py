@@ -167,14 +167,14 @@ class Runner:
         points: list[dict[str, Any]] = []
         for start, end in itertools.pairwise((0, *steps.tolist())):
             bounds = np.array([start, end], np.int32)
-            state, params, train = self.programs.run(
+            state, judged, train = self.programs.run(
                 kind, (mesh, told), stacked, state, bounds, family
             )
-            found = {"valid": evaluate(mesh, "outer_valid", stacked[0], params, family)}
+            found = {"valid": evaluate(mesh, "outer_valid", stacked[0], judged, family)}
             if curves:
-                found["test"] = evaluate(mesh, "test", stacked[0], params, whole)
+                found["test"] = evaluate(mesh, "test", stacked[0], judged, whole)
             if curves and end == horizon:
-                found["train"] = evaluate(mesh, "train", stacked[0], params, family)
+                found["train"] = evaluate(mesh, "train", stacked[0], judged, family)
             # Here it is waited for: else the parameters of all points would be held.
             points.append(jax.device_get({"mean": train, **found}))
         return [_curve(steps, points, horizon, place) for place in range(width)]
@@ -194,7 +194,9 @@ class Runner:
         state = begin_run(task, tx, key)
 
         def saved(batch: Any) -> Any:
-            return jax.vjp(lambda p: task.loss(p, batch, key)[0], state.params)[1]
+            return jax.vjp(
+                lambda p: task.train_loss(p, state.model_state, batch, key)[0], state.params
+            )[1]
 
         batch = family.batch(task, key, "train")
         # Old and new parameters and state, gradients, updates.
