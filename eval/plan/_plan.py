@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from learned_opt.tasks import EvalTask
 
+from ..baselines import ADAMW
 from ..contestants import Job, Protocol
 from ..running import even_width
 from ._extent import EVERYTHING, LEVELS, Extent, own_jobs, own_protocol
@@ -58,6 +59,7 @@ class Plan:
     def seconds(self) -> float:
         """About what it all takes: while one contestant compiles another runs."""
         compiling = sum(row.compiling for row in self.rows) / self.at_once
+        compiling += sum(each[ADAMW.name].compiling_evaluations for each in self.probes.values())
         return self.probing + compiling + sum(row.seconds for row in self.rows)
 
     @property
@@ -133,14 +135,15 @@ def _row(job: Job, protocol: Protocol, probes: Probes) -> Row:
         cost = probes[task.name]["learned" if learned else "adamw"]
         told = 1 + len(protocol.wrong_horizons) * job.judged
         steps = round(task.horizon * (protocol.beyond if job.judged else 1.0))
+        widths = set()
         for count, curves, length in (
             (fresh, True, steps),
             (tuning + (told - 1) * fresh, False, task.horizon),
         ):
             if count:
                 width = even_width(count, cost.wide.width)
-                calls = math.ceil(count / width)
-                seconds += calls * cost.seconds(length, width, curves=curves)
-                compiling += cost.compiling(curves=curves)
+                seconds += math.ceil(count / width) * cost.seconds(length, width, curves=curves)
+                widths.add(width)
+        compiling += len(widths) * cost.wide.compiling
     untuned = job.role in ("calibrated", "default")
     return Row(job.label, job.runs(protocol), seconds, compiling, untuned)

@@ -35,9 +35,10 @@ class Probe:
         each = evaluation * (valid + test) / valid
         return steps * step + len(eval_steps(steps)) * each + evaluation * train / valid
 
-    def compiling(self, *, curves: bool) -> float:
-        """Seconds for one program."""
-        return self.wide.compiling + (3 if curves else 1) * self.wide.compiling_evaluation
+    @property
+    def compiling_evaluations(self) -> float:
+        """Seconds for the programs that evaluate each split, which all optimizers share."""
+        return len(self.splits) * self.wide.compiling_evaluation
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Probe":
