@@ -14,7 +14,7 @@ import numpy as np
 import optax
 import pytest
 import rich.console
-from made_runs import TASK, Recorder
+from made_runs import LATER, TASK, Recorder
 from processes import environment
 
 import learned_opt
@@ -122,10 +122,14 @@ def made_up(monkeypatch):
     return recorder, kinds
 
 
-def judge(subject, out, **options):
+def judge(subject, out, tasks=(TASK,), **options):
     text = io.StringIO()
     console = rich.console.Console(file=text, width=500)
-    return evaluate(subject, out=out, tasks=[TASK], console=console, **options), text.getvalue()
+    return evaluate(subject, out=out, tasks=tasks, console=console, **options), text.getvalue()
+
+
+def untimed(report):
+    return dataclasses.replace(report, seconds=None, own=dataclasses.replace(report.own, seconds=0))
 
 
 def test_a_budget_is_a_number_and_a_unit():
@@ -230,7 +234,7 @@ def test_it_goes_on_with_the_level_that_it_began_with(subject, made_up, tmp_path
     kinds.append(probes(step=1e-6))  # a machine that is faster now would take more
     again, _ = judge(subject, tmp_path / "out", budget=budget)
     assert len(recorder.asked) == count
-    assert again == dataclasses.replace(whole, seconds=None)
+    assert untimed(again) == untimed(whole)
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +282,25 @@ def test_the_report_of_an_owner_is_made_of_intervals(judged):
     assert line in page
     assert line not in to_html(told(1.1, 1.2, 1.3))
     assert "learned-opt eval small --task a:b --out OUT" in (out / "report.md").read_text()
+
+
+def test_of_several_tasks_each_gets_its_sentence_also_where_nobody_is_tuned(
+    subject, made_up, tmp_path, monkeypatch
+):
+    both = [TASK, LATER]
+    kinds = probes() | probes(name="later")
+    monkeypatch.setattr(own, "probe", lambda task, runs: kinds[task.name])
+    monkeypatch.setattr("learned_opt.eval.plan._plan.LEVELS", LEVELS[-1:])
+    report, _ = judge(subject, tmp_path, tasks=both)
+    assert (report.budgets, report.seeds, len(report.optimizers)) == (None, 3, 4)
+    assert report.optimizers["adamw"].label == "AdamW, not tuned"
+    first, last = owner_sentences(report)
+    assert [said[:11] for said in first[::2]] == ["Train task ", "Train later"]
+    assert all("compared with AdamW at one setting: " in said for said in first[1::2])
+    assert last[0].startswith("Within the budget 3 fresh seeds instead of 10, nobody is tuned, of")
+    page = (tmp_path / "report.html").read_text()
+    assert "Final validation loss, task by task" in page
+    assert 'id="all"' not in page
 
 
 @pytest.mark.parametrize("name", ["adamw_calibrated", "lion_calibrated", "adam_default", "muon"])

@@ -101,10 +101,12 @@ def _cost(report: Report, task: TaskReport) -> str:
 def _others(report: Report, task: TaskReport, found: Advice) -> list[str]:
     """Against other learned ones, and against what was tuned; whether runs diverged."""
     parts = [
-        f"{report.name} over {facts.label.split(',')[0]}: {_words(task.against[name].valid_ratio)}"
-        for name, facts in report.optimizers.items()
-        if facts.role == "rival" and name.startswith("rival:")
+        f"{report.name} over {report.label(name).split(',')[0]}: "
+        f"{_words(task.against[name].valid_ratio)}"
+        for name in rivals(report)
     ]
+    if trained_here(report, task):
+        parts.append(f"{report.name} was meta-trained on this very task")
     if found.tuned:
         tuned = report.label(found.tuned).split(",")[0]
         parts.append(
@@ -114,6 +116,18 @@ def _others(report: Report, task: TaskReport, found: Advice) -> list[str]:
     if lost := task.results["learned"].diverged:
         parts.append(f"{lost} of its {report.seeds} runs diverged")
     return parts
+
+
+def rivals(report: Report) -> list[str]:
+    """Other learned optimizers, not the same one with multiplied steps."""
+    return [name for name in report.optimizers if name.startswith("rival:")]
+
+
+def trained_here(report: Report, task: TaskReport) -> bool:
+    """Whether the card says that meta-training had this task of one's own."""
+    seen = report.subject.card.get("trained_on")
+    networks = seen.get("networks") if isinstance(seen, dict) else None
+    return task.leakage == "yours" and isinstance(networks, list) and task.network in networks
 
 
 def _words(found: Estimate) -> str:

@@ -4,14 +4,14 @@ from .._html import estimate, named, table
 from .._numbers import MISSING, duration, loss, number, ratio, size, times
 from .._report import Report
 from .._report_tasks import TaskReport
-from ._advice import Advice, cost_row
+from ._advice import Advice, cost_row, rivals, trained_here
 
 MULTIPLIED = "learned:multiplied"
 
 
 def shown(report: Report, found: Advice) -> list[str]:
-    """Whom an owner wants to see first: the learned one, the best untuned, the best tuned."""
-    names = ["learned", found.rival, report.headline, found.tuned]
+    """Whom an owner wants to see first: the learned ones, the best untuned, the best tuned."""
+    names = ["learned", *rivals(report), found.rival, report.headline, found.tuned]
     if report.optimizers[report.headline].trials == 0:
         names.remove(report.headline)  # the calibrated row under another name
     return [name for name in dict.fromkeys(names) if name]
@@ -29,7 +29,9 @@ def tuning(report: Report, task: TaskReport, found: Advice) -> str:
         cost = cost_row(report, task, "learned" if name == MULTIPLIED else name)
         took = spent * task.horizon * cost.step * 1e-6 if cost and cost.step else None
         rows.append([
-            named(report, name), _tried(spent, took),
+            named(report, name),
+            "meta-training" if name == "learned" and trained_here(report, task)
+            else _tried(spent, took),
             loss(one.valid_loss), estimate(ratio(against)) if against else MISSING,
         ])  # fmt: skip
     head = [
