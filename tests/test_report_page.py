@@ -248,7 +248,7 @@ def test_what_trials_buy_is_a_figure_and_a_table(page, full):
     part = re.search(r'<section id="budgets">.*?</section>', page, re.S)[0]
     rows = re.findall(r"<tr.*?</tr>", part, re.S)
     cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.S) for row in rows]
-    assert cells[0] == ["optimizer", "1", "2", "4", "8", "26"]
+    assert cells[0] == ["best of", "1", "2", "4", "8", "26"]
     assert cells[1][1:] == [
         "1.10 <small>[1.02, 1.19]</small>", "1.05 <small>[0.97, 1.13]</small>",
         "1.02 <small>[0.95, 1.11]</small>", "1.01 <small>[0.94, 1.09]</small>", "–",
@@ -258,7 +258,7 @@ def test_what_trials_buy_is_a_figure_and_a_table(page, full):
     assert len(marks) == 3
     assert all(mark in drawn for mark in marks)
     assert "by 1, 0.3, 3, 0.1, 10, 0.03, 30, 0.01, in this order" in visible(part)
-    assert "| quickstart, untuned | 1.10 [1.02, 1.19] | 1.05" in to_markdown(full)
+    assert "| quickstart, step multiplied | 1.10 [1.02, 1.19] | 1.05" in to_markdown(full)
 
 
 def test_names_are_escaped():

@@ -16,7 +16,14 @@ from learned_opt import OPTIMIZERS, Artifact, Celo2, GatedAdam, HyperAdam, PerPa
 from learned_opt.eval import Hyper, Runner, Trial, artifact_subject, factory_subject
 from learned_opt.eval.__main__ import main
 from learned_opt.eval.baselines import warmup_cosine
-from learned_opt.eval.contestants import REPORT_SEEDS, Protocol, learned_job, rival_jobs
+from learned_opt.eval.contestants import (
+    MULTIPLIED,
+    REPORT_SEEDS,
+    Protocol,
+    learned_job,
+    multiplied_job,
+    rival_jobs,
+)
 from learned_opt.eval.contestants._factory import ignores_horizon
 from learned_opt.eval.contestants._jobs import tuned_rival_job
 from learned_opt.eval.running import Archive
@@ -257,6 +264,45 @@ def test_the_subject_runs_half_as_long_again_and_under_wrong_horizons(monkeypatc
         0.5: [0.5, 0.5], 2.0: [2.0, 2.0],
     }  # fmt: skip
     assert not any(run.steps for runs in made.misinformed.values() for run in runs)
+
+
+def test_multipliers_are_tried_in_order_and_the_best_is_run(module, monkeypatch, tmp_path):
+    """Made up, a run ends the lower the smaller its multiplier: at 0.01."""
+    recorder = Recorder()
+    monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
+    variant = dataclasses.replace(TASK, name="tiny~long", horizon=60, variant_of="tiny")
+    protocol = Protocol((TASK,), (variant,), REPORT_SEEDS[:2], (0.5, 2.0))
+    job = multiplied_job(factory_subject(f"{module}:sgd"))
+    made = job.make(protocol, Archive(tmp_path / "runs.jsonl"))
+    assert (made.name, made.label) == (MULTIPLIED, "sgd, best of 8 step multipliers")
+    assert job.runs(protocol) == len(recorder.asked) == 8 * 3 + 2
+    choice = made.tuned["tiny"]
+    assert [hyper.lr for hyper, _ in choice.table] == [1, 0.3, 3, 0.1, 10, 0.03, 30, 0.01]
+    assert [len(row) for row in choice.losses] == [3] * 8
+    assert (choice.hyper.lr, choice.trials) == (0.01, 8)
+    assert [(run.lr, run.seed, run.steps[-1]) for run in made.runs] == [
+        (0.01, 100, 40), (0.01, 101, 40)
+    ]  # fmt: skip
+    assert made.variant_runs == []
+
+
+@pytest.mark.parametrize("kind", ["function", "artifact"])
+def test_a_multiplier_scales_the_step_and_keeps_the_schedule(module, kind, standard):
+    if kind == "function":
+        subject = factory_subject(f"{module}:warm")
+    else:
+        subject = artifact_subject(artifact(GatedAdam()))
+    params = {"linear": {"w": jnp.full((3, 2), 0.5)}}
+    grads = jax.tree.map(lambda x: 0.1 * x, params)
+    sides = [subject.make(20), multiplied_job(subject).runner().make(Hyper(3.0), 20)]
+    states = [tx.init(params) for tx in sides]
+    for _ in range(3):
+        updates = []
+        for i, tx in enumerate(sides):
+            update, states[i] = tx.update(grads, states[i], params, value=jnp.ones(()))
+            updates.append(update["linear"]["w"])
+        assert jnp.abs(updates[0]).min() > 0
+        np.testing.assert_allclose(updates[1], 3 * updates[0], rtol=1e-6)
 
 
 @pytest.mark.slow

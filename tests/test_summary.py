@@ -198,9 +198,10 @@ def test_the_sentence_is_made_of_the_intervals():
     assert sentence.startswith(
         "made-up, untuned and told the number of steps, ends at 0.50 [0.50, 0.50] times the loss "
         "of adamw_calibrated label at one setting, the best of 11 optimizers that nobody tuned "
-        "(better on 3 of 3 tasks; median task 0.50). Over the one that is not told it, adam_default "
-        "label at its defaults, 0.50 [0.50, 0.50]. Over optimizers tuned for each task: adamw "
-        "label 0.50 [0.50, 0.50] (better on 3 of 3 tasks; median task 0.50), muon label 0.50 [0.50, 0.50], lion label"
+        "(better on 3 of 3 tasks; median task 0.50). Over the one that is not told it, "
+        "adam_default label at its defaults, 0.50 [0.50, 0.50]. Over optimizers tuned for each "
+        "task: adamw label 0.50 [0.50, 0.50] (better on 3 of 3 tasks; median task 0.50), "
+        "muon label 0.50 [0.50, 0.50], lion label"
     )
     # To (4 / 1)^0.1 (2 / 100)^0.9 from 1 / t and from 2 / t.
     speedup = made.groups[0].against["adamw"].speedup

@@ -47,7 +47,7 @@ LOADS = (
 ENDS = tuple(load for load in LOADS if load.name in ("mlp-1M-128", "transformer-100k-8192"))
 """About the dearest and the cheapest of them: what a quick evaluation times."""
 
-TINY = (mlp("mlp-2k-32", 16, 32),)
+TINY = (mlp("mlp-1k-32", 16, 32),)
 """What a smoke test times."""
 
 KINDS = {"mlp": "MLP", "conv": "convolutional net"}

@@ -76,7 +76,7 @@ def _budgets(report: Report) -> str:
     for name, points in found.rows.items():
         losses = {point.trials: ratio(point.loss) for point in points}
         cells = [losses.get(count, MISSING) for count in counts]
-        rows.append([markdown_text(report.label(name)), *cells])
+        rows.append([markdown_text(report.tried(name)), *cells])
     return (
         f"Equal budgets: loss at the best of so many trials over that of {report.rival} tuned in "
         "full, clipped to a factor of 2, mean over tasks. Trials of the learned optimizer are "

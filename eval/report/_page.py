@@ -3,7 +3,7 @@
 import matplotlib
 
 from . import _sections, figures, tables
-from ._html import document, figure, part
+from ._html import document, figure, paragraphs, part
 from ._numbers import escape
 from ._report import Report
 from ._verdict import said_of
@@ -40,7 +40,7 @@ def _top(report: Report) -> str:
         if report.smoke
         else ""
     )
-    verdict = "".join(f"<p>{escape(' '.join(said))}</p>" for said in said_of(report))
+    verdict = paragraphs(said_of(report))
     return f"""<header><p class="kicker">{kicker}</p><h1>{escape(report.name)}</h1>{smoke}
 <div class="verdict">{verdict}</div></header>
 {_sections.cards(report)}

@@ -223,6 +223,10 @@ class Report:
             return "best baseline of each task"
         return self.optimizers[name].label if name in self.optimizers else name
 
+    def tried(self, name: str) -> str:
+        """What trials of an optimizer are called: those of the learned one multiply its step."""
+        return f"{self.name}, step multiplied" if name == "learned" else self.label(name)
+
     def index(self, name: str) -> int:
         """The place of an optimizer among all."""
         return list(self.optimizers).index(name)

@@ -33,7 +33,7 @@ def budgets(report: Report, found: Budgets) -> str:
     heights = spread([float(to_axes.transform((1, y))[1]) for _, y in ends], 0.07)
     for (name, _), y in zip(ends, heights, strict=True):
         text = axes.annotate(
-            report.label(name)[:24], (1, y), (8, 0), xycoords="axes fraction",
+            report.tried(name)[:24], (1, y), (8, 0), xycoords="axes fraction",
             textcoords="offset points", va="center", fontsize=10,
             weight="bold" if name == "learned" else "normal", color=style_of(name).colour,
         )  # fmt: skip

@@ -192,7 +192,7 @@ def baselines(report: Report, field: str) -> str:
         if others:
             rows.append(Row(title, None, SOFT, "head"))
         rows += [
-            Row(report.label(name), getattr(pooled[name], field), style_of(name).colour,
+            Row(_short(report, name), getattr(pooled[name], field), style_of(name).colour,
                 mark=f"o{report.index(name)}")
             for name in others
         ]  # fmt: skip
@@ -202,6 +202,14 @@ def baselines(report: Report, field: str) -> str:
         )
     key, says, axis, scale = BASELINES[field]
     return forest(rows, key, says, axis=axis, scale=scale)
+
+
+def _short(report: Report, name: str) -> str:
+    """A label without what the head above it says."""
+    label = report.label(name)
+    if report.optimizers[name].role == "calibrated":
+        return f"{label.split(',')[0]}, one setting"
+    return label.removesuffix(", untuned").removesuffix(", tuned")
 
 
 def misinformed(report: Report) -> str | None:

@@ -6,12 +6,17 @@ from .._report import Profile, Report
 from ._canvas import board, floats, line, spread, svg
 from ._colours import style_of
 
+MOST = 12
+"""So many lines can be told apart, those with the largest areas; the table has all."""
+
 
 def profile(report: Report, found: Profile) -> str:
     """F4: share of tasks whose target is reached within tau times the fastest's steps."""
     figure, axes = board(540, 350, left=54, right=158, top=12, bottom=44)
     tau = np.array(found.tau, float)
     order = sorted(found.names, key=lambda name: -(found.area[name] or 0.0))
+    main = {"learned", report.headline}
+    order = [name for i, name in enumerate(order) if i < MOST or name in main]
     ends = []
     for name in order:
         rho, mark = floats(found.rho[name]), f"o{report.index(name)}"

@@ -1,7 +1,7 @@
 """What an owner reads first on the page of one task of their own."""
 
 from .. import figures
-from .._html import named
+from .._html import named, paragraphs
 from .._numbers import escape, number
 from .._report import Report
 from .._report_tasks import TaskReport
@@ -19,7 +19,7 @@ def owner_top(report: Report) -> str:
         f"{report.seeds} fresh seeds", report.device, report.date,
     ]  # fmt: skip
     kicker = " · ".join(escape(fact) for fact in facts if fact)
-    verdict = "".join(f"<p>{escape(' '.join(said))}</p>" for said in owner_sentences(report))
+    verdict = paragraphs(owner_sentences(report))
     use = [found.use, *(["learned"] if found.verdict == "undecided" else [])]
     lines = "".join(f"<pre>{escape(code(report, task, name))}</pre>" for name in dict.fromkeys(use))
     costs = cost(report, task)

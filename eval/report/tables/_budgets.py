@@ -1,6 +1,6 @@
 """The table of equal budgets: what so many trials buy."""
 
-from .._html import estimate, named, table
+from .._html import estimate, swatched, table
 from .._numbers import MISSING, ratio
 from .._report import Report
 from .._report_budgets import Budgets
@@ -12,5 +12,6 @@ def budgets(report: Report, found: Budgets) -> str:
     rows = []
     for name, points in found.rows.items():
         losses = {point.trials: estimate(ratio(point.loss)) for point in points}
-        rows.append([named(report, name), *(losses.get(count, MISSING) for count in counts)])
-    return table(["optimizer", *map(str, counts)], rows, stacked=True)
+        cells = [losses.get(count, MISSING) for count in counts]
+        rows.append([swatched(name, report.tried(name)), *cells])
+    return table(["best of", *map(str, counts)], rows, stacked=True)
