@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +46,7 @@ from learned_opt.eval.statistics import Estimate
 from learned_opt.eval.tuning import few_settings
 from learned_opt.tasks import Timed
 
+ROOT = Path(__file__).parent.parent
 MODULE = """
 import jax.numpy as jnp
 import numpy as np
@@ -137,6 +139,14 @@ def test_a_budget_is_a_number_and_a_unit():
     for bad in ("30", "m", "-3m", "0s", "1d", "nan", ""):
         with pytest.raises(ValueError, match=r"^--budget must be a time such as 90s, 30m or 2h, g"):
             seconds_of(bad)
+
+
+def test_the_module_of_the_page_is_a_task(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with jax.numpy_rank_promotion("allow"):
+        (letters,) = tasks.load_task("docs/examples/letters.py:letters")
+        assert check_start(letters) == ""
+    assert (letters.name, letters.horizon, letters.spec.batch_size) == ("letters", 300, 64)
 
 
 def test_what_runs_take_is_a_straight_line_between_the_widths_that_were_timed():
