@@ -21,8 +21,8 @@ EXAMPLES, SIZES, STEPS, ROUNDS = 50_000, (3072, 128, 128, 10), 50, 9
 def main() -> None:
     devices = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     print(
-        f"\nAdam, {STEPS} steps a call, {devices}, jax {jax.__version__}; median of {ROUNDS} rounds, "
-        f"alternating\n\n{'':>34} {'in memory':>10} {'in a file':>10} {'ratio':>7}"
+        f"\nAdam, {STEPS} steps a call, {devices}, jax {jax.__version__}; median of {ROUNDS} "
+        f"rounds, alternating\n\n{'':>34} {'in memory':>10} {'in a file':>10} {'ratio':>7}"
     )
     with tempfile.TemporaryDirectory() as folder:
         for name, make in LOADS.items():
