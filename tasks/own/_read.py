@@ -12,7 +12,7 @@ import numpy as np
 from learned_opt._checks import shown
 from learned_opt._modules import blame
 
-from .._identity import array_hash
+from ._digest import file_hash
 from ._spill import Spill
 
 ENDLESS = (itertools.count, itertools.cycle)
@@ -52,7 +52,7 @@ class Examples:
 
     def digest(self) -> list[str]:
         """A hash of each array."""
-        return [array_hash(leaf) for leaf in jax.tree.leaves(self.tree)]
+        return [file_hash(leaf) for leaf in jax.tree.leaves(self.tree)]
 
 
 def read(source: Any, what: str, *, memory: int, examples: int | None = None) -> Examples:
