@@ -5,6 +5,7 @@ What is to be learned (`MetaProblem`) and what all estimators do with it.
 
 import dataclasses
 import functools
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -81,7 +82,7 @@ class Run(NamedTuple):
     """One training run in progress.
 
     `total`, `tail`: sums of relative training losses over all steps and over the last tenth;
-    `finite`: whether every loss so far was a finite number; `model_state`: of the model itself.
+    `finite`: whether every loss so far was a finite number; `model_state`: the model has none.
     """
 
     params: Any
@@ -90,7 +91,19 @@ class Run(NamedTuple):
     total: jax.Array
     tail: jax.Array
     finite: jax.Array
-    model_state: Any = ()
+    model_state = ()
+
+
+class StatefulRun(NamedTuple):
+    """A `Run` of a model with a state. Apart, so that checkpoints without one are as before."""
+
+    params: Any
+    opt_state: optax.OptState
+    gradient_state: optax.OptState
+    total: jax.Array
+    tail: jax.Array
+    finite: jax.Array
+    model_state: Any
 
 
 def begin(family: TaskFamily, task: Any, key: jax.Array, horizon: jax.Array) -> Episode:
@@ -105,10 +118,10 @@ def start(
     tx = problem.transform(theta, episode.horizon, outer_step)
     state = begin_run(episode.task, tx, episode.key)
     zero = jnp.zeros(())
-    return Run(
-        state.params, state.opt_state, state.gradient_state, zero, zero, jnp.array(True),
-        state.model_state,
-    )  # fmt: skip
+    run = Run(state.params, state.opt_state, state.gradient_state, zero, zero, jnp.array(True))
+    if not jax.tree.leaves(state.model_state):
+        return run
+    return typing.cast(Run, StatefulRun(*run, state.model_state))
 
 
 def advance(
@@ -165,15 +178,15 @@ def _step(
         moved = jax.tree.map(lambda a, b: jnp.where(on, a, b), moved, (run.params, run.model_state))
         loss, credit = jnp.where(on, loss, 0.0), jnp.where(on, credit, 0.0)
         finite |= ~on
-    run = Run(
+    after = Run(
         moved[0],
         new.opt_state,
         new.gradient_state,
         run.total + loss,
         run.tail + jnp.where(t >= tail_start, loss, 0.0),
         run.finite & finite,
-        moved[1],
     )
+    run = after if isinstance(run, Run) else type(run)(*after, moved[1])
     return run, earned + credit
 
 

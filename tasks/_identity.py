@@ -13,6 +13,7 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from learned_opt._rooms import source_hash
@@ -137,7 +138,7 @@ class Facts:
         if id(value) in self._seen:
             return "seen"
         self._seen[id(value)] = value  # kept, so that no other gets its number
-        if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             value = jax.random.key_data(value)
         if isinstance(value, np.ndarray | np.generic | jax.Array):
             return array_hash(np.asarray(value))

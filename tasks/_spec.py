@@ -19,6 +19,7 @@ from .augmentations import Augmentation, augment
 from .data import load_dataset
 
 
+@dataclasses.dataclass(frozen=True)
 class AnySpec(abc.ABC):
     """What says all about a family, hashed and compared before anything is built.
 
@@ -43,11 +44,19 @@ class AnySpec(abc.ABC):
         """Names of the data sets."""
         ...
 
-    @property
     @abc.abstractmethod
-    def fingerprint(self) -> str:
-        """16 hex digits over all but the contents of the data."""
+    def described(self) -> dict[str, Any]:
+        """It as JSON types, with all names."""
         ...
+
+    def identity(self) -> dict[str, Any]:
+        """What the fingerprint is over, as JSON types."""
+        return self.described()
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of SHA-256 over all but the contents of the data."""
+        return content_hash(self.identity())
 
     @property
     @abc.abstractmethod
@@ -93,17 +102,19 @@ class FamilySpec(AnySpec):
         """Whether the problem is of a module outside this package, or the data "module:name"."""
         return not _ours(type(self.problem)) or is_reference(self.data)
 
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """16 hex digits of SHA-256 over all fields, by their names and values.
+    def described(self) -> dict[str, Any]:
+        """All fields, by their names and values."""
+        return {f.name: describe(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
-        Of a problem outside this package over its module too, and what that imports from its own
+    def identity(self) -> dict[str, Any]:
+        """All fields, by their names and values.
+
+        Of a problem outside this package its module too, and what that imports from its own
         project: there a change of the code is a change of the problem.
         """
-        facts = describe(self)
-        if not _ours(type(self.problem)):
-            facts = {**facts, "source": project_source(type(self.problem))}
-        return content_hash(facts)
+        if _ours(type(self.problem)):
+            return self.described()
+        return {**self.described(), "source": project_source(type(self.problem))}
 
     @property
     def data_fingerprint(self) -> str:
@@ -151,12 +162,9 @@ def fingerprint(data: Any) -> str:
 
 
 def describe(value: Any) -> Any:
-    """Frozen dataclasses as JSON types, with the names of problems and augmentations.
-
-    What has `facts` is these.
-    """
-    if isinstance(value, AnySpec) and hasattr(value, "facts"):
-        return value.facts
+    """Frozen dataclasses as JSON types, with the names of problems and augmentations."""
+    if isinstance(value, AnySpec):
+        return value.described()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
         name = getattr(value, "name", None)

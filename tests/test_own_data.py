@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import os
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,8 @@ from learned_opt.meta_train import Objective
 from learned_opt.meta_train._unroll import MetaProblem
 from learned_opt.meta_train.estimators import TBPTT, FullES
 from learned_opt.tasks import begin_run, from_functions, run_step
+from learned_opt.tasks._identity import array_hash
+from learned_opt.tasks.own._digest import file_hash
 from learned_opt.tasks.own._host import draw
 from learned_opt.tasks.own._read import read
 
@@ -102,6 +105,21 @@ def test_batches_over_the_limit_are_kept_in_files_once(cache):
     with pytest.raises(ValueError, match="all batches of data must have one structure"):
         read(bad, "data", memory=0)
     assert list(cache.iterdir()) == [folder]
+
+
+def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r+")
+    before = file_hash(mapped)
+    assert before == array_hash(X) == file_hash(mapped[:])
+    with monkeypatch.context() as patch:
+        patch.setattr("learned_opt.tasks.own._digest.array_hash", None)
+        assert file_hash(mapped) == before
+    mapped[300, 2] += 1
+    mapped.flush()
+    os.utime(tmp_path / "x.npy", ns=(0, 0))  # clocks of files may be coarse
+    assert file_hash(np.load(tmp_path / "x.npy", mmap_mode="r")) == array_hash(np.array(mapped))
+    assert array_hash(np.array(mapped)) != before
 
 
 def test_an_endless_iterable_is_read_as_far_as_said(monkeypatch):

@@ -87,8 +87,8 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch)
     names = {}
     text = (ROOT / f"{page}.md").read_text()
     # Also within tabs, which are indented.
-    found = re.findall(r"^( *)```python.*?\n(.*?)```", text, re.DOTALL | re.MULTILINE)
-    blocks = [textwrap.dedent(indent + code) for indent, code in found]
+    found = re.findall(r"^ *```python[^\n]*\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    blocks = [textwrap.dedent(code) for code in found]
     assert blocks
     for code in blocks:
         said = io.StringIO()

@@ -27,7 +27,6 @@ class OwnData:
 
     Attributes:
       name: for people.
-      spec: None; what a network must know of its data it knows.
       splits: what of each split is evaluated, on the device.
       train: all training examples on the device; None if they stay where they are.
       host: all training examples where they stay; None if they are on the device.

@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
-
 from learned_opt._checks import shown
 
 from .._spec import content_hash
 from ..suites import EvalTask
 from ._data import cut
-from ._problem import OwnFamily, OwnProblem, check_problem, takes_key
+from ._problem import OwnFamily, OwnProblem, batch_shapes, check_problem, takes_key
 from ._read import Examples, default_memory, read
 from ._spec import OwnSpec
 
@@ -98,9 +96,9 @@ def from_functions(
         takes_key(function, count)
     problem = OwnProblem(title, init, loss, valid_loss or loss, stateful)
     parts = cut(f"own:{title}", train, judged, held, memory)
-    batch = jax.eval_shape(
-        lambda: OwnFamily(problem, parts, batch_size).batch(None, jax.random.key(0), "train")
-    )
-    check_problem(problem, batch)
-    spec = OwnSpec(problem, parts.name, batch_size, parts, digest, name is not None)
+    check_problem(problem, batch_shapes(OwnFamily(problem, parts, batch_size)))
+    spec = OwnSpec(
+        problem=problem, data=parts.name, batch_size=batch_size, examples=parts, digest=digest,
+        given_name=name is not None,
+    )  # fmt: skip
     return EvalTask(title, spec, (), num_steps)

@@ -57,7 +57,8 @@ class OwnProblem:
         given = (params, model_state, batch) if self.stateful else (params, batch)
         if takes_key(function, len(given)):
             given = (*given, key)
-        made = function(*given)
+        made: Any = function(*given)
+        loss: Any
         loss, rest = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if jnp.shape(loss) != ():
             raise ValueError(f"{name} must return a scalar, got an array of shape {loss.shape}")
@@ -169,6 +170,12 @@ class OwnFamily:
     def without_test(self) -> "OwnFamily":
         """A copy in which reading the test split raises."""
         return dataclasses.replace(self, data=self.data.without_test())
+
+
+def batch_shapes(family: OwnFamily) -> Any:
+    """Shapes of a training minibatch; nothing is computed."""
+    task = family.member()
+    return jax.eval_shape(lambda: family.batch(task, jax.random.key(0), "train"))
 
 
 def check_problem(problem: OwnProblem, batch: Any) -> tuple[Any, Any]:

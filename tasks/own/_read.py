@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from learned_opt._checks import shown
 from learned_opt._modules import blame
 
-from .._identity import array_hash
+from ._digest import file_hash
 from ._spill import Spill
 
 ENDLESS = (itertools.count, itertools.cycle)
@@ -32,7 +33,7 @@ class Examples:
         self.tree = jax.tree.map(lambda leaf: _plain(leaf, what), tree, is_leaf=_is_array)
         leaves, structure = jax.tree.flatten(self.tree)
         sizes = {len(leaf) for leaf in leaves}
-        if len(sizes) != 1 or not sizes.copy().pop():
+        if len(sizes) != 1 or 0 in sizes:
             raise ValueError(
                 f"the arrays of {what} must have the same first axis, that of examples, got "
                 f"{', '.join(map(str, [leaf.shape for leaf in leaves][:8])) or 'none'}"
@@ -51,7 +52,7 @@ class Examples:
 
     def digest(self) -> list[str]:
         """A hash of each array."""
-        return [array_hash(leaf) for leaf in jax.tree.leaves(self.tree)]
+        return [file_hash(leaf) for leaf in jax.tree.leaves(self.tree)]
 
 
 def read(source: Any, what: str, *, memory: int, examples: int | None = None) -> Examples:
@@ -82,7 +83,8 @@ def read(source: Any, what: str, *, memory: int, examples: int | None = None) ->
     if examples is None and isinstance(source, ENDLESS):
         raise ValueError(f"{what} has no end; say with examples= how many examples to read of it")
     if hasattr(source, "column_names") and hasattr(source, "iter"):  # a Hugging Face data set
-        source = source.iter(1000)
+        rows: Any = source
+        source = rows.iter(1000)
     return _join(source, what, memory, examples)
 
 
@@ -134,7 +136,7 @@ def _plain(leaf: Any, what: str) -> np.ndarray:
     try:
         array = leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
         dtype = jax.dtypes.canonicalize_dtype(array.dtype)
-        if not (array.dtype == bool or jax.dtypes.issubdtype(array.dtype, np.number)):
+        if not (array.dtype == bool or jnp.issubdtype(array.dtype, np.number)):
             raise TypeError(f"an array of dtype {array.dtype}")
     except Exception as error:
         raise ValueError(f"{what} must hold arrays of numbers: {blame(error)}") from error

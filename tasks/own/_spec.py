@@ -11,10 +11,10 @@ from learned_opt._fields import Line, Size, check_fields
 from .._identity import Facts
 from .._spec import AnySpec, content_hash
 from ._data import OwnData
-from ._problem import OwnFamily, OwnProblem, check_problem
+from ._problem import OwnFamily, OwnProblem, batch_shapes, check_problem
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class OwnSpec(AnySpec):
     """Functions and data; made by `from_functions`.
 
@@ -47,34 +47,34 @@ class OwnSpec(AnySpec):
         """The name of the data."""
         return (self.data,)
 
+    def described(self) -> dict[str, Any]:
+        """Names, hashes of the functions' sources and of what they hold, and shapes."""
+        return self._facts
+
+    def identity(self) -> dict[str, Any]:
+        """The same without names, which do not count."""
+        return {**self._facts, "problem": {**self._facts["problem"], "name": ""}, "data": ""}
+
     @functools.cached_property
-    def facts(self) -> dict[str, Any]:
-        """What the fingerprint is over, and names, as JSON types."""
+    def _facts(self) -> dict[str, Any]:
         problem, held = self.problem, Facts()
-        functions = [problem.init, problem.loss, problem.valid_loss]
-        holds = content_hash(held.of(functions))
-        batch = jax.eval_shape(lambda: self.build().batch(None, jax.random.key(0), "train"))
-        shapes = check_problem(problem, batch)
+        holds = content_hash(held.of([problem.init, problem.loss, problem.valid_loss]))
+        batch = batch_shapes(self.build())
+        params, state = check_problem(problem, batch)
         return {
             "problem": {
                 "name": problem.name,
                 "source": held.source,
                 "holds": holds,
                 "stateful": problem.stateful,
-                "params": _shapes(shapes[0]),
-                "state": _shapes(shapes[1]),
+                "params": _shapes(params),
+                "state": _shapes(state),
             },
             "data": self.data,
             "batch": _shapes(batch),
             "batch_size": self.batch_size,
             "augmentations": [],
         }
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """16 hex digits over sources, what functions hold, and shapes; names do not count."""
-        facts = {**self.facts, "problem": {**self.facts["problem"], "name": ""}, "data": ""}
-        return content_hash(facts)
 
     @property
     def data_fingerprint(self) -> str:
