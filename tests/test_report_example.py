@@ -68,7 +68,7 @@ def test_the_loss_ratios_of_a_page_are_those_of_the_reports(page):
     text = (ROOT / page).read_text()
     for label, name in rows.items():
         (row,) = re.findall(rf"^\| {label}.*\|$", text, re.M)
-        ratios = [report.groups[0].against[name].valid_ratio for report in reports]
+        ratios = [report.groups[0].against[name].clipped for report in reports]
         cells = ["{mid:.2f} [{low:.2f}, {high:.2f}]".format(**vars(ratio)) for ratio in ratios]
         assert row.endswith(f"| {cells[0]} | {cells[1]} |")
 
