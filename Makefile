@@ -45,6 +45,7 @@ bench: $(VENV)/ready  ## figures measured side by side on this machine
 	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.compile_time
 	$(BIN)/python -m benchmarks.loads
+	$(BIN)/python -m benchmarks.evaluation
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v >= (3, 11) else "learned-opt needs Python 3.11 or newer, got %d.%d; name one with: make PYTHON=python3.11" % v)'

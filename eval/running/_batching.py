@@ -15,7 +15,8 @@ CACHE = 4e6
 """Bytes that the runs of one CPU device may hold: what overflows its caches is slower a run."""
 
 FEWEST, MOST = 5, 18
-"""Runs a CPU device whatever they hold, and at most: more of them together are no faster."""
+"""Runs a CPU device whatever they hold, so that ten seeds are one call on two cores; and at most:
+more of them together are no faster."""
 
 MOST_ACCELERATOR = 1024
 """Runs an accelerator at most."""

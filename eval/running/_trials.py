@@ -216,7 +216,7 @@ def _stack(trials: Sequence[Trial], width: int) -> Any:
 def _curve(steps: np.ndarray, points: Sequence[dict[str, Any]], horizon: int, place: int) -> Curve:
     flat = {}
     at_horizon = points[int(np.searchsorted(steps, horizon))]
-    for split in ("valid", "test", "train"):
+    for split in ("test", "train", "valid"):
         if split not in at_horizon:
             continue
         loss, metrics = jax.tree.map(lambda x: float(x[place]), at_horizon[split])
