@@ -191,12 +191,17 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
 
 def _fine_tuning(args: argparse.Namespace) -> "tuple[Config, str]":
     """Configuration and folder; that of a run that goes on is as it was."""
+    from learned_opt.checkpoints import plain_console
+
     from .command._fine_tune import fine_tuning
     from .run import RECORD, load_record
 
     if args.resume and args.out and (Path(args.out) / RECORD).exists():
         return load_record(args.out, args.overrides), args.out
+    console = plain_console()
+    console.print("Timing a few steps", style="dim")
     config = fine_tuning(args)
+    console.print(f"{config.run.outer_steps} outer steps fit the budget")
     return config, args.out or f"runs/{config.run.name}"
 
 

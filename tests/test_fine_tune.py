@@ -94,7 +94,9 @@ def test_it_is_planned(project, timed, capsys):
     words = "--start small --task mine:line --budget 15s --plan --out none"
     assert main(["meta-train", *words.split(), "--set", "estimator.pairs=2"]) == 0
     text = capsys.readouterr().out
-    assert "Plan of the run small-line" in text
+    assert text.startswith(
+        "Timing a few steps\n5 outer steps fit the budget\nPlan of the run small-line"
+    )
     assert re.search(r"outer steps +5, a log line every 1\n", text)
     assert re.search(r"line +100% +2 +32\n", text)
 
