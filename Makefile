@@ -41,10 +41,11 @@ bench: $(VENV)/ready  ## figures measured side by side on this machine
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.variance
 	$(BIN)/python -m benchmarks.step_time
-	$(BIN)/python -m benchmarks.stream
+	$(BIN)/python -m benchmarks.mapped
 	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.compile_time
 	$(BIN)/python -m benchmarks.loads
+	$(BIN)/python -m benchmarks.evaluation
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v >= (3, 11) else "learned-opt needs Python 3.11 or newer, got %d.%d; name one with: make PYTHON=python3.11" % v)'

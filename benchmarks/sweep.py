@@ -114,7 +114,7 @@ def main(name: str = "adamw") -> None:
             f"{wall / best[0, 0]:>13.1f}x  {ratios.min():.1f} to {ratios.max():.1f}"
         )
     compiled = [f"{x.programs.compile_seconds:.1f} s" for x in (together, one_by_one)]
-    print(f"\ncompilation apart: {compiled[0]} together, {compiled[1]} one by one")
+    print(f"\ncompilation of steps apart: {compiled[0]} together, {compiled[1]} one by one")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,14 @@ import rich.console
 
 import learned_opt
 from learned_opt._checks import name_fault
+from learned_opt._durations import seconds_of
 from learned_opt.checkpoints import FolderError, WriteError, plain_console
 from learned_opt.devices import use_all_cores
-from learned_opt.tasks import load_suite
+from learned_opt.tasks import load_suite, load_task
 
 from ._evaluate import evaluate
+from ._own import everyone, plan_own
+from ._own_flags import check_own
 from ._pack_baselines import pack_baselines
 from ._parsers import (
     baselines_parser,
@@ -26,6 +29,7 @@ from ._parsers import (
 )
 from ._signals import end_on_signals
 from .contestants import artifact_subject, check_rivals, factory_subject
+from .plan import plan_text
 from .running import ArchiveError
 from .tuning import calibrate
 
@@ -94,7 +98,10 @@ def _check_names(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
-    for task in load_suite(args.suite, args.tier):
+    check_own(args)
+    tasks = [t for where in args.own for t in load_task(where, args.num_steps)]
+    suite = None if tasks else args.suite or "quickstart"
+    for task in load_suite(suite, args.tier) if suite else tasks:
         task.spec.build()  # what is wrong with its data is said before anything is made
     if args.optimizer:
         subject = factory_subject(args.optimizer)
@@ -104,15 +111,24 @@ def _evaluate(args: argparse.Namespace, console: rich.console.Console) -> None:
         [learned_opt.load(name) for name in names] for names in (args.rival, args.tuned_rival)
     )
     check_rivals(subject, rivals, tuned_rivals)
+    budget = None if args.budget is None else seconds_of(args.budget)
+    if args.plan:
+        plan = plan_own(everyone(subject, rivals, tuned_rivals), tasks, console,
+                        budget=budget, all_tuned=args.all)  # fmt: skip
+        console.print(plan_text(plan, tasks))
+        return
     report = evaluate(
         subject,
-        args.suite,
+        suite,
         args.out,
+        tasks=tasks,
         tier=args.tier,
         rivals=rivals,
         tuned_rivals=tuned_rivals,
         quick=args.quick,
         smoke=args.smoke,
+        budget=budget,
+        all_tuned=args.all,
         arguments=args.words,
         console=console,
     )

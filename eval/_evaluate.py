@@ -1,20 +1,20 @@
 """An evaluation in a folder: everybody's runs, what is measured beside them, the report."""
 
 import dataclasses
-import datetime
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import rich.console
 
 from learned_opt import Artifact
-from learned_opt.checkpoints import code_version, describe_device, plain_console
-from learned_opt.tasks import load_suite
+from learned_opt.checkpoints import plain_console
+from learned_opt.tasks import EvalTask, load_suite
 from learned_opt.tasks.suites import SUITES, Tier
 
+from ._origin import origin
+from ._own import evaluate_own
 from ._readings import count_reading
 from .baselines import ADAMW, BASELINES, Baseline
 from .contestants import (
@@ -39,41 +39,62 @@ SMOKE_STEPS, SMOKE_TASKS = 40, 2
 
 def evaluate(
     subject: Subject,
-    suite: str,
-    out: str | os.PathLike,
+    suite: str | None = None,
+    out: str | os.PathLike = "report",
     *,
+    tasks: Sequence[EvalTask] = (),
     tier: Tier = "cpu",
     rivals: Sequence[Artifact] = (),
     tuned_rivals: Sequence[Artifact] = (),
     quick: bool = False,
     smoke: bool = False,
+    budget: float | None = None,
+    all_tuned: bool = False,
     arguments: Sequence[str] = (),
     console: rich.console.Console | None = None,
 ) -> Report:
-    """Compare an optimizer, untuned, with tuned baselines on a suite; returns the report.
+    """Compare an optimizer, untuned, with others on a suite or on tasks of one's own.
 
-    Writes `runs.jsonl` (every run that did not ship with the package), `report.json`,
-    `report.html` and `report.md` into the folder `out`. An interrupted evaluation goes on where
-    it stopped when it is called again; so does one whose runs were made elsewhere, see `Archive`.
+    Returns the report. Writes `runs.jsonl` (every run that did not ship with the package),
+    `report.json`, `report.html` and `report.md` into the folder `out`. An interrupted evaluation
+    goes on where it stopped when it is called again; so does one whose runs were made elsewhere,
+    see `Archive`.
 
     Args:
       subject: see `artifact_subject` and `factory_subject`.
       suite: name of a suite of tasks.
       out: folder.
+      tasks: in place of a suite those of one's own, such as `learned_opt.tasks.from_functions`
+        makes: planned by a few timed steps, and reported for their owner.
       tier: of its tasks.
       rivals: other learned optimizers, run untuned beside the baselines.
       tuned_rivals: those whose learning rate is tuned as AdamW's is.
       quick: without the generalisation grid, steps timed at two loads and on no task.
       smoke: two tasks of a few steps and two baselines: shows that all works, and nothing else.
+      budget: of one's own tasks, seconds that all may take: fewer seeds and settings are tried, and
+        the report says so.
+      all_tuned: of one's own tasks, every tuned baseline instead of AdamW and Muon alone, and the
+        optimizer under wrong horizons.
       arguments: the words after `learned-opt eval` that ask for this report, but for the folder.
 
     Raises:
       FolderError: `out` cannot be used, or holds something else.
       ArchiveError: the runs that ship with the package are damaged.
       WriteError: a file could not be written; the runs made so far are kept.
-      ValueError: no such suite, or none of this tier.
+      ValueError: no such suite, or none of this tier; a suite and tasks, or neither; a task that
+        cannot be judged by, or a budget too short for anything.
     """
     console = console or plain_console()
+    if bool(suite) == bool(tasks):
+        raise ValueError("give either the name of a suite or tasks")
+    if tasks:
+        if smoke or quick:
+            raise ValueError("smoke and quick are of suites; give tasks a budget")
+        return evaluate_own(
+            subject, tasks, out, rivals=rivals, tuned_rivals=tuned_rivals, budget=budget,
+            all_tuned=all_tuned, arguments=arguments, console=console,
+        )  # fmt: skip
+    assert suite
     out, start = Path(out), time.perf_counter()
     if not subject.traced:
         console.print(
@@ -123,16 +144,6 @@ def evaluate(
         archive.mend()
         write_report(report, out)
     return report
-
-
-def origin() -> dict[str, str]:
-    """What makes a report, and when."""
-    return {
-        "device": describe_device(),
-        "jax": jax.__version__,
-        "code": code_version(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
 
 
 def whole(suite: str, tier: Tier) -> Protocol:

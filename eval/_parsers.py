@@ -41,10 +41,31 @@ def parser() -> argparse.ArgumentParser:
         metavar="MODULE:FUNCTION",
         help="instead of an artifact: any function num_steps -> optax.GradientTransformation",
     )
-    _add_suite(parser)
+    _add_suite(parser, default=None)
     parser.add_argument(
         "--out", metavar="DIR", required=True, help="folder that receives the report"
     )
+    own = parser.add_argument_group(
+        "tasks of your own", "in place of a suite, see docs/judge-your-own.md"
+    )
+    own.add_argument(
+        "--task", metavar="MODULE:NAME", action="append", default=[], dest="own",
+        help="a task, or a list of tasks, in a module of yours, such as my_project.tasks:letters; "
+        "repeatable",
+    )  # fmt: skip
+    own.add_argument(
+        "--num-steps", type=int, metavar="N", help="steps of a training run (default: the task's)"
+    )
+    own.add_argument(
+        "--budget", metavar="TIME", help="90s, 30m or 2h: fewer seeds and settings, so that it fits"
+    )
+    own.add_argument(
+        "--plan", action="store_true", help="only say how many runs, how long and in what memory"
+    )
+    own.add_argument(
+        "--all", action="store_true",
+        help="every tuned baseline instead of AdamW and Muon alone, and wrong horizons",
+    )  # fmt: skip
     parser.add_argument(
         "--rival", metavar="ARTIFACT", action="append", default=[],
         help="another learned optimizer, untuned, beside the baselines; repeatable",
@@ -143,9 +164,9 @@ def _parser(command: str, description: str, **options: Any) -> argparse.Argument
     return argparse.ArgumentParser(prog=prog, description=description, **options)
 
 
-def _add_suite(parser: argparse.ArgumentParser) -> None:
+def _add_suite(parser: argparse.ArgumentParser, default: str | None = "quickstart") -> None:
     parser.add_argument(
-        "--suite", default="quickstart", metavar="NAME",
+        "--suite", default=default, metavar="NAME",
         help="the tasks, such as quickstart or META_TEST_V1 (default: quickstart)",
     )  # fmt: skip
     parser.add_argument(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .command._join import Others
+    from .settings import Config
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,6 +42,28 @@ def parser() -> argparse.ArgumentParser:
         dest="overrides",
         help="change one setting, for example --set run.outer_steps=900, or put a whole section in "
         """its place, --set 'optimizer={name="hypernet", lstm=16}'; repeat for more""",
+    )
+    parser.add_argument(
+        "--start",
+        metavar="NAME",
+        help="in place of a configuration: train on from this artifact, a name or a file, for "
+        "--task; see docs/judge-your-own.md",
+    )
+    parser.add_argument(
+        "--task",
+        metavar="MODULE:NAME",
+        action="append",
+        default=[],
+        dest="tasks",
+        help="with --start: a task, or a list of tasks, in a module of yours; repeatable",
+    )
+    parser.add_argument(
+        "--num-steps", type=int, metavar="N", help="with --start: steps of a training run"
+    )
+    parser.add_argument(
+        "--budget",
+        metavar="TIME",
+        help="with --start: what it may take, such as 90s, 30m or 2h (default: 15m)",
     )
     parser.add_argument("--out", metavar="DIR", help="output folder (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="continue a run")
@@ -107,6 +130,7 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
     )
 
     from ._errors import DivergedError, ProcessLostError, StoppedError
+    from .command._fine_tune import did_it_pay
     from .command._flags import check_flags
     from .run import export_now, load_record, meta_train, plan_run, print_plan, shell_command
     from .settings import ConfigError, load_config
@@ -118,9 +142,11 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
             with writing(out, lambda: "the run is as it was", "--export again"):
                 export_now(out, last=args.last)
             return 0
-        if not args.resume and not args.config:
+        if args.start:
+            config, out = _fine_tuning(args)
+        elif not args.resume and not args.config:
             raise ConfigError("a configuration is needed, or --resume to continue a run")
-        if args.config:
+        elif args.config:
             config = load_config(args.config, args.overrides)
             out = args.out or f"runs/{config.run.name}"
         else:
@@ -139,6 +165,8 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
                 print_plan(plan, plain_console())
                 return 2 if plan.refused else 0
             meta_train(config, out, command=shell_command(argv), **resuming)
+        if args.start:
+            plain_console().print(did_it_pay(args, out, config.run.name))
     except (ConfigError, FolderError, CheckpointError) as error:
         return _fail(f"error: {error}", 2)
     except WriteError as error:
@@ -159,6 +187,22 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
         traceback.print_exc()  # a fault of ours: the others learn that this process ends
         return 1
     return 0
+
+
+def _fine_tuning(args: argparse.Namespace) -> "tuple[Config, str]":
+    """Configuration and folder; that of a run that goes on is as it was."""
+    from learned_opt.checkpoints import plain_console
+
+    from .command._fine_tune import fine_tuning
+    from .run import RECORD, load_record
+
+    if args.resume and args.out and (Path(args.out) / RECORD).exists():
+        return load_record(args.out, args.overrides), args.out
+    console = plain_console()
+    console.print("Timing a few steps", style="dim")
+    config = fine_tuning(args)
+    console.print(f"{config.run.outer_steps} outer steps fit the budget")
+    return config, args.out or f"runs/{config.run.name}"
 
 
 def newest_unfinished(runs: Path) -> Path:

@@ -5,6 +5,7 @@ What is to be learned (`MetaProblem`) and what all estimators do with it.
 
 import dataclasses
 import functools
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -81,7 +82,7 @@ class Run(NamedTuple):
     """One training run in progress.
 
     `total`, `tail`: sums of relative training losses over all steps and over the last tenth;
-    `finite`: whether every loss so far was a finite number.
+    `finite`: whether every loss so far was a finite number; `model_state`: the model has none.
     """
 
     params: Any
@@ -90,6 +91,19 @@ class Run(NamedTuple):
     total: jax.Array
     tail: jax.Array
     finite: jax.Array
+    model_state = ()
+
+
+class StatefulRun(NamedTuple):
+    """A `Run` of a model with a state. Apart, so that checkpoints without one are as before."""
+
+    params: Any
+    opt_state: optax.OptState
+    gradient_state: optax.OptState
+    total: jax.Array
+    tail: jax.Array
+    finite: jax.Array
+    model_state: Any
 
 
 def begin(family: TaskFamily, task: Any, key: jax.Array, horizon: jax.Array) -> Episode:
@@ -102,9 +116,12 @@ def start(
 ) -> Run:
     """A run at step 0, with the episode's initial parameters."""
     tx = problem.transform(theta, episode.horizon, outer_step)
-    _, params, opt_state, gradient_state = begin_run(episode.task, tx, episode.key)
+    state = begin_run(episode.task, tx, episode.key)
     zero = jnp.zeros(())
-    return Run(params, opt_state, gradient_state, zero, zero, jnp.array(True))
+    run = Run(state.params, state.opt_state, state.gradient_state, zero, zero, jnp.array(True))
+    if not jax.tree.leaves(state.model_state):
+        return run
+    return typing.cast(Run, StatefulRun(*run, state.model_state))
 
 
 def advance(
@@ -151,23 +168,25 @@ def _step(
     tx = problem.transform(theta, episode.horizon, outer_step)
     horizon, reference = episode.horizon, episode.reference
     tail_start = horizon - jnp.maximum(1, horizon // 10)
-    state = InnerState(episode.task, run.params, run.opt_state, run.gradient_state)
+    state = InnerState(episode.task, run.params, run.opt_state, run.gradient_state, run.model_state)
     new, loss = run_step(problem.family, tx, state, episode.key, t)
-    params, credit = new.params, problem.objective.of_step(loss, reference, horizon)
+    moved = new.params, new.model_state
+    credit = problem.objective.of_step(loss, reference, horizon)
     finite, loss = jnp.isfinite(loss), relative_loss(loss, reference)
     if masked:
         on = t < horizon
-        params = jax.tree.map(lambda a, b: jnp.where(on, a, b), params, run.params)
+        moved = jax.tree.map(lambda a, b: jnp.where(on, a, b), moved, (run.params, run.model_state))
         loss, credit = jnp.where(on, loss, 0.0), jnp.where(on, credit, 0.0)
         finite |= ~on
-    run = Run(
-        params,
+    after = Run(
+        moved[0],
         new.opt_state,
         new.gradient_state,
         run.total + loss,
         run.tail + jnp.where(t >= tail_start, loss, 0.0),
         run.finite & finite,
     )
+    run = after if isinstance(run, Run) else type(run)(*after, moved[1])
     return run, earned + credit
 
 
@@ -175,7 +194,9 @@ def finish(problem: MetaProblem, episode: Episode, run: Run) -> jax.Array:
     """What the end of a run earns (scalar)."""
     valid = None
     if problem.objective.valid:
-        valid, _ = full_loss(problem.family, episode.task, run.params, "inner_valid")
+        valid, _ = full_loss(
+            problem.family, episode.task, run.params, "inner_valid", run.model_state
+        )
     tail_steps = jnp.maximum(1, episode.horizon // 10)
     last = episode.reference * run.tail / tail_steps.astype(jnp.float32)
     mean = episode.reference * run.total / episode.horizon.astype(jnp.float32)

@@ -23,12 +23,18 @@ with needs_extra(__name__):
     from ._problem import Family as Family
     from ._problem import Member as Member
     from ._problem import Problem as Problem
+    from ._spec import AnySpec as AnySpec
     from ._spec import FamilySpec as FamilySpec
     from ._spec import content_hash as content_hash
     from ._spec import describe as describe
+    from ._timed import Timed as Timed
+    from ._timed import TimedRuns as TimedRuns
     from .augmentations import AUGMENTATIONS as AUGMENTATIONS
     from .augmentations import augment as augment
     from .data import load_dataset as load_dataset
+    from .own import OwnSpec as OwnSpec
+    from .own import from_functions as from_functions
+    from .own import load_task as load_task
     from .problems import EXAMPLES as EXAMPLES
     from .problems import PROBLEMS as PROBLEMS
     from .suites import SUITES as SUITES

@@ -1,7 +1,7 @@
 """Tasks to train on, and families to draw them from."""
 
 import dataclasses
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import jax
 import optax
@@ -44,7 +44,12 @@ class Spec:
 
 
 class Task(Protocol):
-    """One training problem: a pytree whose leaves are the numbers that set it apart."""
+    """One training problem: a pytree whose leaves are the numbers that set it apart.
+
+    `zeros_are_plain`: whether it is known that the loss is positive where all parameters are zero.
+    """
+
+    zeros_are_plain: ClassVar[bool] = True
 
     def init(self, key: jax.Array) -> Params:
         """Initial parameters."""
@@ -57,6 +62,23 @@ class Task(Protocol):
     def gradients(self) -> optax.GradientTransformation:
         """What befalls gradients on their way to the optimizer: nothing, but for augmentations."""
         return optax.identity()
+
+    def init_state(self, key: jax.Array) -> Any:
+        """The model's state under the key of its parameters, such as averages of batches."""
+        del key
+        return ()
+
+    def train_loss(
+        self, params: Params, model_state: Any, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, Any]:
+        """`loss` of a training step, (scalar, (metrics, next model state))."""
+        loss, metrics = self.loss(params, batch, key)
+        return loss, (metrics, model_state)
+
+    def valid_loss(self, params: Params, model_state: Any, batch: Batch, key: jax.Array) -> Loss:
+        """`loss` of an evaluation, in which the model's state stays as it is."""
+        del model_state
+        return self.loss(params, batch, key)
 
 
 class TaskFamily(Protocol):

@@ -12,7 +12,7 @@ import optax
 
 from ._inner import full_loss, inner_init, inner_step, parameter_count
 from ._meta_loss import reference_loss
-from ._spec import FamilySpec, describe
+from ._spec import AnySpec, describe
 from .problems import EXAMPLES, Example
 from .suites import SUITES, EvalTask, Suite, TrainFamily
 
@@ -74,7 +74,7 @@ def find(name: str) -> tuple[str, Suite | Entry]:
     return things[name]
 
 
-def spec_lines(spec: FamilySpec) -> list[str]:
+def spec_lines(spec: AnySpec) -> list[str]:
     """The fields of a family spec, one a line."""
     problem = describe(spec.problem)
     name = problem.pop("name")
@@ -139,11 +139,14 @@ def measure(thing: Entry) -> dict[str, Any]:
     def step(state: Any, key: jax.Array, family: Any) -> Any:
         return inner_step(family, tx, state, key)[0]
 
-    loss = jax.jit(lambda family, task, params: full_loss(family, task, params, "inner_valid")[0])
-    start = float(loss(family, task, state.params))
+    @jax.jit
+    def loss(family: Any, state: Any) -> Any:
+        return full_loss(family, state.task, state.params, "inner_valid", state.model_state)[0]
+
+    start = float(loss(family, state))
     for i in range(STEPS):
         state = step(state, jax.random.fold_in(key, i), family)
-    adam = float(loss(family, task, state.params))
+    adam = float(loss(family, state))
     times = []
     for _ in range(3):
         jax.block_until_ready(state)

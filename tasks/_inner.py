@@ -15,19 +15,22 @@ CHUNK = 512
 class InnerState(NamedTuple):
     """A training run in progress: the task, its parameters, the optimizer's state.
 
-    `gradient_state`: of `task.gradients()`, what befalls gradients before the optimizer.
+    `gradient_state`: of `task.gradients()`, what befalls gradients before the optimizer;
+    `model_state`: what the model itself carries from step to step, such as batch statistics.
     """
 
     task: Any
     params: Params
     opt_state: optax.OptState
     gradient_state: optax.OptState
+    model_state: Any = ()
 
 
 def inner_init(task: Any, tx: optax.GradientTransformationExtraArgs, key: jax.Array) -> InnerState:
     """A run at step 0, with the task's initial parameters under `key`."""
     params = task.init(key)
-    return InnerState(task, params, tx.init(params), task.gradients().init(params))
+    gradient_state = task.gradients().init(params)
+    return InnerState(task, params, tx.init(params), gradient_state, task.init_state(key))
 
 
 def inner_step(
@@ -42,12 +45,12 @@ def inner_step(
     """
     batch_key, loss_key = jax.random.split(key)
     batch = family.batch(state.task, batch_key, "train")
-    grad = jax.value_and_grad(state.task.loss, has_aux=True)
-    (loss, _), grads = grad(state.params, batch, loss_key)
+    grad = jax.value_and_grad(state.task.train_loss, has_aux=True)
+    (loss, aux), grads = grad(state.params, state.model_state, batch, loss_key)
     grads, gradient_state = state.task.gradients().update(grads, state.gradient_state)
     updates, opt_state = tx.update(grads, state.opt_state, state.params, value=loss)
     params = optax.apply_updates(state.params, updates)
-    return InnerState(state.task, params, opt_state, gradient_state), loss
+    return InnerState(state.task, params, opt_state, gradient_state, aux[1]), loss
 
 
 def begin_run(task: Any, tx: optax.GradientTransformationExtraArgs, key: jax.Array) -> InnerState:
@@ -73,17 +76,19 @@ def parameter_count(task: Any) -> int:
     return sum(x.size for x in jax.tree.leaves(jax.eval_shape(task.init, jax.random.key(0))))
 
 
-def full_loss(family: TaskFamily, task: Any, params: Params, split: Split) -> Loss:
+def full_loss(
+    family: TaskFamily, task: Any, params: Params, split: Split, model_state: Any = ()
+) -> Loss:
     """Loss and metrics over a whole split, under a fixed key."""
     batch = family.full(task, split)
     size = jax.tree.leaves(batch)[0].shape[0]
     chunks, rest = divmod(size, CHUNK)
     key = jax.random.key(0)
     if chunks + bool(rest) == 1:
-        return task.loss(params, batch, key)
+        return task.valid_loss(params, model_state, batch, key)
 
     def part(chunk: Batch) -> Loss:
-        return task.loss(params, chunk, key)
+        return task.valid_loss(params, model_state, chunk, key)
 
     head = jax.tree.map(lambda x: x[: chunks * CHUNK].reshape(chunks, CHUNK, *x.shape[1:]), batch)
     mean = jax.tree.map(jnp.mean, jax.lax.map(part, head))

@@ -22,11 +22,20 @@ def reference_loss(family: TaskFamily, task: Any) -> jax.Array:
     Log of the number of labels or of distinct bytes for classifiers and language models, half the
     mean square of what is to be predicted for regressions and autoencoders, the cost of doing
     nothing for a policy. Computed, not assumed, so that it follows every augmentation of the loss.
+    Of a model of somebody's own whose loss is then no positive number, that at its start.
     """
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, p.dtype), shapes)
-    loss, _ = full_loss(family, task, zeros, "inner_valid")
+    loss = _loss(family, task, zeros)
+    if not task.zeros_are_plain:
+        start = _loss(family, task, task.init(jax.random.key(0)))
+        loss = jnp.where(jnp.isfinite(loss) & (loss > 0), loss, start)
     return jnp.maximum(loss, jnp.finfo(loss.dtype).tiny)
+
+
+def _loss(family: TaskFamily, task: Any, params: Any) -> jax.Array:
+    model_state = task.init_state(jax.random.key(0))
+    return full_loss(family, task, params, "inner_valid", model_state)[0]
 
 
 def relative_loss(loss: jax.Array, reference: jax.Array) -> jax.Array:

@@ -15,12 +15,18 @@ HELP = {
     "list": ["meta-parameters", "pretrained"],
     "show": ["NAME_OR_PATH", "learned-opt list"],
     "import": ["celo2", "--out FILE.safetensors", "other authors"],
-    "meta-train": ["CONFIG", "--set SECTION.KEY=VALUE", "--out", "--resume", "such as quickstart"],
-    "eval": ["ARTIFACT_OR_NAME", "--out", "report.html", "eval baselines", "exit status: 0 done"],
+    "meta-train": [
+        "CONFIG", "--set SECTION.KEY=VALUE", "--out", "--resume", "such as quickstart",
+        "--start NAME", "--task MODULE:NAME",
+    ],
+    "eval": [
+        "ARTIFACT_OR_NAME", "--out", "report.html", "eval baselines", "exit status: 0 done",
+        "--task MODULE:NAME", "--budget TIME", "--plan",
+    ],
     "eval baselines": ["--suite", "--tier", "--only", "--out", "FILE.d"],
     "tasks": ["list", "show", "prepare", "measure"],
     "tasks prepare": ["tfds:mnist"],
-}
+}  # fmt: skip
 
 
 def test_help_is_asked_of_every_command():

@@ -19,7 +19,7 @@ ALLOWED = {
 }
 
 
-FLOOR = {"_checks", "_extras", "_fields", "devices"}
+FLOOR = {"_checks", "_extras", "_fields", "_modules", "_rooms", "devices"}
 """Modules of learned_opt that import only each other of ours: all rooms stand on them."""
 
 
@@ -102,7 +102,9 @@ def test_no_module_is_over_400_lines():
             assert len(file.read_text().splitlines()) <= 400, file
 
 
-FLOORS = ("baselines", "running", "tuning", "contestants", "statistics", "grid", "cost", "report")
+FLOORS = (
+    "baselines", "running", "tuning", "contestants", "plan", "statistics", "grid", "cost", "report",
+)  # fmt: skip
 """Folders of eval, each of which stands on those before it."""
 
 

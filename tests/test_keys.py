@@ -19,7 +19,7 @@ import pytest
 from made_runs import RULE, SPEC, TASK, Recorder, trials, value
 
 import learned_opt
-import learned_opt.eval.running._keys
+import learned_opt.tasks._spec
 from learned_opt import Artifact, GatedAdam, _rooms
 from learned_opt._rooms import room_sources, source_hash
 from learned_opt.eval import BASELINES, Hyper, Trial
@@ -29,11 +29,11 @@ from learned_opt.eval.running._keys import (
     artifact_identity,
     baseline_identity,
     factory_identity,
-    fingerprint,
     rule_sources,
     run_key,
 )
 from learned_opt.tasks import load_dataset
+from learned_opt.tasks._spec import fingerprint
 from learned_opt.tasks.augmentations import LossScale
 from learned_opt.tasks.problems import MLP
 
@@ -181,15 +181,15 @@ def test_a_change_runs_only_what_it_touches_again(tmp_path, monkeypatch, what):
     if what == "data":
         changed = replace(load_dataset("breast_cancer"), name="changed")
         sets = {"digits": load_dataset("digits"), "breast_cancer": changed}
-        monkeypatch.setattr(learned_opt.eval.running._keys, "load_dataset", sets.get)
-        learned_opt.eval.running._keys.data_fingerprint.cache_clear()
+        monkeypatch.setattr(learned_opt.tasks._spec, "load_dataset", sets.get)
+        learned_opt.tasks._spec.data_fingerprint.cache_clear()
     again = run(Recorder())
     assert len(again) == 4
     assert {t.task.name for t in again} == (
         {"task", "other"} if what == "a baseline" else {"other"}
     )
     assert run(Recorder()) == []
-    learned_opt.eval.running._keys.data_fingerprint.cache_clear()
+    learned_opt.tasks._spec.data_fingerprint.cache_clear()
 
 
 def test_identities():

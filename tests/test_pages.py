@@ -5,6 +5,7 @@ import dataclasses
 import importlib.util
 import io
 import re
+import textwrap
 from pathlib import Path
 
 import jax
@@ -16,7 +17,7 @@ import learned_opt
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 PAGES = (
-    "README", "docs/index", "docs/concepts", "docs/layouts", "docs/optimizers",
+    "README", "docs/index", "docs/concepts", "docs/layouts", "docs/optimizers", "docs/own-task",
     pytest.param("docs/optax", marks=pytest.mark.slow),
 )  # fmt: skip
 
@@ -85,7 +86,9 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     names = {}
     text = (ROOT / f"{page}.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    # Also within tabs, which are indented.
+    found = re.findall(r"^ *```python[^\n]*\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    blocks = [textwrap.dedent(code) for code in found]
     assert blocks
     for code in blocks:
         said = io.StringIO()

@@ -10,11 +10,10 @@ import optax
 import pytest
 
 import learned_opt.eval.running._batching
-import learned_opt.eval.running._trials
+import learned_opt.eval.running._programs
 from learned_opt.eval import BASELINES, Baseline, Hyper, Runner, Trial, tune
 from learned_opt.eval.baselines import COSINE, warmup_cosine
 from learned_opt.eval.running._batching import (
-    ProgramCache,
     even_width,
     memory_budget,
     runs_per_call,
@@ -152,12 +151,14 @@ def test_evaluation_steps(horizon):
 
 
 def test_a_program_that_tunes_cannot_read_the_test_split(monkeypatch):
-    def peek(family, task, params, split):
+    def peek(family, task, params, split, model_state=()):
         return task.loss(params, family.full(task, "test"), jax.random.key(0))
 
-    monkeypatch.setattr(learned_opt.eval.running._trials, "full_loss", peek)
+    monkeypatch.setattr(learned_opt.eval.running._programs, "full_loss", peek)
+    # Of another batch size: what evaluates the others is compiled, and shared.
+    task = dataclasses.replace(TASK, spec=dataclasses.replace(TASK.spec, batch_size=7))
     with pytest.raises(ValueError, match="withholds the test split"):
-        Runner(sgd)([Trial(TASK, Hyper(0.1), 0)])
+        Runner(sgd)([Trial(task, Hyper(0.1), 0)])
 
 
 def test_selection_never_reads_the_test_split(monkeypatch):
@@ -264,13 +265,12 @@ def test_places_do_not_depend_on_what_is_there_already(monkeypatch):
     """Each run has its place in a call of as many, with the same beside it, in whatever process."""
     calls = []
 
-    def run(programs, kind, static, stacked, steps, family):
-        seeds = stacked[2]
-        calls.append(seeds.tolist())
-        losses = {"valid": np.zeros((len(seeds), len(steps)))}
-        return np.zeros(len(seeds)), losses, {}
+    def train(runner, trials, width, *rest):
+        seeds = [trial.seed for trial in trials]
+        calls.append(seeds + seeds[:1] * (width - len(seeds)))
+        return seeds
 
-    monkeypatch.setattr(ProgramCache, "run", run)
+    monkeypatch.setattr(Runner, "_train", train)
     groups = [[Trial(TASK, Hyper(0.1), seed) for seed in range(n)] for n in (42, 6, 9)]
 
     def calls_of(needed):

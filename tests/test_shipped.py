@@ -15,9 +15,9 @@ from learned_opt.eval._evaluate import whole
 from learned_opt.eval.contestants import REPORT_SEEDS, Protocol, baseline_jobs
 from learned_opt.eval.grid import GRID, grid, run_grid
 from learned_opt.eval.running import Archive, baseline_identity, run_key, unpack
-from learned_opt.eval.running._keys import data_fingerprint
 from learned_opt.eval.running._packed import FOLDER
 from learned_opt.tasks import load_suite
+from learned_opt.tasks._spec import data_fingerprint
 
 SILENT = rich.console.Console(file=io.StringIO(), width=200)
 

@@ -2,8 +2,6 @@
 
 import contextlib
 import functools
-import importlib
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
-from learned_opt._checks import one_line
+from learned_opt._modules import blame, import_name
 
 from ..running import factory_identity
 from ._subject import Subject
@@ -32,21 +30,8 @@ def factory_subject(where: str) -> Subject:
       ValueError: no such module or function, or it does not build an optimizer. Whatever else the
         function or its optimizer raises later becomes a ValueError of one sentence too.
     """
-    module, _, name = where.partition(":")
-    if not (module and name):
-        raise ValueError(
-            f"--optimizer must be MODULE:FUNCTION, for example mine.rules:fast_sgd, got {where!r}"
-        )
-    sys.path.insert(0, "")
-    try:
-        factory = getattr(importlib.import_module(module), name)
-    except BaseException as error:  # a script that ends with sys.exit too
-        plain = isinstance(error, ImportError | AttributeError)
-        reason = one_line(error) if plain else _what(error)
-        raise ValueError(f"--optimizer {where} cannot be imported: {reason}") from error
-    finally:
-        with contextlib.suppress(ValueError):  # the module may have changed it
-            sys.path.remove("")
+    factory = import_name(where, "--optimizer", "mine.rules:fast_sgd", "MODULE:FUNCTION")
+    name = where.partition(":")[2]
     identity = factory_identity(factory)
     make = functools.partial(_build, where, factory)
     make(STEPS)
@@ -142,7 +127,7 @@ def _blamed(who: str, wanted: str) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        raise ValueError(f"{who} raised {_what(error)}{wanted}") from error
+        raise ValueError(f"{who} raised {blame(error)}{wanted}") from error
 
 
 def _check_like(name: str, new: Any, old: Any, *, dtypes: bool) -> None:
@@ -159,9 +144,3 @@ def _check_like(name: str, new: Any, old: Any, *, dtypes: bool) -> None:
     if kinds(new) != kinds(old):
         what = "structure, shape or dtype" if dtypes else "structure or shape"
         raise TypeError(f"its {name} had another {what} before the update")
-
-
-def _what(error: BaseException) -> str:
-    """The type and the first line of what was raised."""
-    lines = str(error).strip().splitlines() or [""]
-    return one_line(f"{type(error).__name__}: {lines[0].rstrip('.')}".rstrip(": "))

@@ -33,7 +33,7 @@ from ..tuning import (
     tune,
     tune_among,
 )
-from ._protocol import BEYOND, UNTUNED, Protocol
+from ._protocol import UNTUNED, Protocol
 from ._results import Contestant, Role
 from ._subject import Subject, artifact_subject
 
@@ -61,7 +61,8 @@ class Job:
       name, label, role, horizon_free: see `Contestant`.
       identity: what its runs depend on.
       runner: makes what trains.
-      choose: its settings; `settings`: about how many of them that tries on each task.
+      choose: its settings; `settings`: about how many of them that tries on each task, on
+        `tune_seeds` seeds.
       judged: also runs on beyond the horizon, and under wrong ones.
       varied: also runs on the variants.
     """
@@ -74,6 +75,7 @@ class Job:
     runner: Callable[[], Runner]
     choose: Choose
     settings: int = 0
+    tune_seeds: int = len(TUNE_SEEDS)
     judged: bool = False
     varied: bool = True
 
@@ -81,7 +83,7 @@ class Job:
         """About how many it takes."""
         tasks, wrong = len(protocol.tasks), len(protocol.wrong_horizons) * self.judged
         fresh = tasks * (1 + wrong) + len(protocol.variants) * self.varied
-        return self.settings * len(TUNE_SEEDS) * tasks + fresh * len(protocol.seeds)
+        return self.settings * self.tune_seeds * tasks + fresh * len(protocol.seeds)
 
     def make(self, protocol: Protocol, archive: Archive) -> Contestant:
         """Make the runs, those that are not in the archive."""
@@ -100,7 +102,7 @@ class Job:
         tuned = self.choose(protocol.tasks, final_losses)
         on_tasks = [(task, tuned[task.name]) for task in protocol.tasks]
         on_variants = [(task, tuned[task.variant_of]) for task in protocol.variants if self.varied]
-        reported = trials(on_tasks, BEYOND if self.judged else 1.0)
+        reported = trials(on_tasks, protocol.beyond if self.judged else 1.0)
         runs = run([*reported, *trials(on_variants, 1.0)], curves=True)
         misinformed = {}
         for told in protocol.wrong_horizons if self.judged else ():
@@ -269,17 +271,22 @@ def run_jobs(
     archive: Archive,
     console: rich.console.Console,
     title: str,
+    *,
+    at_once: int = 2,
+    seconds: float | None = None,
 ) -> list[Contestant]:
-    """One contestant a job, in order; two jobs at a time, those with most runs first.
+    """One contestant a job, in order; `at_once` jobs at a time, those with most runs first.
+
+    `seconds`: about what they take, where that is known.
 
     An error of one, or an interruption, stops the others after the calls that they are at.
     """
     runs = {name: job.runs(protocol) for name, job in jobs.items()}
-    progress = Progress(console, title, len(jobs), sum(runs.values()))
+    progress = Progress(console, title, len(jobs), sum(runs.values()), seconds)
     archive.show(progress)
     ordered = sorted(jobs, key=lambda name: -runs[name])
     # While one optimizer compiles the other runs.
-    with progress, concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with progress, concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         futures = {name: pool.submit(jobs[name].make, protocol, archive) for name in ordered}
         try:
             for future in concurrent.futures.as_completed(futures.values()):

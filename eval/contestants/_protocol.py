@@ -9,7 +9,6 @@ from ..baselines import Hyper
 REPORT_SEEDS = tuple(range(100, 110))
 
 BEYOND = 1.5
-"""Horizons that the optimizer that is judged may take to reach a target."""
 
 WRONG_HORIZONS = (0.5, 2.0, 10.0)
 
@@ -24,9 +23,11 @@ class Protocol:
       tasks, variants: the latter of these tasks, one thing changed each.
       seeds: of the runs that are reported; tuning uses none of them.
       wrong_horizons: those that the optimizer that is judged is told, over the right one.
+      beyond: horizons that it may take to reach a target.
     """
 
     tasks: tuple[EvalTask, ...]
     variants: tuple[EvalTask, ...] = ()
     seeds: tuple[int, ...] = REPORT_SEEDS
     wrong_horizons: tuple[float, ...] = WRONG_HORIZONS
+    beyond: float = BEYOND

@@ -10,5 +10,7 @@ from ._measurements import hand_designed as hand_designed
 from ._measurements import measure as measure
 from ._steps import Cost as Cost
 from ._steps import CostRow as CostRow
+from ._steps import device_label as device_label
 from ._steps import measure_costs as measure_costs
 from ._steps import measure_step as measure_step
+from ._steps import measure_task as measure_task

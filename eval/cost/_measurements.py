@@ -1,5 +1,6 @@
 """What is measured beside the runs: single runs that are watched, and what a step costs."""
 
+import concurrent.futures
 import inspect
 import json
 import platform
@@ -93,13 +94,14 @@ def _key(subject: Subject, headline: Contestant, extent: str) -> list[Any]:
 def _traces(
     subject: Subject, seed: int, watched: Sequence[EvalTask], headline: Contestant
 ) -> dict[str, Any]:
-    return {
-        task.name: {
-            name: trace(task, tx, seed=seed).to_json()
-            for name, tx in _pair(subject, headline, task).items()
-        }
-        for task in watched
-    }
+    def watch(task: EvalTask) -> dict[str, Any]:
+        pair = _pair(subject, headline, task).items()
+        return {name: trace(task, tx, seed=seed).to_json() for name, tx in pair}
+
+    # A single run keeps one core busy.
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        found = pool.map(watch, watched)
+        return {task.name: rows for task, rows in zip(watched, found, strict=True)}
 
 
 def _step_times(

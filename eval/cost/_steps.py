@@ -122,9 +122,16 @@ def measure_step(
     task: EvalTask, optimizers: Mapping[str, optax.GradientTransformation], *, seconds: float = 1.0
 ) -> dict[str, float]:
     """Microseconds of a training step of this task, by optimizer; see `measure_costs`."""
+    found = measure_task(task, optimizers, seconds=seconds)
+    return {name: cost.step for name, cost in found.items()}
+
+
+def measure_task(
+    task: EvalTask, optimizers: Mapping[str, optax.GradientTransformation], *, seconds: float = 1.0
+) -> dict[str, Cost]:
+    """What a training step of this task costs, by optimizer; see `measure_costs`."""
     device = jax.devices()[0]
-    costs = _time(task, optimizers, seconds, device, updates=False)
-    return {name: cost.step for name, cost in costs.items()}
+    return _time(task, optimizers, seconds, device, updates=False)
 
 
 def _time(

@@ -6,7 +6,7 @@ Gates by held-out variants: Dahl et al. 2023, "Benchmarking neural network train
 import dataclasses
 from typing import Any
 
-from learned_opt.tasks import EvalTask, FamilySpec
+from learned_opt.tasks import AnySpec, EvalTask, FamilySpec
 from learned_opt.tasks.augmentations import BFloat16, LossScale
 from learned_opt.tasks.problems import (
     ACTIVATIONS,
@@ -137,10 +137,10 @@ def _normed(base: EvalTask) -> EvalTask:
 def _architectures(base: EvalTask) -> tuple[EvalTask, ...]:
     """Small ones: each trains in seconds."""
 
-    def task(spec: FamilySpec, **numbers: float) -> EvalTask:
+    def task(spec: AnySpec, **numbers: float) -> EvalTask:
         return dataclasses.replace(base, spec=spec, numbers=tuple(numbers.items()))
 
-    def same_data(problem: Any) -> FamilySpec:
+    def same_data(problem: Any) -> AnySpec:
         return dataclasses.replace(base.spec, problem=problem)
 
     def text(problem: Any) -> FamilySpec:

@@ -43,6 +43,13 @@ def figure(caption: str, drawing: str | None) -> str:
     return f"<figure><figcaption>{escape(caption)}</figcaption>{drawing}</figure>"
 
 
+def paragraphs(parts: Sequence[Sequence[str]]) -> str:
+    """Sentences, a paragraph a part; the first one is bold."""
+    (first, *rest), *others = parts
+    said = f"<p><b>{escape(first)}</b> {escape(' '.join(rest))}</p>"
+    return said + "".join(f"<p>{escape(' '.join(more))}</p>" for more in others)
+
+
 def part(key: str, heading: str, body: str, note: str = "") -> str:
     """A part to be unfolded; nothing if it is empty."""
     if not body:

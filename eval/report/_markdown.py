@@ -7,11 +7,14 @@ from ._cost_sentence import cost_range
 from ._numbers import MISSING, loss, misses, percent, ratio, short, span
 from ._report import Report
 from ._sentence import capital
+from .owner import owner_markdown
 from .tables import command, comparisons, lowest, told_apart
 
 
 def to_markdown(report: Report) -> str:
-    """Verdict, losses, pooled results, cost, how to reproduce."""
+    """Verdict, losses, pooled results, cost, how to reproduce; short for tasks of one's own."""
+    if report.own:
+        return owner_markdown(report)
     parts = [
         f"# {markdown_text(report.name)} on {markdown_text(report.suite)}",
         "**A smoke run: its numbers say nothing about the optimizer.**" if report.smoke else "",

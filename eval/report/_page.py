@@ -3,16 +3,21 @@
 import matplotlib
 
 from . import _sections, figures, tables
-from ._html import document, figure, part
+from ._html import document, figure, paragraphs, part
 from ._numbers import escape
 from ._report import Report
-from ._sentence import sentences
+from ._verdict import said_of
+from .owner import owner_top
 
 
 def to_html(report: Report) -> str:
     """The page. The whole report is embedded as JSON, so the file is its own data."""
     with matplotlib.rc_context(figures.STYLE):
-        body = f"{_top(report)}\n{_depth(report)}"
+        if report.own and len(report.tasks) == 1:
+            rest = f"{_results(report)}\n{_depth(report)}"
+            body = f"{owner_top(report)}\n{part('all', 'All of it', rest)}"
+        else:
+            body = f"{_top(report)}\n{_depth(report)}"
     return document(
         f"{report.name}: evaluation on {report.suite}",
         body,
@@ -35,15 +40,21 @@ def _top(report: Report) -> str:
         if report.smoke
         else ""
     )
+    verdict = paragraphs(said_of(report))
+    return f"""<header><p class="kicker">{kicker}</p><h1>{escape(report.name)}</h1>{smoke}
+<div class="verdict">{verdict}</div></header>
+{_sections.cards(report)}
+{_results(report)}"""
+
+
+def _results(report: Report) -> str:
+    """Curves, losses, what trials buy, and how much faster."""
     unknown = (
         " Unknown: nothing says what this optimizer was trained on."
         if any(task.leakage == "unknown" for task in report.tasks)
         else ""
     )
     name = escape(report.rival)
-    (first, *rest), *others = sentences(report)
-    verdict = f"<p><b>{escape(first)}</b> {escape(' '.join(rest))}</p>"
-    verdict += "".join(f"<p>{escape(' '.join(said))}</p>" for said in others)
     speeds = figure("Steps to the same loss", figures.speed_ups(report))
     losses = figure("Final validation loss", figures.final_losses(report))
     curves = _sections.panels(report, lambda r, t: figures.losses(r, t, "valid"))
@@ -51,10 +62,8 @@ def _top(report: Report) -> str:
     budgets = budgets and (
         f'<section id="budgets"><h2>What trials buy, at equal numbers</h2>{budgets}</section>'
     )
-    return f"""<header><p class="kicker">{kicker}</p><h1>{escape(report.name)}</h1>{smoke}
-<div class="verdict">{verdict}</div></header>
-{_sections.cards(report)}
-<section id="curves"><h2>Validation loss falls, step by step</h2>{_sections.legend(report)}{curves}
+    curves = f"{_sections.legend(report)}{curves}"
+    return f"""<section id="curves"><h2>Validation loss falls, step by step</h2>{curves}
 <p class="note">Median over seeds, with the middle half of the seeds shaded for the learned
 optimizer and {name}; both scales are logarithmic. The upright line is the horizon; the learned
 optimizer goes on to 1.5 times that. A cross: diverged. A click on an optimizer shows or hides it,

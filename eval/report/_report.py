@@ -13,6 +13,7 @@ from ..statistics import Comparison, Estimate
 from ._json import Amount, Count, Curve, Loss, Natural, Positive, Text, as_json
 from ._report_budgets import Budgets
 from ._report_measured import Cost, GridCell, MetaTraining, Readings, Trace
+from ._report_own import Own
 from ._report_tasks import Failure, TaskReport, Variant
 
 SCHEMA = 3
@@ -119,6 +120,7 @@ class Report:
     Attributes:
       headline: the optimizer that the subject, called "learned", is first compared with.
       groups: all tasks first, if there is more than one.
+      own: of tasks of one's own what was planned; None of a suite.
       verdict: optimizer -> how many tasks the subject is better, worse, undecided on.
       sentence: the verdict in words.
       seconds: that the evaluation took; None where it was interrupted.
@@ -137,6 +139,7 @@ class Report:
     optimizers: dict[str, OptimizerFacts]
     tasks: list[TaskReport]
     groups: list[Group]
+    own: Own | None = None
     oracle: Oracle | None = None
     tracks: Tracks
     budgets: Budgets | None = None

@@ -17,7 +17,6 @@ from ._json import field_from_json
 from ._report import Group, OptimizerFacts, Report, SubjectFacts, Tracks
 from ._report_measured import MetaTraining
 from ._report_tasks import Curves, Failure, Result, SeedLosses, TaskReport, verdicts
-from ._sentence import sentence
 from ._summary_over_tasks import (
     break_even_facts,
     budgets,
@@ -26,6 +25,7 @@ from ._summary_over_tasks import (
     profile_of,
     variant_results,
 )
+from ._verdict import verdict_of
 
 HEADLINE = ADAMW.name
 ALL = "all tasks"
@@ -37,10 +37,16 @@ LEAKAGE = {
     (False, False): "new network, new data",
 }
 UNKNOWN = "unknown"
+OWN = "yours"
 
 
 def leakage(card: Mapping[str, Any], task: EvalTask) -> str:
-    """What meta-training saw of a task, from the provenance card; UNKNOWN if it does not say."""
+    """What meta-training saw of a task, from the provenance card; UNKNOWN if it does not say.
+
+    OWN of a task of somebody's own.
+    """
+    if task.own:
+        return OWN
     seen = card.get("trained_on")
     networks, datasets = (
         seen.get(what) if isinstance(seen, dict) else None for what in ("networks", "datasets")
@@ -107,7 +113,7 @@ def summarise(results: Results, seconds: float | None = None) -> Report:
         sentence="",
         seconds=seconds,
     )
-    return dataclasses.replace(report, sentence=sentence(report))
+    return dataclasses.replace(report, sentence=verdict_of(report))
 
 
 def tracks(free: Mapping[str, bool]) -> Tracks:

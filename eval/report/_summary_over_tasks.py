@@ -71,7 +71,7 @@ def misinformed(results: Results) -> list[Misinformed]:
 
 
 def budgets(results: Results) -> Budgets | None:
-    """What so many trials buy; None where losses of tuning seeds were not kept."""
+    """What so many trials buy; None where those of two tuning seeds were not kept."""
     names = {MULTIPLIED: "learned", ADAMW.name: ADAMW.name, "muon": "muon"}
     found = {c.name: c for c in results.contestants}
     tables = {
@@ -79,7 +79,11 @@ def budgets(results: Results) -> Budgets | None:
         for name, label in names.items()
         if name in found
     }
-    tables = {name: kept for name, kept in tables.items() if all(map(len, kept))}
+    tables = {
+        name: kept
+        for name, kept in tables.items()
+        if all(losses.ndim == 2 and losses.shape[1] > 1 for losses in kept)
+    }
     if ADAMW.name not in tables:
         return None
     over = [best_of_all(losses) for losses in tables[ADAMW.name]]

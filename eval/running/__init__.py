@@ -2,7 +2,10 @@
 
 from ._archive import Archive as Archive
 from ._archive import own_archive as own_archive
+from ._batching import even_width as even_width
+from ._batching import memory_budget as memory_budget
 from ._batching import tree_bytes as tree_bytes
+from ._batching import useful_width as useful_width
 from ._keys import Identity as Identity
 from ._keys import artifact_identity as artifact_identity
 from ._keys import baseline_identity as baseline_identity
@@ -13,6 +16,7 @@ from ._packed import pack as pack
 from ._packed import shipped_file as shipped_file
 from ._packed import unpack as unpack
 from ._progress import Progress as Progress
+from ._progress import span as span
 from ._run import Run as Run
 from ._run import run_from_json as run_from_json
 from ._schema import CURVE as CURVE

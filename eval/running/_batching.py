@@ -2,8 +2,7 @@
 
 import math
 import os
-import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ MEMORY_SHARE = 0.25
 CACHE = 4e6
 """Bytes that the runs of one CPU device may hold: what overflows its caches is slower a run."""
 
-FEWEST, MOST = 4, 18
-"""Runs a CPU device whatever they hold, and at most: more of them together are no faster."""
+FEWEST, MOST = 5, 18
+"""Runs a CPU device whatever they hold, so that ten seeds are one call on two cores; and at most:
+more of them together are no faster."""
 
 MOST_ACCELERATOR = 1024
 """Runs an accelerator at most."""
@@ -24,29 +24,6 @@ MOST_ACCELERATOR = 1024
 COMPILE, COMPILE_ACCELERATOR = 1.5e10, 1e12
 """What it takes to compile a program, as bytes of a training step x steps x runs: what running
 takes. Within a few times of it on a CPU; that of an accelerator was not measured."""
-
-
-class ProgramCache:
-    """Compiled programs by kind and width; `compile_seconds`: spent on compiling so far.
-
-    Args:
-      function: jitted; its first arguments are static.
-    """
-
-    def __init__(self, function: Any) -> None:
-        self.function, self.compile_seconds = function, 0.0
-        self._compiled: dict[Hashable, Any] = {}
-
-    def __len__(self) -> int:
-        return len(self._compiled)
-
-    def run(self, kind: Hashable, static: tuple[Any, ...], *arguments: Any) -> Any:
-        """The function's results on the host. A new kind is compiled, for arguments like these."""
-        if kind not in self._compiled:
-            tick = time.perf_counter()
-            self._compiled[kind] = self.function.lower(*static, *arguments).compile()
-            self.compile_seconds += time.perf_counter() - tick
-        return jax.device_get(self._compiled[kind](*arguments))
 
 
 def runs_per_call(asked: Sequence[tuple[int, int]], most: int, step: int) -> int:

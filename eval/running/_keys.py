@@ -2,19 +2,15 @@
 
 import ast
 import dataclasses
-import functools
 import hashlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
-
 from learned_opt import Artifact
 from learned_opt._rooms import CORE, room_folder, room_sources, source_hash
-from learned_opt.tasks import EvalTask, content_hash, describe, load_dataset
+from learned_opt.tasks import EvalTask, content_hash
 
 from ..baselines import Baseline
 from ._trials import Trial
@@ -111,7 +107,7 @@ def run_key(identity: Identity, trial: Trial, *, curves: bool) -> str:
 def _task(task: EvalTask) -> dict[str, Any]:
     return {
         "spec": task.spec.fingerprint,
-        "data": data_fingerprint(task.spec.data),
+        "data": task.spec.data_fingerprint,
         "numbers": {name: float(value) for name, value in task.numbers},
         "horizon": task.horizon,
     }
@@ -129,23 +125,3 @@ def _others(trial: Trial) -> dict[str, Any]:
 def _but(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     """Without fields at their defaults, so that a new field leaves the keys of old runs alone."""
     return {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}
-
-
-@functools.cache
-def data_fingerprint(name: str) -> str:
-    """`fingerprint` of a data set by name."""
-    return fingerprint(load_dataset(name))
-
-
-def fingerprint(data: Any) -> str:
-    """16 hex digits over the description and every array of a data set.
-
-    Each takes part whole, with its type and shape: 17 ms for the largest embedded set. A set that
-    differs by machine, such as texts of Python's own library, has a fingerprint for each.
-    """
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(data):
-        array = np.asarray(leaf)
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return content_hash([data.name, describe(data.spec), digest.hexdigest()])

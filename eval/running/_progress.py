@@ -6,6 +6,9 @@ import time
 import rich.console
 import rich.progress
 
+PRIOR = 0.1
+"""Share of the runs after which what they took says as much as what was planned."""
+
 QUIET = 60.0
 """Seconds between lines where there is no terminal, unless an optimizer is done before."""
 
@@ -17,11 +20,18 @@ class Progress:
       title: first word of the bar.
       optimizers: how many there are.
       runs: about how many they take; runs that were found count, but not as time.
+      seconds: about what all of them take, where that is known.
     """
 
     def __init__(
-        self, console: rich.console.Console, title: str, optimizers: int, runs: int
+        self,
+        console: rich.console.Console,
+        title: str,
+        optimizers: int,
+        runs: int,
+        seconds: float | None = None,
     ) -> None:
+        self.seconds = seconds
         self.console, self.optimizers, self.planned = console, optimizers, runs
         self.done = self.found = self.made = 0
         self.start = self._spoke = time.monotonic()
@@ -68,10 +78,17 @@ class Progress:
         about = "about " if self.done < self.optimizers else ""
         total = max(count, self.planned)
         text = f"{self.done}/{self.optimizers} optimizers, {count:,} of {about}{total:,} runs"
-        if self.made and count < self.planned:
-            seconds = (time.monotonic() - self.start) / self.made * (self.planned - count)
-            text += f", {_duration(seconds)} left"
+        if count < self.planned and (each := self._each()):
+            text += f", {span(each * (self.planned - count))} left"
         return text
+
+    def _each(self) -> float:
+        """About the seconds of a run, 0 where nobody knows: at first those of the plan."""
+        took, made = time.monotonic() - self.start, self.made
+        if self.seconds is not None:
+            weight = PRIOR * self.planned
+            return (took * (made > 0) + self.seconds * PRIOR) / (made + weight)
+        return took / made if made else 0.0
 
     def _show(self, speak: bool, more: str = "") -> None:
         self._bar.update(self._task, completed=self.found + self.made, facts=self.facts())
@@ -80,7 +97,12 @@ class Progress:
             self.console.print(self.facts() + more, soft_wrap=True, highlight=False)
 
 
-def _duration(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """About so long, for people.
+
+    >>> span(42.3), span(600), span(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

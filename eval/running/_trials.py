@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,12 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 
-from learned_opt.devices import compiler_options, device_mesh, map_lanes
-from learned_opt.tasks import EvalTask, begin_run, full_loss, run_step
+from learned_opt.devices import device_mesh
+from learned_opt.tasks import EvalTask, begin_run
 
 from ..baselines import Baseline, Hyper, at_params
-from ._batching import ProgramCache, runs_per_call, tree_bytes, useful_width
+from ._batching import runs_per_call, tree_bytes, useful_width
+from ._programs import ProgramCache, advance, begin, evaluate, jit
 
 POINTS = 40
 """Evaluations a run on the way to the horizon, log-spaced from a hundredth of it."""
@@ -82,6 +85,10 @@ def eval_steps(horizon: int, beyond: float = 1.0) -> np.ndarray:
 class Runner:
     """Runs trials of one optimizer.
 
+    Its programs begin runs and advance them from one evaluation to the next; how many of these
+    there are is data, and so are horizons and what is told. What evaluates is compiled once for
+    all optimizers, see `evaluate`.
+
     Args:
       make: builds the optimizer.
       eval_params: (its state, parameters) -> the parameters whose loss is reported.
@@ -101,8 +108,9 @@ class Runner:
         self.make, self.eval_params, self.most, self.traced = make, eval_params, most, traced
         self._bytes: dict[Any, list[int]] = {}
         self._asked: dict[Any, list[tuple[int, int]]] = {}
+        self._begins = ProgramCache(jit(functools.partial(begin, make)))
         self.programs = ProgramCache(
-            jax.jit(self._run, static_argnums=(0, 1, 2, 3), compiler_options=compiler_options())
+            jit(functools.partial(advance, make, eval_params), donate_argnums=3)
         )
 
     def __call__(
@@ -116,8 +124,8 @@ class Runner:
 
         Args:
           trials: runs.
-          curves: evaluate along the way, and on the test split too; else the program is traced on
-            a family that withholds that split.
+          curves: evaluate along the way, and on the test split too; else no program is given a
+            family that has that split.
           needed: indices of trials; None: all.
         """
         wanted = set(range(len(trials)) if needed is None else needed)
@@ -129,26 +137,47 @@ class Runner:
         made: dict[int, Curve] = {}
         for (spec, horizon, beyond, told), group in groups.items():
             steps = eval_steps(horizon, beyond) if curves else np.array([horizon])
-            upto = int(np.searchsorted(steps, horizon))
             task = trials[group[0]].task
-            family = task.family if curves else task.family.without_test()
-            kind = (spec, len(steps), upto, curves, told)
-            asked = self._asked.setdefault(kind, [])
+            asked = self._asked.setdefault((spec, told), [])
             asked.append((len(group), horizon))
             if wanted.isdisjoint(group):
                 continue
             if spec not in self._bytes:
-                self._bytes[spec] = self.run_bytes(family, task.member, told)
+                self._bytes[spec] = self.run_bytes(task.family.without_test(), task.member, told)
             step, evaluation = self._bytes[spec]
             width = runs_per_call(asked, self.most or useful_width(step, evaluation), step)
             for start in range(0, len(group), width):
                 part = group[start : start + width]
                 if not wanted.isdisjoint(part):
-                    stacked = _stack([trials[i] for i in part], width)
-                    static = (device_mesh(width), upto, curves, told)
-                    run = self.programs.run((kind, width), static, stacked, steps, family)
-                    made |= {i: _curve(steps, run, place) for place, i in enumerate(part)}
+                    found = self._train([trials[i] for i in part], width, steps, told, curves)
+                    made |= dict(zip(part, found, strict=False))
         return [made[i] for i in sorted(wanted)]
+
+    def _train(
+        self, trials: Sequence[Trial], width: int, steps: np.ndarray, told: int | None, curves: bool
+    ) -> list[Curve]:
+        """One curve a place; those after the last trial are the first trial's."""
+        task, mesh, stacked = trials[0].task, device_mesh(width), _stack(trials, width)
+        kind, horizon = (task.spec, told, width), task.horizon
+        # Once on every device, not again in each call.
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        family = jax.device_put(task.family.without_test(), everywhere)
+        whole = jax.device_put(task.family, everywhere) if curves else family
+        state = self._begins.run(kind, (mesh, told), stacked)
+        points: list[dict[str, Any]] = []
+        for start, end in itertools.pairwise((0, *steps.tolist())):
+            bounds = np.array([start, end], np.int32)
+            state, judged, train = self.programs.run(
+                kind, (mesh, told), stacked, state, bounds, family
+            )
+            found = {"valid": evaluate(mesh, "outer_valid", stacked[0], judged, family)}
+            if curves:
+                found["test"] = evaluate(mesh, "test", stacked[0], judged, whole)
+            if curves and end == horizon:
+                found["train"] = evaluate(mesh, "train", stacked[0], judged, family)
+            # Here it is waited for: else the parameters of all points would be held.
+            points.append(jax.device_get({"mean": train, **found}))
+        return [_curve(steps, points, horizon, place) for place in range(width)]
 
     def run_bytes(self, family: Any, task: Any, told: int | None = None) -> list[int]:
         """About what a run holds in a training step, and in an evaluation: by shapes alone."""
@@ -165,57 +194,14 @@ class Runner:
         state = begin_run(task, tx, key)
 
         def saved(batch: Any) -> Any:
-            return jax.vjp(lambda p: task.loss(p, batch, key)[0], state.params)[1]
+            return jax.vjp(
+                lambda p: task.train_loss(p, state.model_state, batch, key)[0], state.params
+            )[1]
 
         batch = family.batch(task, key, "train")
         # Old and new parameters and state, gradients, updates.
         held = (state.params, state.opt_state) * 2, (state.params, state.params)
         return (held, batch, saved(batch)), saved(family.full(task, "outer_valid"))
-
-    def _run(
-        self,
-        mesh: Any,
-        upto: int,
-        curves: bool,
-        told: int | None,
-        stacked: Any,
-        steps: jax.Array,
-        family: Any,
-    ) -> Any:
-        one = functools.partial(self._one_run, upto, curves, told)
-        return map_lanes(mesh, one, stacked, steps, family)
-
-    def _one_run(
-        self, upto: int, curves: bool, told: int | None, trial: Any, steps: jax.Array, family: Any
-    ) -> Any:
-        task, hyper, seed, num_steps = trial
-        tx = self.make(hyper, num_steps if told is None else told)
-        key = jax.random.key(seed)
-        state = begin_run(task, tx, key)
-
-        def body(t: jax.Array, carry: Any) -> Any:
-            state, total = carry
-            state, loss = run_step(family, tx, state, key, t)
-            return state, total + loss
-
-        def segment(carry: Any, end: jax.Array) -> Any:
-            state, start = carry
-            state, total = jax.lax.fori_loop(start, end, body, (state, jnp.zeros(())))
-            params = self.eval_params(state.opt_state, state.params)
-            found = {"valid": full_loss(family, task, params, "outer_valid")}
-            if curves:
-                found["test"] = full_loss(family, task, params, "test")
-                whole = functools.partial(full_loss, family, task, params, "train")
-                zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(whole))
-                # Once: `steps` is the same for all runs, so this stays a branch under vmap.
-                found["train"] = jax.lax.cond(end == steps[upto], whole, lambda: zeros)
-            return (state, end), (total / (end - start).astype(total.dtype), found)
-
-        start = (state, jnp.zeros((), jnp.int32))
-        _, (train, found) = jax.lax.scan(segment, start, steps)
-        final = jax.tree.map(lambda x: x[upto], found)
-        losses = {split: loss for split, (loss, _) in found.items() if split != "train"}
-        return train, losses, final
 
 
 def _stack(trials: Sequence[Trial], width: int) -> Any:
@@ -227,13 +213,22 @@ def _stack(trials: Sequence[Trial], width: int) -> Any:
     return members, Hyper(*hypers), seeds, np.array([t.num_steps for t in padded], np.int32)
 
 
-def _curve(steps: np.ndarray, run: Any, place: int) -> Curve:
-    train, losses, final = jax.tree.map(lambda x: x[place], run)
+def _curve(steps: np.ndarray, points: Sequence[dict[str, Any]], horizon: int, place: int) -> Curve:
     flat = {}
-    for split, (loss, metrics) in final.items():
-        flat[f"{split}_loss"] = float(loss)
-        flat |= {f"{split}_{name}": float(value) for name, value in metrics.items()}
-    return Curve(steps, train, losses["valid"], losses.get("test"), flat)
+    at_horizon = points[int(np.searchsorted(steps, horizon))]
+    for split in ("test", "train", "valid"):
+        if split not in at_horizon:
+            continue
+        loss, metrics = jax.tree.map(lambda x: float(x[place]), at_horizon[split])
+        flat |= {f"{split}_loss": loss}
+        flat |= {f"{split}_{name}": value for name, value in metrics.items()}
+
+    def column(read: Callable[[dict[str, Any]], Any]) -> np.ndarray:
+        return np.array([read(point)[place] for point in points])
+
+    test = column(lambda point: point["test"][0]) if "test" in at_horizon else None
+    mean, valid = column(lambda point: point["mean"]), column(lambda point: point["valid"][0])
+    return Curve(steps, mean, valid, test, flat)
 
 
 def baseline_runner(baseline: Baseline) -> Runner:

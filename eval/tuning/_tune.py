@@ -86,14 +86,17 @@ def tune(
 
 
 def tune_among(
-    settings: Sequence[Hyper], tasks: Sequence[EvalTask], final_losses: FinalLosses
+    settings: Sequence[Hyper],
+    tasks: Sequence[EvalTask],
+    final_losses: FinalLosses,
+    seeds: Sequence[int] = TUNE_SEEDS,
 ) -> dict[str, Tuned]:
-    """The best of these settings on each task, by the median over TUNE_SEEDS; all are tried.
+    """The best of these settings on each task, by the median over the seeds; all are tried.
 
     Returns: task name -> choice, with its table in the order of the settings.
     """
     tables: dict[str, Table] = {task.name: {} for task in tasks}
-    _measure(tables, tasks, dict.fromkeys(tables, settings), final_losses)
+    _measure(tables, tasks, dict.fromkeys(tables, settings), final_losses, seeds)
     return {name: _tuned(_best(table), 0, table) for name, table in tables.items()}
 
 
@@ -174,6 +177,7 @@ def _measure(
     tasks: Sequence[EvalTask],
     wanted: Mapping[str, Sequence[Hyper]],
     final_losses: FinalLosses,
+    seeds: Sequence[int] = TUNE_SEEDS,
 ) -> None:
     """Enter the losses of the wanted settings that are not there yet, in one call."""
     settings = [
@@ -184,8 +188,8 @@ def _measure(
     ]
     if not settings:
         return
-    trials = [Trial(task, hyper, seed) for task, hyper in settings for seed in TUNE_SEEDS]
-    losses = np.reshape(np.asarray(final_losses(trials), float), (-1, len(TUNE_SEEDS)))
+    trials = [Trial(task, hyper, seed) for task, hyper in settings for seed in seeds]
+    losses = np.reshape(np.asarray(final_losses(trials), float), (-1, len(seeds)))
     losses = np.where(np.isfinite(losses), losses, np.inf)
     for (task, hyper), row in zip(settings, losses.tolist(), strict=True):
         tables[task.name][hyper] = tuple(row)

@@ -13,6 +13,7 @@ def check_flags(args: argparse.Namespace) -> None:
     for name, what, value in (("--out", "folder", args.out), ("CONFIG", "file", args.config)):
         if fault := name_fault(name, what, value):
             raise ConfigError(fault)
+    _check_fine_tuning(args)
     _check_export(args)
     for flag, given in (
         ("--accept-new-code", args.accept_new_code),
@@ -21,6 +22,26 @@ def check_flags(args: argparse.Namespace) -> None:
         if given and not args.resume:
             raise ConfigError(f"{flag} says how to continue a run: add --resume, or leave it out")
     _check_processes(args)
+
+
+def _check_fine_tuning(args: argparse.Namespace) -> None:
+    if args.start is None:
+        given = {"--task": args.tasks, "--num-steps": args.num_steps, "--budget": args.budget}
+        for flag, value in given.items():
+            if value:
+                raise ConfigError(f"{flag} needs --start NAME, what is trained on from")
+        return
+    if not args.tasks:
+        raise ConfigError("--start needs --task MODULE:NAME, what is trained on for")
+    excluded = {
+        "CONFIG": args.config, "--export": args.export, "--distributed": args.distributed,
+        "--coordinator": args.coordinator,
+    }  # fmt: skip
+    for flag, value in excluded.items():
+        if value:
+            raise ConfigError(f"{flag} and --start exclude each other: leave one out")
+    if args.num_steps is not None and not 1 <= args.num_steps <= 10**8:
+        raise ConfigError(f"--num-steps must be from 1 to 100,000,000, got {args.num_steps}")
 
 
 def _check_export(args: argparse.Namespace) -> None:

@@ -138,7 +138,11 @@ def _lane(problem: MetaProblem, theta: Any) -> _Lane:
         task = family.sample(key)
         tx = problem.transform(theta, jnp.int32(1), None)
         state, batch = inner_init(task, tx, key), family.batch(task, key, "train")
-        saved = jax.vjp(lambda params: task.loss(params, batch, key)[0], state.params)[1]
+
+        def loss(params: Any) -> jax.Array:
+            return task.train_loss(params, state.model_state, batch, key)[0]
+
+        saved = jax.vjp(loss, state.params)[1]
         return state, batch, saved
 
     found = _shapes("family", shapes, theta, problem.family, jax.random.key(0))

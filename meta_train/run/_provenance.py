@@ -131,6 +131,9 @@ def _shares(config: Config) -> list[float]:
 def run_identity(config: Config, start: Artifact | None) -> dict[str, Any]:
     """What a checkpoint must have been made with for a run to go on from it."""
     identity: dict[str, Any] = {"config": config.to_dict(), "code": code_identity()}
+    specs = [one.spec for one in (*config.sources, *config.judged) if one.spec.own]
+    if specs:  # whose sources are in no other hash
+        identity["own"] = [[spec.fingerprint, spec.data_fingerprint] for spec in specs]
     return identity | ({"start": start.sha256} if start else {})
 
 

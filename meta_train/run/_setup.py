@@ -11,7 +11,7 @@ import optax
 from learned_opt import OPTIMIZERS, Artifact, ArtifactError, load
 from learned_opt._fields import shown
 from learned_opt.devices import device_mesh
-from learned_opt.tasks import FamilySpec
+from learned_opt.tasks import AnySpec
 
 from .._trainer import Judge, Trainer
 from .._unroll import MetaProblem
@@ -54,7 +54,7 @@ def assemble(config: Config) -> Setup:
         unit = config.estimator.unit
         raise ConfigError(f"estimator.{unit} and valid.tasks: {error}") from error
 
-    def problem(spec: FamilySpec, where: str) -> MetaProblem:
+    def problem(spec: AnySpec, where: str) -> MetaProblem:
         try:
             family = spec.build().without_test()
         except ValueError as error:

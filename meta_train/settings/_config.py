@@ -22,14 +22,17 @@ from learned_opt._fields import (
     check_fields,
     shown,
 )
+from learned_opt._modules import import_name, is_reference
 from learned_opt.tasks import (
     AUGMENTATIONS,
     PROBLEMS,
     SUITES,
     EvalTask,
     FamilySpec,
+    Problem,
     TrainFamily,
     load_suite,
+    load_task,
 )
 
 from .._objective import Objective
@@ -86,10 +89,11 @@ class RunSettings(_Section):
 class FamilySettings(_Section):
     """[family] the tasks to learn from; several are [[families]].
 
-    `problem`: a name among `tasks.PROBLEMS`; `data`: see `tasks.load_dataset`; `batch_size`;
-    `options`: fields of the problem, as [family.options]; `augment`: augmentations by name with
-    their fields, as [family.augment.NAME], the first innermost; `weight`: of its runs and its
-    meta-gradient, relative to the other families.
+    `problem`: a name among `tasks.PROBLEMS`, or "module:Class" of one's own; `data`: see
+    `tasks.load_dataset`; `batch_size`; `options`: fields of the problem, as [family.options];
+    `augment`: augmentations by name with their fields, as [family.augment.NAME], the first
+    innermost; `task`: "module:name" of tasks of one's own instead, see `tasks.load_task`, each a
+    family; `weight`: of its runs and its meta-gradient, relative to the other families.
     """
 
     problem: Line = "mlp"
@@ -98,13 +102,27 @@ class FamilySettings(_Section):
     weight: Positive = 1.0
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     augment: dict[str, Any] = dataclasses.field(default_factory=dict)
+    task: str | None = None
+
+    def sources(self, where: str = "family") -> tuple[TrainFamily, ...]:
+        """The families; ConfigError as of `spec`, or for a task that cannot be loaded."""
+        if not self.task:
+            spec = self.spec(where)
+            return (TrainFamily(f"{spec.problem.name}-{self.data}", spec, self.weight),)
+        if self != FamilySettings(task=self.task, weight=self.weight):
+            raise ConfigError(
+                f"{where}.task says all but the weight, got other keys too: leave one out"
+            )
+        try:
+            found = load_task(self.task, what=f"{where}.task")
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        return tuple(TrainFamily(task.name, task.spec, self.weight) for task in found)
 
     def spec(self, where: str = "family") -> FamilySpec:
         """What is built; ConfigError for an unknown name or a value of the wrong type or range."""
         known = {a.name: a for a in AUGMENTATIONS}
-        problem = from_dict(
-            pick(PROBLEMS, self.problem, f"{where}.problem"), self.options, f"{where}.options."
-        )
+        problem = from_dict(self._problem(where), self.options, f"{where}.options.")
         augmentations = tuple(
             from_dict(pick(known, name, f"{where}.augment"), fields, f"{where}.augment.{name}.")
             for name, fields in self.augment.items()
@@ -114,14 +132,28 @@ class FamilySettings(_Section):
         except ValueError as error:
             raise ConfigError(placed(error, f"{where}.")) from error
 
+    def _problem(self, where: str) -> type[Problem]:
+        if not is_reference(self.problem):
+            return pick(PROBLEMS, self.problem, f"{where}.problem")
+        try:
+            found = import_name(self.problem, f"{where}.problem", "my_project.tasks:Letters")
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        if not (isinstance(found, type) and issubclass(found, Problem) and hasattr(found, "name")):
+            raise ConfigError(
+                f"{where}.problem {self.problem} must be a class derived from tasks.Problem, with "
+                f"a name, got {shown(found)}"
+            )
+        return found
+
 
 @dataclasses.dataclass(frozen=True)
 class ValidSettings(_Section):
     """[valid] meta-validation that selects theta, `every` so many log intervals.
 
-    `tasks` fixed runs of `horizon` steps, drawn from the families in turn; with `suite`, a name or
-    several as "A+B", `tasks` runs of each task of its CPU tier instead, of the task's own horizon,
-    `horizon` at most.
+    `tasks` fixed runs of `horizon` steps, drawn from the families in turn; with `suite`, a name,
+    "module:name" of one's own or several as "A+B", `tasks` runs of each task of its CPU tier
+    instead, of the task's own horizon, `horizon` at most.
     """
 
     tasks: Size = 32
@@ -187,14 +219,23 @@ class Config:
             if found is None or found.name not in known:
                 raise ConfigError(f"suite must be one of {', '.join(known)}, got {self.suite!r}")
             return tuple(entry for entry in found.entries if isinstance(entry, TrainFamily))
-        return tuple(
-            TrainFamily(f"{one.problem}-{one.data}", one.spec(self.where(i)), one.weight)
-            for i, one in enumerate(self.families or (self.family,))
-        )
+        return tuple(source for _, sources in self._sections for source in sources)
+
+    @functools.cached_property
+    def _sections(self) -> list[tuple[str, tuple[TrainFamily, ...]]]:
+        """The sections with what each says to learn from."""
+        if not self.families:
+            return [("family", self.family.sources())]
+        places = [f"families[{i}]" for i in range(len(self.families))]
+        return [
+            (place, one.sources(place)) for place, one in zip(places, self.families, strict=True)
+        ]
 
     def where(self, i: int) -> str:
         """The section, or the suite, that family number `i` is from."""
-        return f"families[{i}]" if self.families else self.suite or "family"
+        if self.suite:
+            return self.suite
+        return [place for place, sources in self._sections for _ in sources][i]
 
     @property
     def estimators(self) -> tuple[GradientEstimator, ...]:
@@ -214,7 +255,7 @@ class Config:
         """The tasks of meta-validation; none where the families are judged."""
         names = self.valid.suite.split("+") if self.valid.suite else ()
         try:
-            return tuple(task for name in names for task in load_suite(name))
+            return tuple(task for name in names for task in _judging(name))
         except ValueError as error:
             raise ConfigError(f"valid.{error}") from error
 
@@ -237,6 +278,10 @@ class Config:
             raise ConfigError("families must not be empty: say what to learn from, or leave it out")
         choices = {LearnedOptimizer: OPTIMIZERS, GradientEstimator: ESTIMATORS}
         return from_dict(cls, renamed(table), choices=choices)
+
+
+def _judging(name: str) -> tuple[EvalTask, ...]:
+    return load_task(name, what="suite") if is_reference(name) else load_suite(name)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

@@ -48,10 +48,7 @@ def _is_file(path: Path) -> bool:
 
 
 def load_table(path: str | os.PathLike, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """A TOML file as a dict, with overrides applied in turn.
-
-    They are "section.key=value", or "section={key=value, ...}" in place of the whole section.
-    """
+    """A TOML file as a dict, with overrides applied in turn, see `changed`."""
     try:
         text = Path(path).read_bytes().decode()
     except OSError as error:
@@ -60,7 +57,15 @@ def load_table(path: str | os.PathLike, overrides: Sequence[str] = ()) -> dict[s
         raise ConfigError(
             f"{path} is not valid TOML: it must be UTF-8, byte {error.start} is not"
         ) from error
-    table = renamed(_toml(text, str(path)))
+    return changed(_toml(text, str(path)), overrides)
+
+
+def changed(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A configuration with overrides applied in turn.
+
+    They are "section.key=value", or "section={key=value, ...}" in place of the whole section.
+    """
+    table = renamed(table)
     for override in overrides:
         key, equals, text = override.partition("=")
         *sections, name = key.strip().split(".")

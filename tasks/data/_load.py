@@ -5,11 +5,14 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from learned_opt._extras import needs_extra
 from learned_opt._fields import shown
+from learned_opt._modules import blame, import_name, is_reference
 
 from . import _embedded, _packages, _text, _tfds
-from ._dataset import mixture
+from ._dataset import mixture, split_dataset
 from ._points import many_points, points
 from ._sets import sets
 
@@ -49,7 +52,8 @@ def load_dataset(name: str) -> Any:
 
     NAME or NAME/SIZE: one of EMBEDDED, or `tfds:SET` once prepared; `tfds:mnist/14` is 14x14 grey,
     `tfds:cifar10/32c` is 32x32 in colour, `tfds:tiny_shakespeare/64` is windows of 64 bytes. With
-    a "+" between names, a mixture of them.
+    a "+" between names, a mixture of them. MODULE:FUNCTION is a function of one's own, without
+    arguments, that returns arrays (x, y) for `split_dataset`, or a `Dataset`.
 
     Raises:
       ValueError: unknown name, bad size, or a tensorflow-datasets set that is not on this machine
@@ -68,6 +72,8 @@ def _load(name: str, folder: str | None) -> Any:
     del folder  # what `_tfds` reads; here to keep sets of one name apart
     if "+" in name:
         return mixture(tuple(load_dataset(part) for part in name.split("+")))
+    if is_reference(name):
+        return _own(name)
     base, slash, size = name.partition("/")
     if base.startswith("tfds:"):
         return _from_tfds(name, base.removeprefix("tfds:"), size if slash else None)
@@ -88,6 +94,20 @@ def _from_tfds(name: str, base: str, size: str | None) -> Any:
         return _tfds.text(base, _number(name, "32" if size is None else size, 10**8))
     size = "8" if size is None else size
     return _tfds.images(base, _number(name, size.removesuffix("c"), 1024), size.endswith("c"))
+
+
+def _own(name: str) -> Any:
+    load = import_name(name, "data", "my_project.tasks:load", "MODULE:FUNCTION")
+    try:
+        made = load()
+        if isinstance(made, tuple) and len(made) == 2:
+            x, y = map(np.asarray, made)
+            return split_dataset(name, x, y)
+    except Exception as error:
+        raise ValueError(f"data {name} raised {blame(error)}") from error
+    if not all(hasattr(made, part) for part in ("spec", "sources", "full", "batch")):
+        raise ValueError(f"data {name} must return arrays (x, y) or a Dataset, got {shown(made)}")
+    return made
 
 
 def _number(name: str, size: str, most: int) -> int:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from learned_opt._fields import Positive, Steps, check_fields
 
-from .._spec import FamilySpec, content_hash, describe
+from .._spec import AnySpec, content_hash, describe
 
 Tier = Literal["cpu", "gpu"]
 
@@ -19,7 +19,7 @@ class TrainFamily:
     """
 
     name: str
-    spec: FamilySpec
+    spec: AnySpec
     weight: Positive = 1.0
 
     def __post_init__(self) -> None:
@@ -42,7 +42,7 @@ class EvalTask:
     """
 
     name: str
-    spec: FamilySpec
+    spec: AnySpec
     numbers: tuple[tuple[str, float], ...] = ()
     horizon: Steps = 1000
     tier: Tier = "cpu"
@@ -60,6 +60,11 @@ class EvalTask:
     def member(self) -> Any:
         """The task itself."""
         return self.family.member(**dict(self.numbers))
+
+    @property
+    def own(self) -> bool:
+        """Whether its network or its data are somebody's own: see `tasks.from_functions`."""
+        return self.spec.own
 
     @property
     def network(self) -> str:

@@ -45,6 +45,7 @@ LEAKAGE_COLOURS = {
     "new network, seen data": "#6C3AA0",
     "new network, new data": "#401070",
     "unknown": "#8B6B4A",
+    "yours": "#2F6B6B",
 }
 """The less meta-training saw of a task, the darker; no optimizer has any of these colours."""
 

@@ -50,6 +50,8 @@ def command(report: Report) -> str:
     tier = f" --tier {report.tier}" if report.tier else ""
     smoke = " --smoke" if report.smoke else ""
     words = f"{what} --suite {report.suite}{tier}{smoke}"
+    if report.own:
+        words = f"{what} --task MODULE:NAME"
     if report.arguments:
         words = shlex.join(report.arguments)
     # It stands between fences in Markdown, which a line of its own could close.

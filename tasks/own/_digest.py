@@ -1,0 +1,33 @@
+"""Hashes of arrays that are mapped from files, kept for as long as the files stay what they are."""
+
+import contextlib
+import hashlib
+import mmap
+import secrets
+from pathlib import Path
+
+import numpy as np
+
+from .._identity import array_hash
+from ..data._tfds import cache_folder
+
+
+def file_hash(array: np.ndarray) -> str:
+    """`array_hash`; of a whole file remembered in the cache folder by its place, size and time."""
+    if not (isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap) and array.filename):
+        return array_hash(array)
+    path = Path(array.filename).resolve()
+    stat = path.stat()
+    facts = path, stat.st_size, stat.st_mtime_ns, array.offset, array.dtype.str, array.shape
+    name = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+    kept = cache_folder() / "hashes" / name
+    with contextlib.suppress(OSError):
+        return kept.read_text()
+    found = array_hash(array)
+    with contextlib.suppress(OSError):  # a folder that may not be written costs time alone
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        # Written aside and renamed: whole or not at all.
+        aside = kept.with_name(f".{secrets.token_hex(8)}")
+        aside.write_text(found)
+        aside.replace(kept)
+    return found

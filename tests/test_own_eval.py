@@ -1,0 +1,408 @@
+"""Tasks of one's own, judged: the plan, the budget, what is refused, and what an owner is told."""
+
+import dataclasses
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import rich.console
+from made_runs import LATER, TASK, Recorder
+from processes import environment
+
+import learned_opt
+import learned_opt.eval._own as own
+import learned_opt.eval.running._batching as batching
+from learned_opt import tasks
+from learned_opt._durations import seconds_of
+from learned_opt.eval import BASELINES, Hyper, Runner, artifact_subject, evaluate, read_report
+from learned_opt.eval.__main__ import main
+from learned_opt.eval.baselines import ADAMW
+from learned_opt.eval.cost import Cost
+from learned_opt.eval.plan import (
+    EVERYTHING,
+    LEVELS,
+    Probe,
+    check_start,
+    choose_plan,
+    own_jobs,
+    own_protocol,
+    plan_from_json,
+    plan_text,
+    plan_to_json,
+)
+from learned_opt.eval.report import to_html
+from learned_opt.eval.report.owner import code, owner_sentences
+from learned_opt.eval.running import eval_steps, even_width
+from learned_opt.eval.statistics import Estimate
+from learned_opt.eval.tuning import few_settings
+from learned_opt.tasks import Timed
+
+ROOT = Path(__file__).parent.parent
+MODULE = """
+import jax.numpy as jnp
+import numpy as np
+from learned_opt.tasks import from_functions
+
+x = np.linspace(-1, 1, 900, dtype=np.float32)[:, None]
+
+
+def init(key):
+    return {"w": jnp.zeros((1, 1))}
+
+
+def loss(params, batch):
+    return jnp.mean((batch["x"] @ params["w"] - batch["y"]) ** 2) + 0.1
+
+
+def below(params, batch):
+    return loss(params, batch) - 10.0
+
+
+def lost(params, batch):
+    return loss(params, batch) * jnp.nan
+
+
+data = {"x": x, "y": 3 * x}
+line = from_functions(init, loss, data, batch_size=32, valid=0.5, num_steps=60)
+negative = from_functions(init, below, data, batch_size=32, valid=0.5)
+infinite = from_functions(init, lost, data, batch_size=32, valid=0.5)
+small = from_functions(init, loss, data, batch_size=32, valid=0.2)
+both = [line, small]
+"""
+
+
+def timed(width, step, evaluation, memory=1000):
+    return Timed(width, step, evaluation, 4.0, 1.0, memory)
+
+
+def probes(step=0.01, memory=1000, name="task"):
+    fast = Probe(timed(1, step, 0.1, memory), timed(5, 2 * step, 0.3, memory), (100, 50, 1000))
+    return {name: {"learned": fast, ADAMW.name: fast}}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty folder with a module of one's own in it."""
+    (tmp_path / "mine.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop("mine", None)
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return artifact_subject(learned_opt.load("small"))
+
+
+def make_up(patch, recorder, kinds):
+    """Runs, probes and costs; `kinds`: probes, of which the last counts."""
+
+    def cost(task, optimizers, *, seconds):
+        return {name: Cost(100.0 * (1 + i), 1, 1, 0.5, 2.0, 1000, 10, 1.0, 5)
+                for i, name in enumerate(optimizers)}  # fmt: skip
+
+    patch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
+    patch.setattr(own, "probe", lambda task, runs: kinds[-1][task.name])
+    patch.setattr(own, "check_start", lambda task: "")
+    patch.setattr(own, "measure_task", cost)
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """Evaluations that are made up: what they were asked, and probes."""
+    recorder, kinds = Recorder(), [probes()]
+    make_up(monkeypatch, recorder, kinds)
+    return recorder, kinds
+
+
+def judge(subject, out, tasks=(TASK,), **options):
+    text = io.StringIO()
+    console = rich.console.Console(file=text, width=500)
+    return evaluate(subject, out=out, tasks=tasks, console=console, **options), text.getvalue()
+
+
+def untimed(report):
+    return dataclasses.replace(report, seconds=None, own=dataclasses.replace(report.own, seconds=0))
+
+
+def test_a_budget_is_a_number_and_a_unit():
+    assert [seconds_of(x) for x in ("45s", "30m", "1.5h")] == [45, 1800, 5400]
+    for bad in ("30", "m", "-3m", "0s", "1d", "nan", ""):
+        with pytest.raises(ValueError, match=r"^--budget must be a time such as 90s, 30m or 2h, g"):
+            seconds_of(bad)
+
+
+def test_the_module_of_the_page_is_a_task(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with jax.numpy_rank_promotion("allow"):
+        (letters,) = tasks.load_task("docs/examples/letters.py:letters")
+        assert check_start(letters) == ""
+    assert (letters.name, letters.horizon, letters.spec.batch_size) == ("letters", 300, 64)
+
+
+def test_what_runs_take_is_a_straight_line_between_the_widths_that_were_timed():
+    cost = Probe(timed(1, 0.1, 0.2), timed(5, 0.3, 0.6), (100, 50, 1000))
+    assert cost.seconds(200, 3, curves=False) == pytest.approx(200 * 0.2 + 0.4)
+    points = len(eval_steps(200))
+    assert cost.seconds(200, 3, curves=True) == pytest.approx(40 + points * 0.4 * 1.5 + 0.4 * 10)
+    assert cost.seconds(200, 1, curves=False) == pytest.approx(200 * 0.1 + 0.2)
+    assert cost.compiling_evaluations == 3
+    one = Probe(timed(1, 0.1, 0.2), timed(1, 0.1, 0.2), (1, 1, 1))
+    assert one.seconds(10, 1, curves=False) == pytest.approx(1.2)
+
+
+def test_the_first_level_that_fits_is_chosen(subject):
+    jobs = own.everyone(subject)
+    times = [choose_plan(jobs, [TASK], probes(), budget=1e9).seconds]
+    assert choose_plan(jobs, [TASK], probes()).level == 1
+    for level in range(2, len(LEVELS) + 1):
+        plan = choose_plan(jobs, [TASK], probes(), budget=times[-1] - 1e-6)
+        assert plan.level == level
+        assert plan.rows == choose_plan(jobs, [TASK], probes(), budget=plan.seconds).rows
+        assert plan_from_json(json.loads(json.dumps(plan_to_json(plan)))) == plan
+        assert plan.extent.left_out
+        assert plan.runs == sum(
+            job.runs(own_protocol([TASK], plan.extent))
+            for job in own_jobs(jobs, plan.extent).values()
+            if job.label != "AdamW, not tuned"  # its runs are those of the calibrated row
+        )
+        times.append(plan.seconds)
+    assert times == sorted(times, reverse=True)
+    least = int(np.ceil(times[-1]))
+    wanted = rf"^--budget must be {least}s or more for the least .* got 1s"
+    with pytest.raises(ValueError, match=wanted):
+        choose_plan(jobs, [TASK], probes(), budget=1.0)
+    whole = choose_plan(jobs, [TASK], probes(), all_tuned=True)
+    assert (whole.level, whole.extent) == (None, EVERYTHING)
+    assert whole.seconds > times[0]
+    text = plan_text(choose_plan(jobs, [TASK], probes(), budget=times[3]), [TASK])
+    assert "task: 3,466 parameters, 100 steps; a run of AdamW takes " in text
+    assert "level 4 of 7: 5 fresh seeds instead of 10; tuning tries 7 settings on 1 seed" in text
+
+
+def test_less_is_tuned_with_fewer_settings_and_seeds(subject):
+    jobs = own_jobs(own.everyone(subject), LEVELS[3])
+    asked = []
+
+    def losses(trials):
+        asked.extend(trials)
+        return [abs(np.log10(trial.hyper.lr) + 2) + 1 for trial in trials]
+
+    tuned = jobs["adamw"].choose([TASK], losses)["task"]
+    assert (tuned.hyper.lr, tuned.trials, len(asked)) == (0.01, 7, 7)
+    assert {trial.seed for trial in asked} == {0}
+    assert [h.lr for h in few_settings(ADAMW, 3)] == [0.003162, 0.001, 0.01]
+    assert {(h.cosine, h.wd) for h in few_settings(ADAMW, 14)} == {(1.0, 0.0), (1.0, 0.1)}
+    none = own_jobs(own.everyone(subject), LEVELS[-1])
+    assert set(none) == {"learned", "adamw", "adamw_calibrated", "nadamw_calibrated"}
+    names = "adamw", "adamw_calibrated"
+    choice, same = (none[name].choose([TASK], losses)["task"] for name in names)
+    assert (choice.hyper, choice.trials) == (same.hyper, 0)
+
+
+def test_what_fills_memory_runs_one_at_a_time(subject, made_up, monkeypatch):
+    _, kinds = made_up
+    monkeypatch.setattr(batching, "memory_budget", lambda: 3e9)
+    assert batching.useful_width(int(2e9), int(2e9)) == 1
+    assert even_width(10, 1) == 1
+    jobs, console = own.everyone(subject), rich.console.Console(file=io.StringIO())
+    assert own.plan_own(jobs, [TASK], console).at_once == 2
+    kinds.append(probes(memory=10**15))
+    plan = own.plan_own(jobs, [TASK], console)
+    assert (plan.at_once, plan.memory) == (1, 10**15)
+
+
+def test_it_goes_on_with_the_level_that_it_began_with(subject, made_up, tmp_path, monkeypatch):
+    recorder, kinds = made_up
+    monkeypatch.setattr(own, "write_report", lambda report, folder: None)
+    budget = choose_plan(own.everyone(subject), [TASK], probes()).seconds / 4
+    whole, text = judge(subject, tmp_path / "whole", budget=budget)
+    assert whole.own.level > 1
+    assert re.search(r"runs, .* left", text)
+    count = len(recorder.asked)
+    recorder.asked.clear()
+
+    def stops(runner, trials, **kind):
+        if len(recorder.asked) > count // 3:
+            raise KeyboardInterrupt
+        return recorder(trials, **kind)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Runner, "__call__", stops)
+        with pytest.raises(KeyboardInterrupt):
+            judge(subject, tmp_path / "out", budget=budget)
+    assert 0 < len(recorder.asked) < count
+    kinds.append(probes(step=1e-6))  # a machine that is faster now would take more
+    again, _ = judge(subject, tmp_path / "out", budget=budget)
+    assert len(recorder.asked) == count
+    assert untimed(again) == untimed(whole)
+
+
+@pytest.fixture(scope="module")
+def judged(subject, tmp_path_factory):
+    """The folder and the report of an evaluation that is made up, in which `small` is bad."""
+    out = tmp_path_factory.mktemp("judged")
+    with pytest.MonkeyPatch.context() as patch:
+        make_up(patch, Recorder(), [probes()])
+        report, _ = judge(subject, out, budget=1e9, arguments=["small", "--task", "a:b"])
+    return out, report
+
+
+def test_the_report_of_an_owner_is_made_of_intervals(judged):
+    out, report = judged
+    assert read_report(out / "report.json") == report
+    (task,) = report.tasks
+    best = min(
+        (n for n, f in report.optimizers.items() if f.role in ("calibrated", "default")),
+        key=lambda n: task.results[n].valid_loss,
+    )
+
+    def told(low, mid, high):
+        one = Estimate(mid=mid, low=low, high=high)
+        far = Estimate(mid=0.1, low=0.1, high=0.1)
+        against = {
+            name: dataclasses.replace(found, valid_ratio=one if name == best else far)
+            for name, found in task.against.items()
+        }
+        return dataclasses.replace(report, tasks=[dataclasses.replace(task, against=against)])
+
+    for interval, said in {
+        (0.8, 0.9, 0.95): r"small: after 100 steps its loss is 0\.90 \[0\.80, 0\.95\] times",
+        (1.1, 1.2, 1.3): r"after 100 steps the loss of small is 1\.20 \[1\.10, 1\.30\] times its",
+        (0.9, 1.0, 1.1): r"or with small, whose loss after 100 steps is 1\.00 \[0\.90, 1\.10\] ",
+    }.items():
+        first, second = owner_sentences(told(*interval))[0]
+        assert re.search(f"^Train task with .*{said}", first)
+        assert second.endswith(
+            "a step takes 0.50 times AdamW's, 0.01 s a run, in 1.00 times its memory."
+        )
+    page = to_html(told(0.8, 0.9, 0.95))
+    assert page.count('<details id="all"') == 1
+    assert page.index("Loss, step by step") < page.index("What tuning would have bought you")
+    line = "tx = learned_opt.learned(&quot;small&quot;, num_steps=100)"
+    assert line in page
+    assert line not in to_html(told(1.1, 1.2, 1.3))
+    assert "learned-opt eval small --task a:b --out OUT" in (out / "report.md").read_text()
+
+
+def test_of_several_tasks_each_gets_its_sentence_also_where_nobody_is_tuned(
+    subject, made_up, tmp_path, monkeypatch
+):
+    both = [TASK, LATER]
+    kinds = probes() | probes(name="later")
+    monkeypatch.setattr(own, "probe", lambda task, runs: kinds[task.name])
+    monkeypatch.setattr("learned_opt.eval.plan._plan.LEVELS", LEVELS[-1:])
+    report, _ = judge(subject, tmp_path, tasks=both)
+    assert (report.budgets, report.seeds, len(report.optimizers)) == (None, 3, 4)
+    assert report.optimizers["adamw"].label == "AdamW, not tuned"
+    first, last = owner_sentences(report)
+    assert [said[:11] for said in first[::2]] == ["Train task ", "Train later"]
+    assert all("compared with AdamW at one setting: " in said for said in first[1::2])
+    assert last[0].startswith("Within the budget 3 fresh seeds instead of 10, nobody is tuned, of")
+    page = (tmp_path / "report.html").read_text()
+    assert "Final validation loss, task by task" in page
+    assert 'id="all"' not in page
+
+
+@pytest.mark.parametrize("name", ["adamw_calibrated", "lion_calibrated", "adam_default", "muon"])
+def test_the_lines_to_paste_are_what_ran(judged, name):
+    (task,) = judged[1].tasks
+    row = next(row for row in BASELINES if row.name in (name, name.removesuffix("_calibrated")))
+    found = {"optax": optax, "jax": jax, "jnp": jnp}
+    exec(code(judged[1], task, name), found)
+    params = {"layer": {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}}
+    hyper = {key: value or 0.0 for key, value in task.results[name].hyper.items()}
+    made = row.transform(Hyper(**hyper), task.horizon)
+
+    def trained(tx):
+        state, x = tx.init(params), params
+        for i in range(3):
+            grads = jax.tree.map(lambda p, i=i: jnp.sin(7.0 * p + i), x)
+            update, state = tx.update(grads, state, x)
+            x = optax.apply_updates(x, update)
+        return jax.tree.leaves(x)
+
+    with jax.numpy_dtype_promotion("standard"):
+        for ours, theirs in zip(trained(found["tx"]), trained(made), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_what_cannot_be_judged_by_is_refused(project, said):
+    for name, message in {
+        "mine:negative": "the loss of negative must be above 0, for losses are compared by their "
+        "ratio, got -6.8",
+        "mine:infinite": "the loss of infinite must be finite at the start, got nan",
+        "mine:nothing": "--task mine:nothing cannot be imported",
+        "nowhere:line": "--task nowhere:line cannot be imported",
+    }.items():
+        status, error = said("small", "--task", name, "--plan", "--out", "none")
+        assert (status, error[: len(message)]) == (2, message)
+    for words, message in {
+        "--budget 3m": "--budget is for tasks of your own: add --task MODULE:NAME",
+        "--task mine:line --suite FAR_V1": "--suite and --task exclude each other: leave one out",
+        "--task mine:line --num-steps 0": "--num-steps must be from 1 to 100,000,000, got 0",
+        "--task mine:line --budget 3": "--budget must be a time such as 90s, 30m or 2h, got '3'",
+        "--task mine:line --all --budget 3m": "--all and --budget exclude each other: leave one",
+    }.items():
+        status, error = said("small", *words.split(), "--out", "none")
+        assert (status, error[: len(message)]) == (2, message)
+    assert not (project / "none").exists()
+    (task,) = tasks.load_task("mine:small")
+    assert "has 60 examples: below 100 what it says is" in check_start(task)
+
+
+def test_a_plan_is_timed_and_printed_and_nothing_is_written(project, capsys):
+    words = "small --task mine:line --num-steps 80 --budget 10h --plan --out none"
+    jax.config.update("jax_numpy_dtype_promotion", "standard")  # of all threads
+    try:
+        assert main(words.split()) == 0
+    finally:
+        jax.config.update("jax_numpy_dtype_promotion", "strict")
+    text = capsys.readouterr().out
+    assert "line: 1 parameter, 80 steps; a run of AdamW takes " in text
+    assert re.search(r"\n  AdamW, tuned +88 runs +\d", text)
+    assert "level 1 of 7: nothing is left out" in text
+    assert not (project / "none").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_one_goes_on_in_an_empty_folder(project):
+    """The whole command: killed after some runs it ends with the same plan and every run once."""
+    words = "eval small --task mine:line --budget 10h --out report"
+
+    def launch():
+        return subprocess.Popen(
+            [sys.executable, "-m", "learned_opt", *words.split()],
+            cwd=project, env=environment(), text=True, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    file, end = project / "report" / "runs.jsonl", time.monotonic() + 600
+    process = launch()
+    while not (file.exists() and file.read_bytes().count(b"\n") >= 60):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    plan, before = (project / "report" / "plan.json").read_bytes(), file.read_text().splitlines()
+    process = launch()
+    output, _ = process.communicate(timeout=1200)
+    assert process.returncode == 0
+    assert "level 1 of 7: nothing is left out" in output
+    assert (project / "report" / "plan.json").read_bytes() == plan
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [json.dumps(row) for row in rows][: len(before) - 1] == before[:-1]
+    assert len({row["key"] for row in rows}) == len(rows)
+    report = read_report(project / "report" / "report.json")
+    assert report.tasks[0].leakage == "yours"
+    assert report.sentence.startswith("Train line with ")
+    assert {"muon", "learned:multiplied", "nadamw_calibrated", "prodigy"} < set(report.optimizers)
