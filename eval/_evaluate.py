@@ -32,7 +32,7 @@ from .contestants import (
 from .cost import measure
 from .grid import GRID, run_grid
 from .report import Report, summarise, write_report
-from .running import own_archive, shipped_file
+from .running import Archive, own_archive, shipped_file
 
 SMOKE_STEPS, SMOKE_TASKS = 40, 2
 
@@ -73,8 +73,8 @@ def evaluate(
       smoke: two tasks of a few steps and two baselines: shows that all works, and nothing else.
       budget: of one's own tasks, seconds that all may take: fewer seeds and settings are tried, and
         the report says so.
-      all_tuned: of one's own tasks, every tuned baseline instead of AdamW and Muon alone, and the
-        optimizer under wrong horizons.
+      all_tuned: every tuned baseline; else, on a suite whose runs of baselines ship, those that are
+        among them, and on one's own tasks AdamW and Muon, and no wrong horizons.
       arguments: the words after `learned-opt eval` that ask for this report, but for the folder.
 
     Raises:
@@ -108,7 +108,11 @@ def evaluate(
     own = own_archive(out, "evaluation.toml", facts, what="an evaluation", base=shipped)
     with own as archive:
         resumed = archive.runs.keys() > archive.shipped
-        protocol, baselines = smoke_test(suite, tier) if smoke else (whole(suite, tier), BASELINES)
+        if smoke:
+            protocol, baselines = smoke_test(suite, tier)
+        else:
+            every = all_tuned or not shipped[0].exists()
+            protocol, baselines = whole(suite, tier), BASELINES if every else ladder(archive)
         jobs = {
             "learned": learned_job(subject),
             **baseline_jobs(baselines, calibrated=not smoke),
@@ -144,6 +148,12 @@ def evaluate(
         archive.mend()
         write_report(report, out)
     return report
+
+
+def ladder(archive: Archive) -> list[Baseline]:
+    """The rows that nobody tunes, and of the tuned ones those whose runs ship with the package."""
+    there = {archive.runs[key].optimizer for key in archive.shipped}
+    return [row for row in BASELINES if not row.tuned or row.name in there]
 
 
 def whole(suite: str, tier: Tier) -> Protocol:

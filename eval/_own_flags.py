@@ -7,7 +7,7 @@ def check_own(args: argparse.Namespace) -> None:
     """ValueError for flags that would have no effect, or that contradict one another."""
     if not args.own:
         given = {"--num-steps": args.num_steps is not None, "--budget": args.budget is not None,
-                 "--plan": args.plan, "--all": args.all}  # fmt: skip
+                 "--plan": args.plan}  # fmt: skip
         for flag, there in given.items():
             if there:
                 raise ValueError(f"{flag} is for tasks of your own: add --task MODULE:NAME")
