@@ -11,11 +11,10 @@ import pytest
 import sharded
 from jax.sharding import AbstractMesh, AxisType
 from processes import environment
+from rows import every
 from steps import tree
 
 from learned_opt import OPTIMIZERS
-
-every = pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.name)
 
 
 @pytest.fixture
