@@ -4,8 +4,12 @@ import pytest
 
 from learned_opt import OPTIMIZERS
 
-FEW = {"gated_adam", "celo_adam", "momentum_mlp"}
-"""Of averages alone, of a network that reads the loss, of one that moves in each element."""
+FEW = {cls.name for cls in OPTIMIZERS} - {
+    "spectral", "hyper_adam", "nn_adam", "per_param_mlp", "rnn_mlp", "hypernet", "celo", "celo2",
+    "open",
+}  # fmt: skip
+"""One of averages alone, one whose network reads the loss, one that moves in each element; and
+whatever is new."""
 
 
 def optimizers(quick=None):
