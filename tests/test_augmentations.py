@@ -33,7 +33,6 @@ from learned_opt.tasks.problems import GRU, MLP, PINN
 
 DIGITS = FamilySpec(MLP(), "digits").build()
 KEY = jax.random.key(5)
-EACH = [pytest.param(cls, id=cls.name) for cls in AUGMENTATIONS]
 TX = optax.with_extra_args_support(optax.sgd(0.05))
 
 
@@ -51,11 +50,21 @@ KINDS = {
 }
 
 
+OF_OTHER_KINDS = {("reparametrise", "text"), ("label_noise", "text"), ("bfloat16", "value")}
+"""What is tried on other data than images at each change."""
+
+
 @pytest.mark.parametrize(
-    "kind",
-    ["label", "text", *(pytest.param(k, marks=pytest.mark.slow) for k in ("value", "points"))],
-)
-@pytest.mark.parametrize("cls", EACH)
+    ("cls", "kind"),
+    [
+        pytest.param(
+            cls, kind, id=f"{kind}-{cls.name}",
+            marks=[] if kind == "label" or (cls.name, kind) in OF_OTHER_KINDS else pytest.mark.slow,
+        )
+        for cls in AUGMENTATIONS
+        for kind in KINDS
+    ],
+)  # fmt: skip
 def test_any_augmentation_of_any_family_compiles_once(cls, kind):
     """Over one family of each kind of data; 10 draws, different, finite, of one program."""
     plain, traces = KINDS[kind].build(), 0

@@ -108,7 +108,7 @@ def reference(optimizer, theta, params, grads, learned):
 @pytest.mark.parametrize(
     ("optimizer", "labels"),
     [
-        (Celo2(5, 0.1, False), everywhere),
+        pytest.param(Celo2(5, 0.1, False), everywhere, marks=pytest.mark.slow),
         (Celo2(8, 0.1, adam_ratio=3.0), None),
         (Celo2(4, 0.1, as_published=True), None),
     ],

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from rows import FEW, optimizers
 from sharded import SMALL
 
 import learned_opt
-from learned_opt import OPTIMIZERS
 
 PARAMS = {
     "w": jnp.ones((3, 4)) * jnp.arange(1.0, 4.0)[:, None],
@@ -20,7 +20,7 @@ PARAMS = {
 GRADS = jax.tree.map(lambda p: 0.1 * p + 0.01, PARAMS)
 
 
-@pytest.fixture(params=OPTIMIZERS, ids=lambda cls: cls.name)
+@pytest.fixture(params=optimizers())
 def optimizer(request):
     return request.param(**SMALL.get(request.param, {}))
 
@@ -33,6 +33,9 @@ def artifact(optimizer):
 @pytest.fixture
 def tx(artifact):
     return learned_opt.learned(artifact, num_steps=100)
+
+
+few = pytest.mark.parametrize("optimizer", optimizers(FEW), indirect=True)
 
 
 def steps(tx, params=PARAMS, grads=GRADS, count=3, **extra):
@@ -130,6 +133,7 @@ def test_one_compilation_and_same_result_under_jit(tx):
     near(first, plain)
 
 
+@few
 def test_state_can_be_donated(tx):
     step = jax.jit(lambda g, s, p: tx.update(g, s, p)[1], donate_argnums=1)
     state = step(GRADS, tx.init(PARAMS), PARAMS)
@@ -160,12 +164,14 @@ def test_scan_equals_a_loop(tx):
     close(params, steps(tx), rtol=1e-5)
 
 
+@few
 def test_chain_with_clipping(tx):
     clipped = optax.chain(optax.clip_by_global_norm(1e-3), tx)
     small = jax.tree.map(lambda g: g * 1e-3 / optax.tree.norm(GRADS), GRADS)
     close(steps(clipped), steps(tx, grads=small), rtol=1e-4)
 
 
+@few
 def test_partition_and_masked_touch_only_their_part(artifact, tx):
     labels = {"w": "learned", "b": "sgd", "s": "sgd"}
     split = optax.partition({"learned": tx, "sgd": optax.sgd(0.1)}, labels)
@@ -180,6 +186,7 @@ def test_partition_and_masked_touch_only_their_part(artifact, tx):
     np.testing.assert_array_equal(updates["b"], GRADS["b"])
 
 
+@few
 @jax.numpy_dtype_promotion("standard")  # optax's own code divides floats by integers
 def test_multi_steps_averages_gradients(tx):
     every2 = optax.MultiSteps(tx, 2)
@@ -204,12 +211,21 @@ def test_inject_hyperparams_changes_the_learning_rate(artifact, tx):
     close(double, jax.tree.map(lambda u: 2 * u, single), rtol=1e-6)
 
 
+@few
 def test_apply_if_finite(tx):
     safe = optax.apply_if_finite(tx, 3)
     close(steps(safe), steps(tx), rtol=1e-5)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize(
+    ("optimizer", "bad"),
+    [
+        pytest.param(*cls.values, bad, id=f"{cls.id}-{bad}", marks=cls.marks if i else ())
+        for i, bad in enumerate((np.nan, np.inf, -np.inf, 1e30))
+        for cls in optimizers(FEW)
+    ],
+    indirect=["optimizer"],
+)
 def test_a_gradient_that_is_not_finite_skips_the_step_and_is_counted(artifact, bad):
     tx = learned_opt.learned(artifact, num_steps=100, weight_decay=0.1)
     _, state = tx.update(GRADS, tx.init(PARAMS), PARAMS)

@@ -12,7 +12,7 @@ import learned_opt
 from learned_opt import OPTIMIZERS, HyperAdam, Hypernet
 
 SIZES = {"float32": (1e20, 1e30, 3e38), "float16": (6e4,), "bfloat16": (3e38,)}
-FAST = {"hypernet", "gated_adam"}
+FAST = {"gated_adam"}
 """Of which all types are tried at each change."""
 
 BLIND = {

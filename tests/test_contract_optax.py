@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import PartitionSpec as P
+from rows import FEW, every, few, optimizers
 from sharded import SMALL
 
 import learned_opt
@@ -19,10 +20,6 @@ PARAMS = {
 GRADS = jax.tree.map(lambda p: 0.1 * p + 0.01, PARAMS)
 BAD = {**GRADS, "b": GRADS["b"].at[1].set(jnp.nan)}
 
-FAST = {"gated_adam"}
-"""Of which all is compiled at each change."""
-
-every = pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.name)
 every_name = pytest.mark.parametrize("name", learned_opt.available())
 
 
@@ -146,7 +143,7 @@ def boxed(**params):
     return {"dense": {k: nn.Partitioned(x, names[k]) for k, x in params.items()}}
 
 
-@every
+@few
 def test_boxes_of_flax_are_kept(cls):
     import flax.linen as nn
 
@@ -215,7 +212,7 @@ def configurations(cls):
     }
 
 
-@every
+@few
 @jax.numpy_dtype_promotion("standard")  # optax's own code divides floats by integers
 def test_skipped_steps_have_one_name_and_place_in_every_configuration(cls):
     for name, tx in configurations(cls).items():
@@ -269,13 +266,7 @@ def run(tx, grads):
     return params, state
 
 
-@pytest.mark.parametrize(
-    "cls",
-    [
-        pytest.param(cls, marks=() if cls.name in FAST else pytest.mark.slow, id=cls.name)
-        for cls in OPTIMIZERS
-    ],
-)
+@pytest.mark.parametrize("cls", optimizers({"gated_adam"}))
 @jax.numpy_dtype_promotion("standard")  # optax's own code divides floats by integers
 def test_a_bad_micro_batch_is_left_out_or_heard(cls):
     tx = learned(cls)
@@ -296,21 +287,27 @@ def test_a_bad_micro_batch_is_left_out_or_heard(cls):
         learned_opt.check_skips(state)
 
 
-@every
-def test_axes_are_taken_by_every_optimizer(cls):
+@pytest.mark.parametrize(
+    ("cls", "make"),
+    [
+        pytest.param(*cls.values, make, id=f"{cls.id}-{make.__name__}", marks=cls.marks)
+        for make, quick in ((learned_opt.learned, None), (learned_opt.scale_by_learned, FEW))
+        for cls in optimizers(quick)
+    ],
+)
+def test_axes_are_taken_by_every_optimizer(cls, make):
     """A stack of two matrices moves like the two."""
     optimizer, axes = artifact(cls), {"w": learned_opt.Axes(batch=(0,), inputs=(1,), outputs=(2,))}
     params = {"w": jnp.stack([PARAMS["w"], 2 * PARAMS["w"]])}
     grads = {"w": jnp.stack([GRADS["w"], -GRADS["w"]])}
-    for make in (learned_opt.learned, learned_opt.scale_by_learned):
-        tx = make(optimizer, num_steps=10, axes=axes)
-        got, state = tx.update(grads, tx.init(params), params)
-        assert kinds(state) == kinds(tx.init(params))
-        two = [{"0": t["w"][0], "1": t["w"][1]} for t in (grads, params)]
-        apart = make(optimizer, num_steps=10)
-        want, _ = apart.update(two[0], apart.init(two[1]), two[1])
-        if cls.name == "open":
-            continue  # it counts layers
-        for i in range(2):
-            scale = float(jnp.abs(want[str(i)]).max())
-            np.testing.assert_allclose(got["w"][i], want[str(i)], rtol=1e-5, atol=1e-5 * scale)
+    tx = make(optimizer, num_steps=10, axes=axes)
+    got, state = tx.update(grads, tx.init(params), params)
+    assert kinds(state) == kinds(tx.init(params))
+    two = [{"0": t["w"][0], "1": t["w"][1]} for t in (grads, params)]
+    apart = make(optimizer, num_steps=10)
+    want, _ = apart.update(two[0], apart.init(two[1]), two[1])
+    if cls.name == "open":
+        return  # it counts layers
+    for i in range(2):
+        scale = float(jnp.abs(want[str(i)]).max())
+        np.testing.assert_allclose(got["w"][i], want[str(i)], rtol=1e-5, atol=1e-5 * scale)

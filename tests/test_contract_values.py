@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from rows import optimizers
 from sharded import SMALL
 from steps import SHAPES, moved_theta, tree
 
@@ -37,7 +38,7 @@ REFERENCES = {
 """Where an optimizer is compared with its formulas in float64."""
 
 
-@pytest.fixture(params=OPTIMIZERS, ids=lambda cls: cls.name)
+@pytest.fixture(params=optimizers())
 def optimizer(request):
     return request.param(**SMALL.get(request.param, {}))
 
@@ -56,6 +57,14 @@ def test_every_optimizer_has_a_reference_in_float64():
         assert "float64" in inspect.getsource(module)
 
 
+@pytest.mark.parametrize(
+    "optimizer",
+    # The others take seconds to compile: at each change a step of theirs, in test_contract.py.
+    optimizers(
+        {"gated_adam", "spectral", "hyper_adam", "nn_adam", "momentum_mlp", "celo_adam", "open"}
+    ),
+    indirect=True,
+)
 def test_bfloat16_steps_are_within_a_rounding_of_float32_ones(optimizer):
     """Within 2^-8 of the tensor's largest step, at the same parameters, for 20 steps."""
     tx = optimizer.transform(moved_theta(optimizer, 0.1), num_steps=STEPS + 1)

@@ -39,6 +39,12 @@ from learned_opt.tasks.problems import (
 ALIKE = ("skip_init", "tied_transformer", "vibration")
 """Much like `resnet`, `transformer` and `heat`, and seconds to compile: slow tests all over."""
 
+DRAWN_ALIKE = (
+    "norm_conv", "norm_mlp", "vae", "denoiser", "contrastive", "lstm", "lru", "transformer", "pinn",
+    "heat", "allen_cahn", "control", "learned_optimizer",
+)  # fmt: skip
+"""Drawn as are `conv`, `autoencoder`, `gru`, `waves` and `quadratic`."""
+
 
 def rows(*slow):
     """All of them; those of the problems named in `slow` are slow tests."""
@@ -59,6 +65,17 @@ every = rows()
 
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 """Compiles in half the time: these programs run a few times each."""
+
+
+@quick_jit
+def init_of(task, key):
+    return task.init(key)
+
+
+@quick_jit
+def slope_of(task, params, batch, key):
+    """((loss, metrics), gradients); tests of a row share the program."""
+    return jax.value_and_grad(task.loss, has_aux=True)(params, batch, key)
 
 
 def test_every_problem_has_a_row_a_name_and_a_source():
@@ -87,18 +104,14 @@ def test_shapes_losses_and_gradients_at_the_start(row):
     """Finite in float32, and in bfloat16 the same loss within 3 %; parameters keep their dtype."""
     family = row.spec.build()
     task, key = family.member(), jax.random.key(3)
-    init = quick_jit(task.init)
-    params, batch = init(key), family.batch(task, key, "train")
-    jax.tree.map(np.testing.assert_array_equal, params, init(key))
+    params, batch = init_of(task, key), family.batch(task, key, "train")
+    jax.tree.map(np.testing.assert_array_equal, params, init_of(task, key))
     if batch.x.dtype == jnp.float32:
         # Rounded for both: a point that moves may be another entry of a matrix.
         batch = batch._replace(x=batch.x.astype(jnp.bfloat16).astype(jnp.float32))
-    rounded = augment(family, BFloat16()).member()
     values = []
-    for loss_of in (task.loss, rounded.loss):
-        (loss, metrics), grads = quick_jit(jax.value_and_grad(loss_of, has_aux=True))(
-            params, batch, key
-        )
+    for either in (task, augment(family, BFloat16()).member()):
+        (loss, metrics), grads = slope_of(either, params, batch, key)
         assert (loss.shape, loss.dtype) == ((), jnp.float32)
         assert float(loss) >= 0
         assert all(np.isfinite(x).all() for x in jax.tree.leaves((loss, metrics, grads)))
@@ -109,7 +122,7 @@ def test_shapes_losses_and_gradients_at_the_start(row):
     assert values[1] == pytest.approx(values[0], rel=0.03, abs=1e-3)
 
 
-@rows("resnet", "vit", "mixer")
+@rows("resnet", "vit", "mixer", "norm_conv", "heat")
 @jax.numpy_dtype_promotion("standard")  # optax's own code divides floats by integers
 def test_twenty_steps_of_a_known_good_adam(row):
     """lower the validation loss below the row's bound, times that at the start, for each of 2."""
@@ -123,7 +136,7 @@ def test_twenty_steps_of_a_known_good_adam(row):
         assert isinstance(row.spec.problem, InfluenceBalancing)
 
 
-@rows("resnet", "vit", "mixer")
+@rows("resnet", "vit", "mixer", *DRAWN_ALIKE)
 def test_draws_compile_once_and_differ(row):
     """Sampling, initialising, drawing and stepping; and a draw is a function of its key."""
     family, tx, traces = row.spec.build(), optax.with_extra_args_support(optax.sgd(0.01)), 0
@@ -316,10 +329,10 @@ def test_no_initial_weight_touches_a_unit_that_is_off(row):
     if not small:
         return
     task = family.member(**small)
-    params = quick_jit(task.init)(jax.random.key(0))
+    params = init_of(task, jax.random.key(0))
     batch = family.batch(task, jax.random.key(1), "train")
-    garbage = jax.tree.map(lambda p: jnp.where(p == 0, 5.0, p), params)
-    grads = quick_jit(jax.grad(lambda p: task.loss(p, batch, jax.random.key(2))[0]))(garbage)
+    garbage = jax.tree.map(lambda p: np.where(np.asarray(p) == 0, np.float32(5.0), p), params)
+    _, grads = slope_of(task, garbage, batch, jax.random.key(2))
     for g, p in zip(jax.tree.leaves(grads), jax.tree.leaves(params), strict=True):
         if p.ndim > 1:  # biases start at zero and move
             np.testing.assert_array_equal(np.asarray(g)[np.asarray(p) == 0], 0)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from reference_optimizers import per_param_mlp
+from rows import few
 from sharded import SMALL as SIZES
 from steps import descend, limits, moved_theta, tree
 
@@ -173,11 +174,21 @@ def test_a_stack_moves_like_its_tensors_one_by_one(optimizer, monkeypatch):
         assert np.linalg.norm(got[-1][name] - want[-1][name]) < 1e-5 * moved, name
 
 
+def check_momenta(state, names):
+    kept = state.elements
+    for name in names:
+        assert [m[name].dtype for m in kept.momenta] == ["bfloat16", "bfloat16", "float32"]
+        others = [kept.second, *kept.rows, *kept.cols]
+        assert {x[name].dtype.name for x in others} == {"float32"}
+
+
 def test_bfloat16_momenta_agree_with_a_reference_that_rounds_them():
     """To 2^-9 of a step: a last bit that float32 and float64 round differently moves it so far."""
     optimizer = PerParamMLP(momenta="bfloat16")
     params, grads = tree(0, shapes=SHAPES), gradients(SHAPES)
-    got = path(optimizer, SHAPES)[1][-1]
+    tx, walked = path(optimizer, SHAPES)
+    got = walked[-1]
+    check_momenta(tx.init(params), SHAPES)
     theta = moved_theta(optimizer, 0.1)
     want, exact = (per_param_mlp(theta, params, grads, b)[-1] for b in (jnp.bfloat16, np.float64))
     for name in SHAPES:
@@ -188,25 +199,16 @@ def test_bfloat16_momenta_agree_with_a_reference_that_rounds_them():
         assert np.linalg.norm(exact[name] - want[name]) > 1e-6 * moved, name
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        PerParamMLP(),
-        *(pytest.param(x, id=x.name, marks=pytest.mark.slow) for x in FEATURES[1:]),
-    ],
-    ids=lambda x: x.name,
-)
+@pytest.mark.slow
+@family
 def test_bfloat16_momenta_change_a_step_by_little(optimizer):
     """By less than 2 % of the way gone in 6 steps: an eighth bit of two features in thirty."""
     params = tree(0, shapes=SHAPES)
     tx, got = path(dataclasses.replace(optimizer, momenta="bfloat16"), SHAPES)
     _, want = together(optimizer)
     learned = {k for k, x in SHAPES.items() if not isinstance(optimizer, Celo2) or len(x) >= 2}
-    kept = tx.init(params).elements
+    check_momenta(tx.init(params), learned)
     for name in learned:
-        assert [m[name].dtype for m in kept.momenta] == ["bfloat16", "bfloat16", "float32"]
-        others = [kept.second, *kept.rows, *kept.cols]
-        assert {x[name].dtype.name for x in others} == {"float32"}
         moved = np.linalg.norm(want[-1][name] - params[name])
         assert 0 < np.linalg.norm(got[-1][name] - want[-1][name]) < 0.02 * moved, name
 
@@ -228,7 +230,7 @@ def costly(jaxpr):
     return count
 
 
-@pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.name)
+@few
 def test_a_program_does_not_grow_with_the_number_of_tensors_of_a_shape(cls):
     tx = cls(**SIZES.get(cls, {}))
     tx, counts = tx.transform(tx.init(jax.random.key(0)), num_steps=10), []

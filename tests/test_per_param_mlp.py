@@ -30,7 +30,11 @@ def trained_theta(optimizer):
 
 @pytest.mark.parametrize(
     ("optimizer", "scale"),
-    [(PerParamMLP(), 1e-4), (PerParamMLP(), 1e3), (PerParamMLP(hidden=5, layers=3), 0.1)],
+    [
+        pytest.param(PerParamMLP(), 1e-4, marks=pytest.mark.slow),
+        (PerParamMLP(), 1e3),
+        (PerParamMLP(hidden=5, layers=3), 0.1),
+    ],
 )
 def test_agrees_with_float64_reference_over_20_steps(optimizer, scale):
     """Relative error under 1e-5, of the parameters and of the way they went."""

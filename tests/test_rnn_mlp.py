@@ -111,7 +111,12 @@ def some_losses(seed):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "scale"), [(RNNMLP(), 0.1), (RNNMLP(), 30.0), (RNNMLP(**SMALL), 1e-3)]
+    ("optimizer", "scale"),
+    [
+        pytest.param(RNNMLP(), 0.1, marks=pytest.mark.slow),
+        (RNNMLP(), 30.0),
+        (RNNMLP(**SMALL), 1e-3),
+    ],
 )
 def test_agrees_with_float64_reference_over_20_steps(optimizer, scale):
     """Each step within 1e-5 of the tensor's largest; at scale 30 most gradients are clipped.

@@ -11,11 +11,10 @@ import pytest
 import sharded
 from jax.sharding import AbstractMesh, AxisType
 from processes import environment
+from rows import every, few
 from steps import tree
 
 from learned_opt import OPTIMIZERS
-
-every = pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.name)
 
 
 @pytest.fixture
@@ -23,8 +22,9 @@ def mesh():
     return jax.make_mesh((jax.device_count(),), ("x",), axis_types=(AxisType.Auto,))
 
 
-@every
+@few
 def test_the_first_state_is_sharded(cls, mesh):
+    """Of every shape; the next test looks at that of three, for every optimizer."""
     shardings = sharded.place(mesh, sharded.SHAPES)
     with jax.set_mesh(mesh):
         params = jax.device_put(tree(0, shapes=sharded.SHAPES), shardings)
