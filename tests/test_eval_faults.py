@@ -16,7 +16,7 @@ from learned_opt.checkpoints import FolderError
 from learned_opt.eval.running import Archive
 
 ROOT = Path(__file__).parent.parent
-EXAMPLE = ROOT / "docs" / "example" / "report.html"
+EXAMPLE = ROOT / "docs" / "reports" / "META_TEST_V2" / "report.html"
 SILENT = rich.console.Console(file=io.StringIO(), width=200)
 CALIBRATED = (
     '{"settings": {'

@@ -23,7 +23,7 @@ from learned_opt.eval.cost._measurements import _read
 from learned_opt.eval.running import Archive
 
 ROOT = Path(__file__).parent.parent
-EXAMPLE = ROOT / "docs" / "example" / "report.html"
+EXAMPLE = ROOT / "docs" / "reports" / "META_TEST_V2" / "report.html"
 SILENT = rich.console.Console(file=io.StringIO(), width=200)
 
 

@@ -58,7 +58,7 @@ def test_the_sentence_is_made_of_the_data_of_the_page(folder):
 @pytest.mark.parametrize("page", ["README.md", "docs/which.md"])
 def test_the_loss_ratios_of_a_page_are_those_of_the_reports(page):
     """Rows of a baseline end with the ratios on META_TEST_V2 and on META_TEST_V1."""
-    reports = [report_of(ROOT / "docs" / place) for place in ("example", "reports/META_TEST_V1")]
+    reports = [report_of(ROOT / "docs" / place) for place in ("reports/META_TEST_V2", "reports/META_TEST_V1")]
     assert [report.suite for report in reports] == ["META_TEST_V2", "META_TEST_V1"]
     rows = {
         "AdamW untuned: one setting everywhere": "adamw_frozen",
@@ -76,7 +76,7 @@ def test_the_loss_ratios_of_a_page_are_those_of_the_reports(page):
 def test_the_first_page_counts_verdicts_as_the_reports_do():
     found = [
         report_of(ROOT / "docs" / place).verdict["adamw"]
-        for place in ("example", "reports/META_TEST_V1")
+        for place in ("reports/META_TEST_V2", "reports/META_TEST_V1")
     ]
     counts = {word: sum(one[word] for one in found) for word in found[0]}
     said = "It is better on {better} of {} tasks, worse on {worse} and undecided on {undecided}"
@@ -122,7 +122,7 @@ def test_a_report_is_rendered_again_from_its_page(tmp_path):
 
 def test_rivals_are_told_what_they_ask_for():
     """By name, untuned; those that are tuned are told by AdamW's schedules."""
-    report = report_of(ROOT / "docs" / "example")
+    report = report_of(ROOT / "docs" / "reports" / "META_TEST_V2")
     rivals = {"rival:small-free": True, "rival:x": False, "rival:small-free:tuned": False}
     facts = OptimizerFacts(label="a rival", role="rival", horizon_free=False, trials=0)
     others = dict.fromkeys(rivals, facts)
@@ -163,7 +163,7 @@ def test_rivals_are_told_what_they_ask_for():
 def test_what_cannot_be_rendered_is_one_sentence(tmp_path, capsys, name, text, message):
     path = tmp_path / name
     if name == "changed.html":
-        page = (ROOT / "docs" / "example" / "report.html").read_text()
+        page = (ROOT / "docs" / "reports" / "META_TEST_V2" / "report.html").read_text()
         text = re.sub(r'"digest":"[0-9a-f]{4}', '"digest":"0000', page)
     if text is not None:
         path.write_text(text)

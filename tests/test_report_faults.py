@@ -26,7 +26,7 @@ from learned_opt.eval.report import (
 )
 
 ROOT = Path(__file__).parent.parent
-EXAMPLE = ROOT / "docs" / "example" / "report.html"
+EXAMPLE = ROOT / "docs" / "reports" / "META_TEST_V2" / "report.html"
 SILENT = rich.console.Console(file=io.StringIO(), width=200)
 
 

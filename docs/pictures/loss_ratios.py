@@ -16,7 +16,7 @@ from matplotlib.ticker import NullLocator
 
 HERE = Path(__file__).parent
 REPORTS = {
-    "META_TEST_V2": HERE.parent / "example" / "report.html",
+    "META_TEST_V2": HERE.parent / "reports" / "META_TEST_V2" / "report.html",
     "META_TEST_V1": HERE.parent / "reports" / "META_TEST_V1" / "report.html",
 }
 COLOURS = {True: "#2e6f9e", False: "#8fb4cf"}

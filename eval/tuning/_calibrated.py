@@ -36,16 +36,14 @@ SUITES = tuple(f"META_VALID_V{k}" for k in range(1, 8))
 TASKS = (
     "values-mlp", "photos-autoencoder", "teacher-mlp-wrong", "photos-mlp-few",
     "photos-mlp-batch-8", "teacher-mlp-batch-4", "photos-norm-mlp", "photos-mlp-deep",
-    "photos-conv", "stdlib-gru",
+    "photos-conv", "photos-norm-conv", "photos-mixer", "stdlib-gru", "stdlib-16-transformer",
 )  # fmt: skip
 """What they are calibrated on: of the validation suites the tasks that are like what people train.
 
 Networks on minibatches, at most 1,000 steps, data in the package, and at least 500 examples to
 validate on (of text, bytes to predict): so no closed forms, no table in one batch, no noise that
 is added to gradients, no weights in other scales. Of those of one kind, which is a network on a
-data set with the same change (few examples, wrong labels, small batches, depth), the quickest. What
-would take most of the time is left out: the mixer, the transformers, photos-norm-conv and
-photos-conv-few.
+data set with the same change (few examples, wrong labels, small batches, depth), the quickest.
 """
 
 
