@@ -25,6 +25,7 @@ class Block(nnx.Module):
         self.down = nnx.Linear(4 * WIDTH, WIDTH, rngs=rngs)
 
     def __call__(self, x):
+        """(examples, places, WIDTH) to the same."""
         mask = nnx.make_causal_mask(x[..., 0])
         x = x + self.attention(self.norms[0](x), mask=mask)
         return x + self.down(nnx.gelu(self.up(self.norms[1](x))))
@@ -41,6 +42,7 @@ class Transformer(nnx.Module):
         self.out = nnx.Linear(WIDTH, 128, rngs=rngs)
 
     def __call__(self, x):
+        """Bytes (examples, places) to scores (examples, places, 128)."""
         h = self.bytes(x) + self.places(jnp.arange(CONTEXT))
         for block in self.blocks:
             h = block(h)
