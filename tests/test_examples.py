@@ -28,7 +28,7 @@ def load(name):
 
 
 def test_every_example_is_run_and_has_a_page_with_its_plot():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*BOUNDS, "plots"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*BOUNDS, "letters", "plots"}
     pages = "".join(path.read_text() for path in EXAMPLES.glob("*.md"))
     for name in BOUNDS:
         assert f'--8<-- "docs/examples/{name}.py"' in pages

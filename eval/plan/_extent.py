@@ -38,7 +38,7 @@ class Extent:
       settings: that tuning tries of a row; None: its whole grid, which may grow; 0: none is tuned.
       tune_seeds: seeds of each setting, also of the multipliers.
       untuned: "all" rows that need no tuning; "few": the calibrated ones, Prodigy and schedule-free
-        AdamW; "least": AdamW and NadamW calibrated.
+        AdamW; "least": AdamW and NAdamW calibrated.
       multipliers: of the learned optimizer's step, its own among them.
       beyond: how long its runs last, over the horizon.
       all_tuned: every tuned row, not AdamW and Muon alone, and wrong horizons.
@@ -65,7 +65,7 @@ class Extent:
             said.append(f"tuning tries {self.settings} settings on {seeds} each")
         if self.untuned != whole.untuned:
             few = ", Prodigy and schedule-free AdamW" * (self.untuned == "few")
-            rows = "the calibrated rows" if few else "AdamW and NadamW, calibrated,"
+            rows = "the calibrated rows" if few else "AdamW and NAdamW, calibrated,"
             said.append(f"of what needs no tuning {rows}{few} alone")
         if self.multipliers < whole.multipliers:
             tried = f"{self.multipliers} multipliers" if self.multipliers > 1 else "no multipliers"

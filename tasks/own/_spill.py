@@ -12,6 +12,7 @@ from learned_opt._checks import shown
 
 from .._identity import array_hash
 from ..data._tfds import cache_folder
+from ._digest import content_order
 
 
 class Spill:
@@ -68,10 +69,15 @@ class Spill:
             self._write()
 
     def joined(self) -> Any:
-        """All batches as one tree of arrays, mapped from files where they were too many."""
+        """All batches as one tree of arrays, mapped from files where they were too many.
+
+        In memory in an order of their own, so that a loader that shuffles gives the same data every
+        time.
+        """
         if not self._files:
-            columns = zip(*self._parts, strict=True)
-            return self._structure.unflatten([np.concatenate(column) for column in columns])
+            columns = [np.concatenate(column) for column in zip(*self._parts, strict=True)]
+            order = content_order(columns)
+            return self._structure.unflatten([column[order] for column in columns])
         self._write()
         shapes = [(self._count, *part.shape[1:]) for part in self._last]
         for file in self._files:
