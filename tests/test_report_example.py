@@ -58,7 +58,7 @@ def test_the_sentence_is_made_of_the_data_of_the_page(folder):
 @pytest.mark.parametrize("page", ["README.md", "docs/which.md"])
 def test_the_loss_ratios_of_a_page_are_those_of_the_reports(page):
     """Rows of a baseline end with the ratios on META_TEST_V2 and on META_TEST_V1."""
-    reports = [report_of(ROOT / "docs" / place) for place in ("reports/META_TEST_V2", "reports/META_TEST_V1")]
+    reports = [report_of(ROOT / "docs" / "reports" / f"META_TEST_{v}") for v in ("V2", "V1")]
     assert [report.suite for report in reports] == ["META_TEST_V2", "META_TEST_V1"]
     rows = {
         "AdamW untuned: one setting everywhere": "adamw_frozen",
@@ -75,8 +75,8 @@ def test_the_loss_ratios_of_a_page_are_those_of_the_reports(page):
 
 def test_the_first_page_counts_verdicts_as_the_reports_do():
     found = [
-        report_of(ROOT / "docs" / place).verdict["adamw"]
-        for place in ("reports/META_TEST_V2", "reports/META_TEST_V1")
+        report_of(ROOT / "docs" / "reports" / f"META_TEST_{v}").verdict["adamw"]
+        for v in ("V2", "V1")
     ]
     counts = {word: sum(one[word] for one in found) for word in found[0]}
     said = "It is better on {better} of {} tasks, worse on {worse} and undecided on {undecided}"
