@@ -150,7 +150,7 @@ def test_calibration_says_how_far_it_is_and_writes_what_is_read(monkeypatch, tmp
 def test_calibration_tasks_are_of_validation_suites_and_large_enough():
     """Of text every byte counts that is predicted, so long as there is one a place."""
     tasks = learned_opt.eval.tuning._calibrated.calibration_tasks()
-    assert len(tasks) == len(TASKS) == 10
+    assert len(tasks) == len(TASKS) == 13
     for task in tasks:
         assert task.horizon <= 1000
         assert not task.spec.data.startswith("tfds:")
