@@ -6,9 +6,9 @@ import math
 import jax
 import pytest
 
+from learned_opt.devices import _memory as devices
 from learned_opt.meta_train import Config, ConfigError, build, load_config
 from learned_opt.meta_train.__main__ import main
-from learned_opt.meta_train.run import _memory
 
 LOADED = [
     # Names are one path component of ordinary characters.
@@ -342,9 +342,9 @@ def test_files(tmp_path, content, message):
 @pytest.fixture
 def memory(tmp_path, monkeypatch):
     """The file that says how much a container may use; 1 GB."""
-    monkeypatch.setattr(_memory, "CGROUP", tmp_path / "memory.max")
-    _memory.CGROUP.write_text("1000000000\n")
-    return _memory.CGROUP
+    monkeypatch.setattr(devices, "CGROUP", tmp_path / "memory.max")
+    devices.CGROUP.write_text("1000000000\n")
+    return devices.CGROUP
 
 
 @pytest.mark.parametrize(("override", "message"), BUILT, ids=ids(BUILT))
@@ -384,10 +384,10 @@ def test_a_dataclass_checks_itself_in_python_too():
 
 def test_a_container_has_the_memory_it_is_given(memory):
     memory.write_text("max\n")
-    whole = _memory.device_memory(jax.devices()[0])
+    whole = devices.device_memory(jax.devices()[0])
     memory.unlink()
-    assert _memory.device_memory(jax.devices()[0]) == whole > 1e8
+    assert devices.device_memory(jax.devices()[0]) == whole > 1e8
     memory.write_text("1000\n")
-    assert _memory.device_memory(jax.devices()[0]) == 1000
+    assert devices.device_memory(jax.devices()[0]) == 1000
     with pytest.raises(ConfigError, match=r"has 1 kB"):
         build(Config())

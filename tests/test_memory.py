@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from learned_opt.devices import _memory as devices
 from learned_opt.meta_train import ESTIMATORS, Config, ConfigError, Programs, build
 from learned_opt.meta_train.__main__ import main
 from learned_opt.meta_train.run import _memory
@@ -21,8 +22,8 @@ SHORT = {"horizon": [20, 40], "name": "full_es"}
 @pytest.fixture
 def gigabyte(tmp_path, monkeypatch):
     """What a container may use."""
-    monkeypatch.setattr(_memory, "CGROUP", tmp_path / "memory.max")
-    _memory.CGROUP.write_text("1000000000\n")
+    monkeypatch.setattr(devices, "CGROUP", tmp_path / "memory.max")
+    devices.CGROUP.write_text("1000000000\n")
 
 
 def mlp(width, batch):

@@ -1,12 +1,12 @@
 """How many training runs go into one compiled call."""
 
 import math
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
+
+from learned_opt.devices import device_memory
 
 MEMORY_SHARE = 0.25
 """Of the memory of the machine, or of an accelerator, that the runs of one call may fill."""
@@ -83,12 +83,7 @@ def tree_bytes(shapes: Any) -> int:
 
 def memory_budget() -> float:
     """Bytes for the runs of one call: MEMORY_SHARE of what there is."""
-    if jax.default_backend() != "cpu":
-        stats = jax.local_devices()[0].memory_stats() or {}
-        if "bytes_limit" in stats:
-            return MEMORY_SHARE * stats["bytes_limit"] * jax.local_device_count()
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.exists() and (text := limit.read_text().strip()).isdigit():
-        total = min(total, int(text))
-    return MEMORY_SHARE * total
+    first, *others = jax.local_devices()
+    # Devices on the CPU share its memory.
+    count = 1 if first.platform == "cpu" else 1 + len(others)
+    return MEMORY_SHARE * count * device_memory(first)

@@ -3,6 +3,7 @@
 `learned_opt.devices._axes` holds the types of arrays that are spread over a mesh, for optimizers.
 """
 
+from ._memory import device_memory as device_memory
 from ._mesh import compiler_options as compiler_options
 from ._mesh import core_count as core_count
 from ._mesh import device_mesh as device_mesh

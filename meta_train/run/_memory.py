@@ -1,23 +1,20 @@
 """How much memory a run needs at least, known from shapes before anything is allocated."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from learned_opt._checks import one_line
+from learned_opt.devices import device_memory
 from learned_opt.tasks import inner_init
 
 from .._trainer import Judge, Trainer
 from .._unroll import MetaProblem
 from ..settings import ConfigError
 
-CGROUP = Path("/sys/fs/cgroup/memory.max")
-"""Where Linux says what a container may use."""
 KEPT = 0.5
 """Of what differentiation keeps of a loss, the share that a compiled program has been seen to hold
 at least: it keeps no copy twice, and computes cheap parts anew."""
@@ -107,18 +104,6 @@ def fits() -> Iterator[None]:
 def _unfit(error: Exception) -> str:
     why = one_line(str(error).removeprefix("RESOURCE_EXHAUSTED:").rstrip(". ") or "no more", 120)
     return f"the run does not fit into memory ({why}): {CURE}"
-
-
-def device_memory(device: Any) -> int:
-    """Bytes of a device; of the CPU, those of the machine or container."""
-    stats = device.memory_stats() if device.platform != "cpu" else None
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"]
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        return min(total, int(CGROUP.read_text()))
-    except (OSError, ValueError):  # no cgroup, or "max"
-        return total
 
 
 class _Lane(NamedTuple):

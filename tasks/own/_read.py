@@ -1,7 +1,6 @@
 """Somebody's data, arrays or batches, as arrays whose first axis is that of examples."""
 
 import itertools
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from learned_opt._checks import shown
 from learned_opt._modules import blame
+from learned_opt.devices import device_memory
 
 from ._digest import file_hash
 from ._spill import Spill
@@ -154,6 +154,4 @@ def _plain(leaf: Any, what: str) -> np.ndarray:
 
 def default_memory() -> int:
     """A quarter of what the device, or this machine, has in all."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    total = stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return int(total) // 4
+    return device_memory(jax.local_devices()[0]) // 4
