@@ -100,14 +100,23 @@ class ResNet(Supervised):
         for stage, channels in enumerate(self.channels):
             for block in range(self.max_depth):
                 stride = 2 if stage > 0 and block == 0 else 1
-                h = activate(GroupNorm()(x), n["activation"])
+                h = self._activated(n, x)
                 if stride == 2:
-                    x = _shortcut(x, channels)
+                    # The shortcut of a new stage: every other pixel, through a matrix.
+                    x = jnp.moveaxis(Dense(channels)(jnp.moveaxis(x[:, ::2, ::2], 0, -1)), -1, 0)
                 h = Conv3x3(channels, stride, gain=he)(h)
-                h = Conv3x3(channels, 1, gain=he)(activate(GroupNorm()(h), n["activation"]))
+                h = Conv3x3(channels, 1, gain=he)(self._activated(n, h))
+                h = self._scaled(h, f"{stage}_{block}")
                 x = x + h * (block < n["depth"]).astype(x.dtype)
-        x = activate(GroupNorm()(x), n["activation"])
-        return Dense(spec.outputs)(x.mean((1, 2)).T)
+        return Dense(spec.outputs)(self._activated(n, x).mean((1, 2)).T)
+
+    def _activated(self, n: Numbers, x: jax.Array) -> jax.Array:
+        """What a convolution, or the head, is given of x."""
+        return activate(GroupNorm()(x), n["activation"])
+
+    def _scaled(self, h: jax.Array, block: str) -> jax.Array:
+        """What a block adds."""
+        return h
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,23 +130,8 @@ class SkipInit(ResNet):
     name: ClassVar[str] = "skip_init"
     source: ClassVar[str] = "De & Smith 2020"
 
-    def forward(self, n: Numbers, spec: Spec, x: jax.Array) -> jax.Array:
-        """(batch, height, width, channels) to (batch, outputs)."""
-        he = math.sqrt(2) * n["gain"]
-        x = Conv3x3(self.channels[0], 1, gain=he)(x.transpose(3, 1, 2, 0))
-        for stage, channels in enumerate(self.channels):
-            for block in range(self.max_depth):
-                stride = 2 if stage > 0 and block == 0 else 1
-                h = activate(x, n["activation"])
-                if stride == 2:
-                    x = _shortcut(x, channels)
-                h = activate(Conv3x3(channels, stride, gain=he)(h), n["activation"])
-                h = Conv3x3(channels, 1, gain=he)(h)
-                alpha = hk.get_parameter(f"alpha_{stage}_{block}", (), x.dtype, jnp.zeros)
-                x = x + h * alpha * (block < n["depth"]).astype(x.dtype)
-        return Dense(spec.outputs)(activate(x, n["activation"]).mean((1, 2)).T)
+    def _activated(self, n: Numbers, x: jax.Array) -> jax.Array:
+        return activate(x, n["activation"])
 
-
-def _shortcut(x: jax.Array, channels: int) -> jax.Array:
-    """Of a new stage: every other pixel, through a matrix."""
-    return jnp.moveaxis(Dense(channels)(jnp.moveaxis(x[:, ::2, ::2], 0, -1)), -1, 0)
+    def _scaled(self, h: jax.Array, block: str) -> jax.Array:
+        return h * hk.get_parameter(f"alpha_{block}", (), h.dtype, jnp.zeros)
