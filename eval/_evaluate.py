@@ -15,7 +15,7 @@ from learned_opt.tasks.suites import SUITES, Tier
 
 from ._origin import origin
 from ._own import evaluate_own
-from ._readings import count_reading
+from ._readings import count_readings
 from .baselines import ADAMW, BASELINES, Baseline
 from .contestants import (
     MULTIPLIED,
@@ -23,6 +23,7 @@ from .contestants import (
     Protocol,
     Results,
     Subject,
+    artifact_subject,
     baseline_jobs,
     learned_job,
     multiplied_job,
@@ -119,7 +120,8 @@ def evaluate(
             **rival_jobs(rivals, tuned_rivals),
             **({} if smoke else {MULTIPLIED: multiplied_job(subject)}),
         }
-        readings = None if smoke else count_reading(subject, suite, tier, out, archive.say)
+        read = [subject, *map(artifact_subject, (*rivals, *tuned_rivals))]
+        readings = None if smoke else count_readings(read, suite, tier, out, archive.say)
         contestants = run_jobs(jobs, protocol, archive, console, "Evaluating")
         extent = "smoke" if smoke else "quick" if quick else "whole"
         measured = measure(archive, subject, protocol, contestants, extent, console)

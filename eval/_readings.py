@@ -1,4 +1,4 @@
-"""How often a test suite was read: `eval` appends a line for every learned optimizer it judges.
+"""How often a test suite was read: `eval` appends a line for every learned optimizer it runs.
 
 A suite is counted if a file of readings lies beside its archive, be it empty. Two evaluations of
 one update rule, of the same weights and the same sources, find the same: they are one reading.
@@ -6,7 +6,7 @@ one update rule, of the same weights and the same sources, find the same: they a
 
 import datetime
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from .running import TEXT, shipped_file
 FACTS = ("date", "name", "digest", "code")
 """Of a reading, for people. Its line has a hash of the update rule too."""
 
-UNCOUNTED = "reading.json"
+UNCOUNTED = "readings.json"
 """In the folder of an evaluation, where the file of the suite could not be written."""
 
 
@@ -28,17 +28,19 @@ def readings_file(suite: str, tier: str) -> Path:
     return shipped_file(suite, tier).with_suffix(".readings.jsonl")
 
 
-def count_reading(
-    subject: Subject, suite: str, tier: str, out: Path, say: Callable[[str], None]
+def count_readings(
+    subjects: Sequence[Subject], suite: str, tier: str, out: Path, say: Callable[[str], None]
 ) -> dict[str, Any] | None:
-    """Count that a learned optimizer is read on a suite; to be called before its first run there.
+    """Count that learned optimizers are read on a suite; to be called before their first run there.
 
     Args:
-      out: folder of the evaluation, which keeps the line where the file cannot be written.
+      subjects: what is judged, then its rivals.
+      out: folder of the evaluation, which keeps the lines where the file cannot be written.
       say: is told of that, and of damaged lines.
 
     Returns:
-      Field `readings` of the report, as JSON types; None of a suite that is not counted.
+      Field `readings` of the report, as JSON types: those before that of the first subject; None of
+      a suite that is not counted.
 
     Raises:
       OSError: nor can the folder be written to.
@@ -46,22 +48,19 @@ def count_reading(
     path = readings_file(suite, tier)
     if not path.exists():
         return None
-    rule = content_hash(subject.identity.facts)
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    line = {
-        "date": today, "name": subject.name, "digest": subject.digest, "code": code_version(),
-        "rule": rule,
-    }  # fmt: skip
+    made = {line["rule"]: line for line in map(_line, subjects)}
     rows, damaged, counted = [], 0, True
     try:
         lines = read_lines(path, lambda row: all(TEXT.right(row.get(x)) for x in (*FACTS, "rule")))
         rows, damaged = lines.rows, len(lines.bad)
         if damaged:
             say(f"{path}: {lines.damage()}; each counts as a reading")
-        if rule not in [row["rule"] for row in rows]:
-            _append(path, line)
+        there = {row["rule"] for row in rows}
+        for rule, line in made.items():
+            if rule not in there:
+                _append(path, line)
     except OSError as error:
-        write_atomic(out / UNCOUNTED, json.dumps(line) + "\n")
+        write_atomic(out / UNCOUNTED, json.dumps([*made.values()], indent=1) + "\n")
         counted = False
         say(
             f"this reading of {suite} is not counted, for {path} cannot be used "
@@ -69,10 +68,20 @@ def count_reading(
         )
     earlier: dict[str, dict[str, Any]] = {}
     for row in rows:
-        if row["rule"] == rule:  # it is here again
+        if row["rule"] == next(iter(made)):  # it is here again
             break
         earlier.setdefault(row["rule"], {name: row[name] for name in FACTS})
     return {"before": list(earlier.values()), "damaged": damaged, "counted": counted}
+
+
+def _line(subject: Subject) -> dict[str, str]:
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "name": subject.name,
+        "digest": subject.digest,
+        "code": code_version(),
+        "rule": content_hash(subject.identity.facts),
+    }
 
 
 def _append(path: Path, line: dict[str, Any]) -> None:

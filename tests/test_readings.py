@@ -33,8 +33,8 @@ def counted(monkeypatch, tmp_path):
     monkeypatch.setattr(readings, "code_version", lambda: "c0de")
     said = []
 
-    def read(who):
-        return readings.count_reading(who, SUITE, "cpu", tmp_path, said.append)
+    def read(who, *rivals):
+        return readings.count_readings([who, *rivals], SUITE, "cpu", tmp_path, said.append)
 
     return path, read, said
 
@@ -59,6 +59,15 @@ def test_each_optimizer_is_counted_once(counted):
     }  # fmt: skip
     assert len(path.read_text().splitlines()) == 3
     assert said == []
+
+
+def test_rivals_are_read_as_well(counted):
+    """An optimizer that is its own rival, tuned, is read once."""
+    path, read, _ = counted
+    a, b = subject("a"), subject("b", "cd" * 32)
+    assert names(read(a, b, a)) == []
+    assert [json.loads(line)["name"] for line in path.read_text().splitlines()] == ["a", "b"]
+    assert names(read(b)) == ["a"]
 
 
 def test_two_at_the_same_time_are_one(counted):
@@ -89,15 +98,15 @@ def test_where_it_cannot_be_counted_the_folder_keeps_it(counted, monkeypatch, tm
     monkeypatch.setattr(readings, function, refuse)
     assert read(subject("a")) == {"before": [], "damaged": 0, "counted": False}
     assert path.read_bytes() == b""
-    assert json.loads((tmp_path / "reading.json").read_text())["name"] == "a"
+    assert [one["name"] for one in json.loads((tmp_path / "readings.json").read_text())] == ["a"]
     assert said == [
         f"this reading of {SUITE} is not counted, for {path} cannot be used (Permission denied); "
-        f"it is kept in {tmp_path / 'reading.json'}"
+        f"it is kept in {tmp_path / 'readings.json'}"
     ]
 
 
 def test_a_suite_without_a_file_of_readings_is_not_counted(tmp_path):
-    assert readings.count_reading(subject("a"), "quickstart", "cpu", tmp_path, print) is None
+    assert readings.count_readings([subject("a")], "quickstart", "cpu", tmp_path, print) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -173,9 +182,16 @@ def test_an_evaluation_counts_itself_before_its_first_run(monkeypatch, tmp_path,
         calls.append("run")
         raise StopError
 
-    monkeypatch.setattr(_evaluate, "count_reading", lambda *args: calls.append(args[1:3]))
+    def count(subjects, *args):
+        calls.append(([who.name for who in subjects], *args[:2]))
+
+    monkeypatch.setattr(_evaluate, "count_readings", count)
     monkeypatch.setattr(_evaluate, "run_jobs", run)
-    who = artifact_subject(learned_opt.load("small"))
+    who, lean, free = map(learned_opt.load, ("small", "lean", "small-free"))
     with pytest.raises(StopError):
-        _evaluate.evaluate(who, "quickstart", tmp_path / "out", smoke=smoke)
-    assert calls == ["run"] if smoke else calls == [("quickstart", "cpu"), "run"]
+        _evaluate.evaluate(
+            artifact_subject(who), "quickstart", tmp_path / "out", rivals=[lean],
+            tuned_rivals=[free], smoke=smoke,
+        )  # fmt: skip
+    counted = (["small", "lean", "small-free"], "quickstart", "cpu")
+    assert calls == ["run"] if smoke else calls == [counted, "run"]
