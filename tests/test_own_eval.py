@@ -313,6 +313,21 @@ def test_of_several_tasks_each_gets_its_sentence_also_where_nobody_is_tuned(
     assert 'id="all"' not in page
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("momo_adam", "tx.update(grads, state, params, value=loss)"),
+        ("schedule_free_default", "row.eval_params(state, params)"),
+        ("muon_calibrated", None),
+    ],
+)
+def test_the_lines_to_paste_say_what_else_a_loop_must_do(judged, name, said):
+    (task,) = judged[1].tasks
+    last = code(judged[1], task, name).splitlines()[-1]
+    assert last.startswith("tx = row.transform(") if said is None else said in last
+    assert last.startswith("#") is (said is not None)
+
+
 @pytest.mark.parametrize("name", ["adamw_calibrated", "lion_calibrated", "adam_default", "muon"])
 def test_the_lines_to_paste_are_what_ran(judged, name):
     (task,) = judged[1].tasks

@@ -11,6 +11,12 @@ CALLS = {
 }
 """Those that are one call of optax; all others are built as they ran."""
 
+NOTES = {
+    "momo_adam": "# Its update needs the loss: tx.update(grads, state, params, value=loss)",
+    "schedule_free": "# Evaluate, and keep, row.eval_params(state, params) instead of params.",
+}
+"""What a training loop must do besides, by row."""
+
 MASK = ", mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)"
 """Biases and norms are not decayed."""
 
@@ -30,12 +36,12 @@ def code(report: Report, task: TaskReport, name: str) -> str:
         made = call.format(lr="schedule", wd=f"{wd:g}", mask=MASK if wd else "")
         return f"{_schedule(lr, steps)}\ntx = {made}"
     setting = ", ".join(f"{key}={value:g}" for key, value in hyper.items() if value is not None)
-    row = name.removesuffix("_calibrated")
-    return (
-        "from learned_opt.eval import BASELINES, Hyper\n\n"
-        f'row = next(row for row in BASELINES if row.name == "{row}")\n'
-        f"tx = row.transform(Hyper({setting}), {steps})"
-    )
+    lines = [
+        "from learned_opt.eval import BASELINES, Hyper\n",
+        f'row = next(row for row in BASELINES if row.name == "{name.removesuffix("_calibrated")}")',
+        f"tx = row.transform(Hyper({setting}), {steps})",
+    ]
+    return "\n".join([*lines, *([NOTES[row]] if row in NOTES else [])])
 
 
 def _learned(report: Report, steps: int) -> str:

@@ -1,12 +1,11 @@
 """Tables for an owner: what tuning would have bought, and what a run costs on this very task."""
 
+from ...contestants import MULTIPLIED
 from .._html import estimate, named, table
 from .._numbers import MISSING, duration, loss, number, ratio, size, times
 from .._report import Report
 from .._report_tasks import TaskReport
 from ._advice import Advice, cost_row, rivals, trained_here
-
-MULTIPLIED = "learned:multiplied"
 
 
 def shown(report: Report, found: Advice) -> list[str]:
