@@ -11,10 +11,16 @@ from made_runs import Recorder, check, trial_of
 import learned_opt.eval.grid._run
 from learned_opt import Artifact, GatedAdam
 from learned_opt.eval import BASELINES, Hyper, Runner, artifact_subject, pack_baselines
-from learned_opt.eval._evaluate import whole
+from learned_opt.eval._evaluate import ladder, whole
 from learned_opt.eval.contestants import REPORT_SEEDS, Protocol, baseline_jobs
 from learned_opt.eval.grid import GRID, grid, run_grid
-from learned_opt.eval.running import Archive, baseline_identity, run_key, unpack
+from learned_opt.eval.running import (
+    Archive,
+    baseline_identity,
+    run_key,
+    shipped_file,
+    unpack,
+)
 from learned_opt.eval.running._packed import FOLDER
 from learned_opt.tasks import load_suite
 from learned_opt.tasks._spec import data_fingerprint
@@ -143,3 +149,15 @@ def test_a_sample_of_the_shipped_runs_is_what_running_them_gives(path):
     ]
     assert some
     check(np.random.default_rng().choice(some, 2, replace=False), tasks, 5e-2)
+
+
+def test_tuned_rows_are_those_whose_runs_ship_for_the_suite(tmp_path):
+    """What nobody tunes is cheap, and takes part whether it ships or not."""
+    added = {"quickstart": ["nadamw", "adan", "laprop", "adafactor"], "META_TEST_V1": []}
+    for suite, more in added.items():
+        archive = Archive(tmp_path / "runs.jsonl", [shipped_file(suite, "cpu")])
+        rows = ladder(archive)
+        tuned = {row.name for row in rows if row.tuned}
+        old = {"adam", "adamw", "lion", "adabelief", "muon", "sgdm", "schedule_free"}
+        assert tuned == {*old, *more}
+        assert [row for row in rows if not row.tuned] == [row for row in BASELINES if not row.tuned]
