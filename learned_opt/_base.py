@@ -1,5 +1,6 @@
 """What all of this package is made of: types, checks and arrays that everything needs."""
 
+import math
 import numbers
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.core import Tracer
+
+from ._checks import shown
 
 Theta = Any
 """Meta-parameters: a nested dict of float32 arrays."""
@@ -38,6 +41,20 @@ def check_num_steps(num_steps: Any) -> jax.Array:
             "pass the number of updates the whole training run will make"
         )
     return jnp.asarray(num_steps, jnp.float32)
+
+
+def check_epochs(epochs: Any) -> jax.Array:
+    """`epochs` as a float32 scalar; a ValueError unless it is above zero and finite, or traced."""
+    if isinstance(epochs, Tracer) and epochs.ndim == 0:
+        return epochs.astype(jnp.float32)
+    is_number = isinstance(epochs, numbers.Real | np.ndarray | jax.Array)
+    scalar = is_number and getattr(epochs, "ndim", 0) == 0 and not isinstance(epochs, bool)
+    if not scalar or not 0 < float(epochs) < math.inf:
+        raise ValueError(
+            f"epochs must be a number above zero, got {shown(epochs)}; pass how often the whole "
+            "training run will see each example: num_steps times the batch size over the examples"
+        )
+    return jnp.asarray(float(epochs), jnp.float32)
 
 
 def select(ok: Any, new: Any, old: Any) -> Any:

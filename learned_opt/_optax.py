@@ -24,6 +24,7 @@ def scale_by_learned(
     artifact_or_name: ArtifactLike = RECOMMENDED,
     *,
     num_steps: Any = None,
+    epochs: Any = None,
     schedule: Shape = None,
     axes: AxesLike = None,
     on_skips: OnSkips = None,
@@ -34,6 +35,8 @@ def scale_by_learned(
       artifact_or_name: an `Artifact`, a name from `available()`, or a path; "small" if left out.
       num_steps: updates the whole run will make, a positive integer (may be traced); needed
         unless the optimizer has no horizon.
+      epochs: how often the run will see each example, `num_steps` times the batch size over the
+        number of examples, where the optimizer makes use of it; optional.
       schedule: of the step size: its factor at each count, from 0 to 1 as a rule, in place of the
         warm-up and decay that the optimizer has of itself. It multiplies the peak step size, and
         whatever else a learned schedule makes of it.
@@ -43,13 +46,19 @@ def scale_by_learned(
     Returns a transformation with a `LearnedState`.
 
     Raises:
-      ArtifactError: no such artifact. ValueError: `num_steps`; at `init` and `update` a parameter
+      ArtifactError: no such artifact. ValueError: `num_steps`; `epochs`, also of an optimizer that
+        makes no use of them; at `init` and `update` a parameter
         tree that is None or holds integer or empty leaves; at `update` gradients or a state of
         another tree.
     """
     artifact = _artifact(artifact_or_name)
     return artifact.optimizer.transform(
-        artifact.theta, num_steps=num_steps, schedule=schedule, axes=axes, on_skips=on_skips
+        artifact.theta,
+        num_steps=num_steps,
+        epochs=epochs,
+        schedule=schedule,
+        axes=axes,
+        on_skips=on_skips,
     )
 
 
@@ -57,6 +66,7 @@ def learned(
     artifact_or_name: ArtifactLike = RECOMMENDED,
     *,
     num_steps: Any = None,
+    epochs: Any = None,
     learning_rate: Scalar = 1.0,
     weight_decay: Scalar = 0.0,
     mask: Any | Callable[[optax.Params], Any] | None = None,
@@ -75,6 +85,7 @@ def learned(
         size of `Spectral`, `GatedAdam`, `HyperAdam` and `Celo2` follows t / num_steps and is
         zero from there on; the others see the time as an input, or have no horizon, may go
         without, and go on.
+      epochs: see `scale_by_learned`.
       learning_rate: multiplies the whole step; 1 is what was meta-trained. Like the next a number,
         or a schedule: a function of the number of steps taken.
       weight_decay: decay on top of what the optimizer learned to apply itself.
@@ -116,6 +127,7 @@ def learned(
     return artifact.optimizer.transform(
         artifact.theta,
         num_steps=num_steps,
+        epochs=epochs,
         schedule=schedule,
         axes=axes,
         finish=finish,

@@ -28,6 +28,7 @@ from .optimizers import MomentumMLP as MomentumMLP
 from .optimizers import NNAdam as NNAdam
 from .optimizers import PerParamMLP as PerParamMLP
 from .optimizers import Spectral as Spectral
+from .optimizers import SpectralGRU as SpectralGRU
 from .parts._per_param import PerParamFeatures as PerParamFeatures
 from .transformation._guard import GuardState as GuardState
 from .transformation._guard import SkippedError as SkippedError

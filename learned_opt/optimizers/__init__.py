@@ -12,10 +12,12 @@ from ._open import OPEN as OPEN
 from ._per_param_mlp import PerParamMLP as PerParamMLP
 from ._rnn_mlp import RNNMLP as RNNMLP
 from ._spectral import Spectral as Spectral
+from ._spectral_gru import SpectralGRU as SpectralGRU
 
 OPTIMIZERS: tuple[type, ...] = (
     GatedAdam,
     Spectral,
+    SpectralGRU,
     HyperAdam,
     NNAdam,
     MomentumMLP,

@@ -18,14 +18,13 @@ from .._base import Theta, zeros_for
 from .._fields import Scale, Share, Width, Within
 from ..layouts._layout import Layout
 from ..parts._averages import ema
-from ..parts._networks import dense
+from ..parts._networks import dense, gru_cell
 from ..transformation._learned_optimizer import LearnedOptimizer
 from ..transformation._rule import Change, Kept, Now, Tensors
 from ._open_leaves import for_leaves, layer_fractions
 from ._open_network import (
     count_weights,
     from_vector,
-    gru_cell,
     init_network,
     network_outputs,
     network_shapes,

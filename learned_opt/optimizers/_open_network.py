@@ -1,7 +1,6 @@
 """A network with a memory for every element of a tensor: a GRU, then two normalised hidden layers.
 
-Its weights have the names and the order of flax. Gated recurrent unit: Cho et al. 2014. Layer
-normalisation: Ba, Kiros, Hinton 2016.
+Its weights have the names and the order of flax. Layer normalisation: Ba, Kiros, Hinton 2016.
 """
 
 import math
@@ -66,17 +65,6 @@ def from_vector(flat: np.ndarray, shapes: Theta) -> Theta:
     return treedef.unflatten(
         [jnp.asarray(x.reshape(shape)) for x, shape in zip(parts, leaves, strict=True)]
     )
-
-
-def gru_cell(from_inputs: jax.Array, from_memory: jax.Array, memory: jax.Array) -> jax.Array:
-    """With r, z, n three equal parts of each of two layers, (3 size, *shape), the new memory.
-
-    z = sigma(z_x + z_h), h <- (1 - z) tanh(n_x + sigma(r_x + r_h) n_h) + z h.
-    """
-    r_x, z_x, n_x = jnp.split(from_inputs, 3)
-    r_h, z_h, n_h = jnp.split(from_memory, 3)
-    z = jax.nn.sigmoid(z_x + z_h)
-    return (1 - z) * jnp.tanh(n_x + jax.nn.sigmoid(r_x + r_h) * n_h) + z * memory
 
 
 def network_outputs(mlp: Theta, units: jax.Array) -> jax.Array:

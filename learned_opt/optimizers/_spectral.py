@@ -5,48 +5,26 @@ al. 2018, "Online learning rate adaptation with hypergradient descent".
 """
 
 import dataclasses
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.lax import rsqrt
 
 from .._base import Theta
-from ..parts._accumulators import TINY, corrections
-from ..parts._control import (
-    NUM_STATISTICS,
-    Summary,
-    control,
-    most_decay,
-    safe_log,
-    statistics,
-    summarise,
+from ..parts._accumulators import corrections
+from ..parts._control import NUM_STATISTICS, control, statistics, summarise
+from ..parts._controlled import Controlled, seen_times
+from ..parts._lengths import (
+    NUM_FEEDBACK,
+    bracket,
+    feel,
+    init_lengths,
+    init_memory,
+    lengths,
+    logarithms,
 )
-from ..parts._controlled import LOG_GAIN, Controlled, seen_times
 from ..parts._orthogonal import equalised
 from ..transformation._rule import Change, Kept, Now, Tensors
-
-NUM_FEEDBACK = 5
-"""Inputs of the controller beside the statistics."""
-
-FAST, SLOW = 0.8, 0.98
-START, BOUND, SELECTIVITY = 2.5, 2.0, 5.0
-"""k, y and s at initialisation."""
-
-
-class Memory(NamedTuple):
-    """What is remembered of the tensors, (tensors,) each.
-
-    `fast`, `slow`: EMAs of the cosine between a gradient and the momentum m_.9 before it, positive
-    where the last steps went down and the next could be longer, negative where they overshot;
-    `shift`: what the controller made of it so far; `level`: a mean of g^2 that forgets as a power
-    of the time.
-    """
-
-    fast: jax.Array
-    slow: jax.Array
-    shift: jax.Array
-    level: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,27 +80,20 @@ class Spectral(Controlled):
 
     def init(self, key: jax.Array) -> Theta:
         """Zeros, whatever the key: Muon on matrices, Adam elsewhere."""
-        zero = lambda *shape: jnp.zeros(shape, jnp.float32)  # noqa: E731
-        return {
-            **self._init_scalars(),
-            "controller": {"skip": zero(NUM_STATISTICS + NUM_FEEDBACK, 3)},
-            "damping": {name: zero() for name in ("log_start", "log_power", "log_kept")},
-            "log_fade": zero(),
-            "log_bound": zero(),
-            "log_selectivity": zero(),
-        }
+        skip = jnp.zeros((NUM_STATISTICS + NUM_FEEDBACK, 3), jnp.float32)
+        return {**self._init_scalars(), "controller": {"skip": skip}, **init_lengths()}
 
     def _init_memory(self, theta: Theta, tensors: int) -> Kept:
-        return Kept(Memory(*(jnp.zeros(tensors) for _ in Memory._fields)), ())
+        return Kept(init_memory(tensors), ())
 
     def _update(self, now: Now, stacks: list[Tensors]) -> Change:
         every, x = summarise(stacks, now.t)
-        theta = now.theta
-        log_step, log_decay, new = _logarithms(now, x)
-        # Above zero, where the power has a derivative.
-        left = jnp.maximum(now.size / self._peak(theta), 1e-9)
-        decay = self._decay(theta) * left ** _learned(theta["log_fade"])
-        scales = jnp.exp(log_step), most_decay(decay * jnp.exp(log_decay), now.size)
+        theta, old = now.theta, now.memory.tensors
+        *felt, feedback = feel(x, old)
+        inputs = jnp.concatenate([statistics(x, seen_times(now)), feedback], 1)
+        outputs = control(theta["controller"], inputs).T
+        *logs, new = logarithms(theta, now.t, x, old, felt, outputs)
+        scales = lengths(theta, now.size, self._peak(theta), self._decay(theta), *logs)
         hat = corrections(now.t + 1)[1][1]
         steps = []
         for tensors, seen in zip(stacks, every, strict=True):
@@ -132,40 +103,6 @@ class Spectral(Controlled):
                 direction = equalised(0.1 * tensors.g + 0.9 * hat * m, stack.shape)
             else:
                 direction = m * (seen.estimate.inverse * hat)
-            step = stack.map(_bracket, stack.each(scales), direction, tensors.p)
+            step = stack.map(bracket, stack.each(scales), direction, tensors.p)
             steps.append(now.size * step)
         return Change(steps, None, Kept(new, ()))
-
-
-def _bracket(scales: tuple[jax.Array, jax.Array], direction: jax.Array, p: jax.Array) -> jax.Array:
-    return scales[0] * direction + scales[1] * p
-
-
-def _logarithms(now: Now, x: Summary) -> tuple[jax.Array, jax.Array, Memory]:
-    """c and c' of the docstring, (tensors,), and the new memory."""
-    theta, old = now.theta, now.memory.tensors
-    fast, slow = (b * y + (1 - b) * x.cosine for b, y in ((FAST, old.fast), (SLOW, old.slow)))
-    common = (jnp.broadcast_to(jnp.mean(y), fast.shape) for y in (old.fast, old.slow))
-    feedback = [*(3 * y for y in (fast, slow, *common)), old.shift]
-    inputs = jnp.concatenate([statistics(x, seen_times(now)), jnp.stack(feedback, 1)], 1)
-    log_step, log_decay, change = control(theta["controller"], inputs).T
-    level = old.level + 2 / (now.t + 2) * (x.g - old.level)
-    damped = _damping(theta["damping"], x.g, level)
-    # By equal amounts in equal times as a run grows tenfold.
-    shift = jnp.clip(old.shift + change / (now.t + 10), -5.0, 5.0)
-    log_step += damped
-    log_step += shift
-    log_decay -= SELECTIVITY * _learned(theta["log_selectivity"]) * jnp.abs(slow)
-    bound = BOUND * _learned(theta["log_bound"]) / 2 * jnp.log(x.p * x.fan_in + TINY)
-    held = bound - _learned(theta["damping"]["log_kept"]) * damped
-    return log_step, log_decay + jnp.clip(held, -5.0, 5.0), Memory(fast, slow, shift, level)
-
-
-def _damping(net: Theta, squares: jax.Array, level: jax.Array) -> jax.Array:
-    """log D = z min(0, k + log(r + 1e-4)), with r^2 = `squares` / `level`, means of g^2."""
-    log_r = safe_log(jnp.sqrt(squares + TINY) * rsqrt(level + TINY))
-    return _learned(net["log_power"]) * jnp.minimum(0.0, START * _learned(net["log_start"]) + log_r)
-
-
-def _learned(logarithm: jax.Array) -> jax.Array:
-    return jnp.exp(LOG_GAIN * logarithm)

@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._base import select
+from ._accumulators import TINY
 
 NUM_MEANS = 10
 NUM_LOSS_FEATURES = NUM_MEANS - 1
+NUM_PROGRESS = 5
 TIMES = (0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1)
 
 
@@ -61,6 +63,41 @@ def loss_features(
     """
     if value is None:
         return jnp.zeros(NUM_LOSS_FEATURES), state
+    c, finite, new = _see(state, value, num_steps, as_published)
+    below = new.minima[:-1]
+    features = jnp.clip((c[:-1] - below) / jnp.maximum(1e-8, c[1:] - below) - 1, -1, 1)
+    features = jnp.where(finite & (new.seen > 2), features, 0.0)
+    return features, select(finite, new, state)
+
+
+def loss_progress(
+    state: LossState, value: Any, num_steps: jax.Array
+) -> tuple[jax.Array, LossState]:
+    """How fast the loss falls on three scales of time, whatever its own scale is, (5,).
+
+    With c_1, ..., c_4 the means over about tau = 10, ..., `num_steps` steps (evenly spaced
+    logarithms), min_1 the least that c_1 ever was and s(x, y) = r / (|r| + 0.05), where
+    r = (x - y) / (|x| + |y|)::
+
+        1;   s(c_{k+1}, c_k), k = 1, 2, 3;   s(c_1, min_1)
+
+    They do not change under loss -> a loss. Arguments, what is returned, errors and what happens
+    where there is no loss: as in `loss_features`; the one is the sign that there is a loss.
+    """
+    if value is None:
+        return jnp.zeros(NUM_PROGRESS), state
+    c, finite, new = _see(state, value, num_steps, False)
+    c = c[:: (NUM_MEANS - 1) // 3]
+    high, low = (jnp.concatenate(x) for x in ((c[1:], c[:1]), (c[:-1], new.minima[:1])))
+    ratio = (high - low) / (jnp.abs(high) + jnp.abs(low) + TINY)
+    features = jnp.concatenate([jnp.ones(1), ratio / (jnp.abs(ratio) + 0.05)])
+    return jnp.where(finite, features, 0.0), select(finite, new, state)
+
+
+def _see(
+    state: LossState, value: Any, num_steps: jax.Array, as_published: bool
+) -> tuple[jax.Array, jax.Array, LossState]:
+    """The means corrected for their start, whether the loss is finite, and the state if so."""
     given = jnp.asarray(value).astype(jnp.float32)
     if given.ndim != 0:
         raise ValueError(
@@ -81,11 +118,7 @@ def loss_features(
     means = state.means - jnp.expm1(-rates) * (loss - state.means)
     c = means / correction
     minima = jnp.where(first, c, jnp.minimum(state.minima, c))
-    below = minima[:-1]
-    features = jnp.clip((c[:-1] - below) / jnp.maximum(1e-8, c[1:] - below) - 1, -1, 1)
-    new = LossState(means, minima, state.seen + 1)
-    features = jnp.where(finite & (new.seen > 2), features, 0.0)
-    return features, select(finite, new, state)
+    return c, finite, LossState(means, minima, state.seen + 1)
 
 
 def time_features(steps: jax.Array, num_steps: jax.Array) -> jax.Array:

@@ -1,7 +1,7 @@
 """Layers of networks: with a row for every tensor, or with an entry for every element of one.
 
-LSTM with a forget gate that starts open: Jozefowicz, Zaremba, Sutskever 2015. Tensors that see each
-other through a maximum: Metz et al. 2022, "VeLO".
+LSTM with a forget gate that starts open: Jozefowicz, Zaremba, Sutskever 2015. Gated recurrent unit:
+Cho et al. 2014. Tensors that see each other through a maximum: Metz et al. 2022, "VeLO".
 """
 
 from collections.abc import Sequence
@@ -89,6 +89,17 @@ def run_lstm(net: Theta, x: jax.Array, state: LSTMState) -> LSTMState:
     pooled = jnp.max(jax.nn.relu(linear(net["pool"], x)), 0, keepdims=True)
     x = linear(net["own"], x) + pooled
     return lstm_cell(linear(net["gates"], jnp.concatenate([x, state.hidden], 1)), state.cell)
+
+
+def gru_cell(from_inputs: jax.Array, from_memory: jax.Array, memory: jax.Array) -> jax.Array:
+    """With r, z, n three equal parts of each of two layers, (3 size, *shape), the new memory.
+
+    z = sigma(z_x + z_h), h <- (1 - z) tanh(n_x + sigma(r_x + r_h) n_h) + z h.
+    """
+    r_x, z_x, n_x = jnp.split(from_inputs, 3)
+    r_h, z_h, n_h = jnp.split(from_memory, 3)
+    z = jax.nn.sigmoid(z_x + z_h)
+    return (1 - z) * jnp.tanh(n_x + jax.nn.sigmoid(r_x + r_h) * n_h) + z * memory
 
 
 def dense(w: jax.Array, b: jax.Array, inputs: jax.Array) -> jax.Array:

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import jax
 import optax
 
-from .._base import Shape, Theta, check_num_steps, shaped
-from .._fields import check_fields
+from .._base import Shape, Theta, check_epochs, check_num_steps, shaped
+from .._fields import check_fields, shown
 from ..layouts._layouts import AxesLike
 from ._rule import Rule
 from ._transformation import as_transformation
@@ -66,6 +66,7 @@ class LearnedOptimizer(Rule):
         theta: Theta,
         *,
         num_steps: Any = None,
+        epochs: Any = None,
         schedule: Shape = None,
         axes: AxesLike = None,
         **options: Any,
@@ -75,16 +76,30 @@ class LearnedOptimizer(Rule):
         Args:
           theta: from `init` or an artifact.
           num_steps: updates of the whole run.
+          epochs: how often the run will see each example, above zero (may be traced), where the
+            rule makes use of it, see `uses_epochs`.
           schedule: of the step size, count -> factor of its peak, in place of the rule's own.
           axes: what the axes of the parameters are, see `learned_opt.layouts`.
           options: see `as_transformation`.
 
         Raises:
-          ValueError: as `schedule`.
+          ValueError: as `schedule`; `epochs` not above zero, or of a rule without use for it.
         """
         step_size = self.schedule(theta, num_steps=num_steps, shape=schedule)
         total = self._total(num_steps)
-        return as_transformation(self, theta, step_size, total=total, axes=axes, **options)
+        given = {"total": total, "epochs": self._epochs(epochs), "axes": axes}
+        return as_transformation(self, theta, step_size, **given, **options)
+
+    def _epochs(self, epochs: Any) -> jax.Array | None:
+        """A float32 scalar; None where it is not told."""
+        if epochs is None:
+            return None
+        if not self.uses_epochs:
+            raise ValueError(
+                f"{self.name} makes no use of epochs, got {shown(epochs)}; leave epochs out, or "
+                "take an optimizer that does, such as one of spectral_gru"
+            )
+        return check_epochs(epochs)
 
     def _total(self, num_steps: Any) -> jax.Array | None:
         """The steps of a run as a float32 scalar; None where they do not matter."""

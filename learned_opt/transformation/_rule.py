@@ -22,14 +22,16 @@ class Now(NamedTuple):
     """A step, as all tensors see it.
 
     `count`: steps taken before, int32 scalar; `t`: the same in float32; `total`: steps of the
-    whole run, float32, or None; `size`: the nominal step size; `told`: keywords of `update` that
-    the rule reads, None where not given; `theta`: the meta-parameters; `memory`: what the rule
+    whole run, float32, or None; `epochs`: how often it will see each example, float32, or None
+    where that is not told; `size`: the nominal step size; `told`: keywords of `update` that the
+    rule reads, None where not given; `theta`: the meta-parameters; `memory`: what the rule
     remembers from before. Whether the step is accepted is not the rule's affair.
     """
 
     count: jax.Array  # type: ignore[assignment]
     t: jax.Array
     total: jax.Array | None
+    epochs: jax.Array | None
     size: jax.Array
     told: dict[str, Any]
     theta: Theta
@@ -71,6 +73,9 @@ class Rule(abc.ABC):
 
     keywords: ClassVar[tuple[str, ...]] = ()
     """Of `update`, that it reads."""
+
+    uses_epochs: ClassVar[bool] = False
+    """Whether it makes use of `Now.epochs`."""
 
     cheap: ClassVar[bool] = False
     """Whether its update is about one pass over its arrays: see `make_stacks`."""

@@ -68,6 +68,7 @@ def as_transformation(
     step_size: optax.Schedule,
     *,
     total: jax.Array | None = None,
+    epochs: jax.Array | None = None,
     axes: AxesLike = None,
     kinds: Callable[[Any, Sequence[Layout]], list[Hashable]] | None = None,
     finish: Callable[[Any, jax.Array], Finish] | None = None,
@@ -87,6 +88,7 @@ def as_transformation(
       theta: its meta-parameters.
       step_size: nominal, of the number of steps taken.
       total: steps of the whole run, float32, or None.
+      epochs: how often it will see each example, float32, or None.
       axes: see `layouts`.
       kinds: in place of the rule's own `_kinds`.
       finish: of params and count, see there; None for the steps themselves, to be subtracted.
@@ -140,7 +142,7 @@ def as_transformation(
         with jax.enable_x64(False):
             beside = rule._beside(params, read, told)
             end = None if finish is None else finish(params, state.count)
-            facts = total, size, told, beside, end
+            facts = total, epochs, size, told, beside, end
             pairs = zip(leaves, grads, strict=True)
             types = tuple(None if g is None else (leaf_dtype(p), leaf_dtype(g)) for p, g in pairs)
             small = state._replace(elements=())
@@ -172,7 +174,7 @@ def _step(
     kinds: tuple[Hashable, ...],
     types: tuple[tuple[Any, Any] | None, ...],
     theta: Theta,
-    facts: tuple[Any, jax.Array, dict[str, Any], list[Any], Finish | None],
+    facts: tuple[Any, Any, jax.Array, dict[str, Any], list[Any], Finish | None],
     grads: list[Any],
     params: list[jax.Array],
     kept: list[Any],
@@ -182,7 +184,7 @@ def _step(
 
     `types`: of each leaf and its gradient, before they were float32.
     """
-    total, size, told, beside, end = facts
+    total, epochs, size, told, beside, end = facts
     active = [i for i, g in enumerate(grads) if g is not None]
     alike = list(zip(map(typed, params), types, strict=True))
     stacks = make_stacks(read, kinds, alike, active, rule.cheap)
@@ -196,7 +198,8 @@ def _step(
     places = make_places(jnp.where(state.count < 0, 2, 1), most)
     rows = _active_rows(read, active)
     old = Kept(_rows(state.tensors, rows), state.run)
-    now = Now(state.count, state.count.astype(jnp.float32), total, size, told, theta, old)
+    count = state.count
+    now = Now(count, count.astype(jnp.float32), total, epochs, size, told, theta, old)
     after = list(kept)
     traced: dict[Hashable, Callable[..., Any]] = {}
     for i in active:
