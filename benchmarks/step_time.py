@@ -43,6 +43,7 @@ VARIANTS = {
 CHEAP = (
     "gated_adam",
     "spectral",
+    "spectral_gru",
     *VARIANTS,
     "hyper_adam",
     "nn_adam",

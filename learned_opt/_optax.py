@@ -82,9 +82,9 @@ def learned(
     Args:
       artifact_or_name: an `Artifact`, a name from `available()`, or a path; "small" if left out.
       num_steps: updates the whole run will make, a positive integer (may be traced). The step
-        size of `Spectral`, `GatedAdam`, `HyperAdam` and `Celo2` follows t / num_steps and is
-        zero from there on; the others see the time as an input, or have no horizon, may go
-        without, and go on.
+        size of `Spectral`, `SpectralGRU`, `GatedAdam`, `HyperAdam` and `Celo2` follows
+        t / num_steps and is zero from there on; the others see the time as an input, or have no
+        horizon, may go without, and go on.
       epochs: see `scale_by_learned`.
       learning_rate: multiplies the whole step; 1 is what was meta-trained. Like the next a number,
         or a schedule: a function of the number of steps taken.

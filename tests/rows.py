@@ -5,10 +5,11 @@ import pytest
 from learned_opt import OPTIMIZERS
 
 FEW = {cls.name for cls in OPTIMIZERS} - {
-    "hyper_adam", "nn_adam", "per_param_mlp", "rnn_mlp", "hypernet", "celo", "celo2", "open",
+    "spectral", "hyper_adam", "nn_adam", "per_param_mlp", "rnn_mlp", "hypernet", "celo", "celo2",
+    "open",
 }  # fmt: skip
-"""The recommended one, one of averages alone, one whose network reads the loss, one that moves in
-each element; and whatever is new."""
+"""The recommended one's code under a controller that remembers, one of averages alone, one whose
+network reads the loss, one that moves in each element; and whatever is new."""
 
 
 def optimizers(quick=None):

@@ -36,7 +36,7 @@ FIELDS = {
     "unknown optimizer": (
         "optimizer",
         "velo9000",
-        "named 'velo9000', this code knows gated_adam, spectral, hyp",
+        "named 'velo9000', this code knows gated_adam, spectral, spec",
     ),
     "another optimizer": ("optimizer", "open", "does not fit this code's open"),
     "no configuration": ("config", None, "must have a table as its config, got None"),

@@ -179,7 +179,7 @@ LOADED = [
     ("save.keep=0", "save.keep must be from 1 to 1,000,000, got 0"),
     ("save.best=-1", "save.best must be from 1 to 1,000,000, got -1"),
     # [optimizer]
-    ("optimizer.name=5", "optimizer.name must be one of gated_adam, spectral, hyper_adam"),
+    ("optimizer.name=5", "optimizer.name must be one of gated_adam, spectral, spectral_gru"),
     ("optimizer.hidden=true", "optimizer.hidden must be of type int, got True"),
     ('optimizer={name="celo2", hidden=-1}', "optimizer.hidden must be"),
     ('optimizer={name="celo2", momenta="float64"}', "optimizer.momenta must be"),

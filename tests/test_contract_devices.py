@@ -47,7 +47,8 @@ def whole(cls):
 
 
 WHOLE = [cls for cls in OPTIMIZERS if cls.name in {
-    "gated_adam", "spectral", "hyper_adam", "nn_adam", "momentum_mlp", "rnn_mlp", "celo_adam"
+    "gated_adam", "spectral", "spectral_gru", "hyper_adam", "nn_adam", "momentum_mlp", "rnn_mlp",
+    "celo_adam",
 }]  # fmt: skip
 
 

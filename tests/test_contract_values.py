@@ -17,13 +17,14 @@ import learned_opt
 from learned_opt import OPTIMIZERS
 from learned_opt.transformation._stacks import SMALL as STACKED_BELOW
 
-LOSS_READERS = {"rnn_mlp", "hypernet", "celo", "celo_adam"}
+LOSS_READERS = {"spectral_gru", "rnn_mlp", "hypernet", "celo", "celo_adam"}
 LARGE = {**SHAPES, "large": (130, 128)}
 STEPS = 20
 
 REFERENCES = {
     "gated_adam": "test_gated_adam",
     "spectral": "test_spectral",
+    "spectral_gru": "test_spectral_gru",
     "hyper_adam": "test_hyper_adam",
     "nn_adam": "test_nn_adam",
     "momentum_mlp": "test_momentum_mlp",
@@ -61,7 +62,7 @@ def test_every_optimizer_has_a_reference_in_float64():
     "optimizer",
     # The others take seconds to compile: at each change a step of theirs, in test_contract.py.
     optimizers(
-        {"gated_adam", "spectral", "hyper_adam", "nn_adam", "momentum_mlp", "celo_adam", "open"}
+        {"gated_adam", "spectral_gru", "hyper_adam", "nn_adam", "momentum_mlp", "celo_adam", "open"}
     ),
     indirect=True,
 )
