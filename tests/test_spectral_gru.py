@@ -59,7 +59,6 @@ def test_agrees_with_float64_reference_over_20_steps(stacked, options, told):
 TREES = {
     "all": SHAPES,
     "twins": TWINS,
-    "one number": {"scalar": ()},
     "vectors": {"a": (3,), "b": (1,)},
     "matrices": {"a": (5, 6), "b": (1, 1)},
 }
@@ -206,3 +205,33 @@ def test_bfloat16_momenta_and_factors_keep_little():
     state = tx.init({"w": jnp.zeros((256, 128))})
     assert sum(x.nbytes for x in jax.tree.leaves(state.elements)) == 6 * 256 * 128 + 4 * (256 + 128)
     assert sum(x.size for x in jax.tree.leaves((state.tensors, state.run))) == 5 + 8 + 21
+
+
+def test_the_initial_theta_has_finite_gradients_in_all_that_acts():
+    """Of the end of five steps, one of them of zeros, from parameters that are zero in part."""
+    optimizer = SpectralGRU(learning_rate=0.1)
+    params, losses = (
+        {"w": jnp.ones((4, 3)), "b": jnp.zeros(3)},
+        jnp.array([2.0, 1.0, 0.0, 1.0, 1.5]),
+    )
+    losses, sizes = jnp.array([[2.0, 1.0, 0.0, 1.0, 1.5], [1.0, 0.5, 0.0, 1.0, 0.3]])
+    g = tree(1, shapes={"w": (4, 3), "b": (3,)})
+
+    def end(theta):
+        tx = optimizer.transform(theta, num_steps=9, epochs=2.0)
+
+        def step(carry, given):
+            grads = jax.tree.map(lambda p, x: given[0] * (p + x), carry[0], g)
+            u, state = tx.update(grads, carry[1], carry[0], value=given[1] * jnp.sum(carry[0]["w"]))
+            return (jax.tree.map(jnp.subtract, carry[0], u), state), None
+
+        (p, _), _ = jax.lax.scan(step, (params, tx.init(params)), (sizes, losses))
+        return jnp.sum(p["w"] ** 2) + jnp.sum(p["b"] ** 2)
+
+    slopes = jax.jit(jax.grad(end))
+    start = slopes(optimizer.init(KEY))
+    moved = slopes(moved_theta(optimizer, 0.1))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((start, moved)))
+    # All five outputs act at once, the memory as soon as its head is not zero.
+    assert (start["controller"]["head"]["w"] != 0).all()
+    assert (moved["controller"]["memory"]["w"] != 0).any(0).all()
