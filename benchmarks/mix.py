@@ -32,6 +32,7 @@ from learned_opt import Spectral
 from learned_opt.devices import compiler_options, core_count, device_mesh, use_all_cores
 from learned_opt.meta_train import PES, FullES, MetaProblem, Objective
 from learned_opt.tasks import SUITES
+from learned_opt.tasks.suites import TrainFamily
 
 ROUNDS, TRUNCATION = 3, 20
 
@@ -71,6 +72,10 @@ class OneBatch:
         """All examples."""
         return self.family.full(task, split)
 
+    def without_test(self) -> Any:
+        """What cannot read the test split."""
+        return OneBatch(self.family.without_test())
+
 
 class Case(NamedTuple):
     """What a process of its own measures."""
@@ -86,7 +91,7 @@ class Case(NamedTuple):
 
 def problem(case: Case) -> MetaProblem:
     """What the outer loop sees of the case."""
-    family = SUITES[case.suite].entries[case.family].spec.build().without_test()
+    family: Any = SUITES[case.suite].entries[case.family].spec.build().without_test()
     rule: Any = Spectral(learning_rate=0.05) if case.rule == "spectral" else SGD()
     family = OneBatch(family) if case.fixed else family
     return MetaProblem(family, rule, Objective(), device_mesh(case.pairs))
@@ -221,7 +226,8 @@ def main() -> None:
     """Print a row for every case, and the mix."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mix", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--suite", default="META_TRAIN_V2")
+    known = [name for name, one in SUITES.items() if isinstance(one.entries[0], TrainFamily)]
+    parser.add_argument("--suite", default="META_TRAIN_V2", choices=known)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--against", metavar="PYTHON")
     parser.add_argument("--json", action="store_true")
@@ -241,7 +247,8 @@ def main() -> None:
             f"{'problem':32} {'by':>8} pairs   steps/s of limit  update  data  idle"
             + ("  ratio" if args.against else "")
         )
-    entries, rows = SUITES[args.suite].entries, []
+    entries: Any = SUITES[args.suite].entries
+    rows = []
     for i, entry in enumerate(entries):
         if args.names and not any(name in entry.name for name in args.names):
             continue
@@ -250,6 +257,9 @@ def main() -> None:
             row = measure(case, args.against, kind == kinds[0], flops)
             rows.append((entry.weight, row))
             print(show(row), flush=True)
+    if not rows:
+        names = ", ".join(entry.name for entry in entries)
+        parser.error(f"NAME must be part of a family's name, got {args.names}; there are: {names}")
     for by, pairs in kinds:
         part = [(w, row) for w, row in rows if (row["by"], row["pairs"]) == (by, pairs)]
         weight, ours = sum(w for w, _ in part), sum(w * row["microseconds"] for w, row in part)
