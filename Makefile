@@ -38,6 +38,7 @@ typing:
 
 bench: $(VENV)/ready  ## figures measured side by side on this machine
 	$(BIN)/python -m benchmarks.meta_train_speed
+	$(BIN)/python -m benchmarks.mix --quick
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.variance
 	$(BIN)/python -m benchmarks.step_time

@@ -13,10 +13,11 @@ from jax.flatten_util import ravel_pytree
 
 from learned_opt import Theta
 from learned_opt._fields import Within
-from learned_opt.devices import map_lanes
+from learned_opt.devices import map_blocks
 
 from .._unroll import MetaProblem, unroll
 from ._base import SIGNS, Antithetic, MetaGrad
+from ._grouped import group_size, map_by_horizon
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class FullES(Antithetic):
 
     Args:
       shortest: an estimate draws its longest horizon, and each pair its own as a share of it,
-        uniform from `shortest` to 1: little work is idle.
+        uniform from `shortest` to 1. Pairs of like horizons run together: little work is idle.
     """
 
     name: ClassVar[str] = "full_es"
@@ -56,35 +57,48 @@ class FullES(Antithetic):
         horizon_key, pair_key = jax.random.split(key)
         longest = jnp.round(self.horizons.draw(horizon_key, outer_step)).astype(jnp.int32)
 
-        def pair(index, problem, theta, key, longest, outer_step):
-            return self._pair(problem, theta, jax.random.fold_in(key, index), longest, outer_step)
+        def block(index, problem, theta, key, longest, outer_step):
+            keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+            horizons = jax.vmap(lambda key: self._horizon(key, longest))(keys)
+            size = group_size(problem.family, index.size)
 
-        total = map_lanes(
-            problem.mesh, pair, jnp.arange(self.pairs), problem, theta, pair_key, longest,
-            outer_step, total=True,
+            def pair(row, most):
+                key, horizon = row
+                return self._pair(problem, theta, key, horizon, most, outer_step)
+
+            pairs = map_by_horizon(pair, (keys, horizons), horizons, size)
+            return (), jax.tree.map(lambda x: x.sum(0), pairs)
+
+        _, total = map_blocks(
+            problem.mesh, block, jnp.arange(self.pairs), problem, theta, pair_key, longest,
+            outer_step,
         )  # fmt: skip
         grad, loss = jax.tree.map(lambda x: x / self.pairs, (total.grad, total.loss))
         return MetaGrad(grad, loss, total.inner_steps, total.nonfinite), state
+
+    def _horizon(self, key: jax.Array, longest: jax.Array) -> jax.Array:
+        """Steps (int32) of the pair of this key."""
+        share = jax.random.uniform(jax.random.split(key, 4)[2], minval=self.shortest, maxval=1.0)
+        return jnp.maximum(1, jnp.round(share * longest.astype(share.dtype)).astype(jnp.int32))
 
     def _pair(
         self,
         problem: MetaProblem,
         theta: Theta,
         key: jax.Array,
-        longest: jax.Array,
+        horizon: jax.Array,
+        most: jax.Array,
         outer_step: jax.Array,
     ) -> MetaGrad:
-        task_key, noise_key, horizon_key, run_key = jax.random.split(key, 4)
+        task_key, noise_key, _, run_key = jax.random.split(key, 4)
         task = problem.family.sample(task_key)
-        share = jax.random.uniform(horizon_key, minval=self.shortest, maxval=1.0)
-        horizon = jnp.maximum(1, jnp.round(share * longest.astype(share.dtype)).astype(jnp.int32))
         flat, unravel = ravel_pytree(theta)
         noise = self.sigma * jax.random.normal(noise_key, flat.shape)
 
         def run(sign):
             return unroll(
                 problem, task, unravel(flat + sign * noise), run_key,
-                horizon=horizon, max_steps=longest, outer_step=outer_step,
+                horizon=horizon, max_steps=most, outer_step=outer_step,
             )  # fmt: skip
 
         losses, runs = jax.vmap(run)(jnp.asarray(SIGNS))

@@ -170,19 +170,41 @@ def _by_xla(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
 
 
 def _by_patches(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
-    inputs, height, width, batch = x.shape
-    # "SAME" padding, as XLA places it: the odd pixel goes after.
-    pads = []
-    for size in (height, width):
-        total = max((-(-size // stride) - 1) * stride + 3 - size, 0)
-        pads.append((total // 2, total - total // 2))
-    padded = jnp.pad(x, [(0, 0), *pads, (0, 0)])
-    rows, columns = -(-height // stride), -(-width // stride)
-    copies = [
-        padded[:, i : i + rows * stride : stride, j : j + columns * stride : stride]
-        for i in range(3)
-        for j in range(3)
-    ]
-    patches = jnp.concatenate(copies).reshape(9 * inputs, rows * columns * batch)
+    inputs = x.shape[0]
+    copies = [column for row in _thirds(x, 1, stride) for column in _thirds(row, 2, stride)]
+    patches = jnp.concatenate(copies).reshape(9 * inputs, -1)
     out = w.reshape(9 * inputs, -1).T @ patches
-    return out.reshape(-1, rows, columns, batch)
+    return out.reshape(-1, *copies[0].shape[1:])
+
+
+def _thirds(x: jax.Array, axis: int, stride: int) -> list[jax.Array]:
+    """What the first, second and third weight along an axis are multiplied with.
+
+    Cut and joined anew, not sliced: transposed, a slice is a sum into zeros, which XLA on CPU
+    computes element by element.
+    """
+    size = x.shape[axis]
+    places = -(-size // stride)
+    # "SAME" padding, as XLA places it: the odd pixel goes after. Then up to a multiple of stride.
+    before = max((places - 1) * stride + 3 - size, 0) // 2
+    rows = places + (1 if stride == 2 else 2)
+    zeros = [(0, 0)] * x.ndim
+    zeros[axis] = (before, rows * stride - size - before)
+    x = jnp.pad(x, zeros)
+    if stride == places == 1:
+        return jnp.split(x, 3, axis)
+    if stride == 1:
+        first, second, middle, *last = jnp.split(x, [1, 2, places, places + 1], axis)
+        return [
+            jnp.concatenate(part, axis)
+            for part in ([first, second, middle], [second, middle, last[0]], [middle, *last])
+        ]
+    even, odd = jnp.split(x.reshape(*x.shape[:axis], rows, 2, *x.shape[axis + 1 :]), 2, axis + 1)
+    even, odd = even.squeeze(axis + 1), odd.squeeze(axis + 1)
+    first, middle, last = jnp.split(even, [1, places], axis)
+    inside, _ = jnp.split(odd, [places], axis)
+    return [
+        jnp.concatenate([first, middle], axis),
+        inside,
+        jnp.concatenate([middle, last], axis),
+    ]
