@@ -8,6 +8,7 @@ from ._base import EvalTask as EvalTask
 from ._base import Suite as Suite
 from ._base import Tier as Tier
 from ._base import TrainFamily as TrainFamily
+from ._references import references as references
 from ._test import FAR_V1, META_TEST_V1, META_TEST_V2, QUICKSTART
 from ._test_v3 import META_TEST_V3
 from ._train import META_TRAIN_V2
