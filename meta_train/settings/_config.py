@@ -245,12 +245,14 @@ class Config:
 
     @property
     def estimators(self) -> tuple[GradientEstimator, ...]:
-        """One a family, its parallel lanes in proportion to the family's weight."""
+        """One a family: lanes in proportion to its weight, no run longer than its longest."""
         found = []
         for i, source in enumerate(self.sources):
             lanes = max(1, round(self.estimator.lanes * source.weight))
+            low, high = (min(h, source.longest or h) for h in self.estimator.horizon)
             try:
-                found.append(self.estimator.with_lanes(lanes))
+                one = self.estimator.with_lanes(lanes)
+                found.append(dataclasses.replace(one, horizon=(low, high)))
             except ValueError as error:
                 where = self.where(i)
                 raise ConfigError(f"estimator, times the weight of {where}: {error}") from error
