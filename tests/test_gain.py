@@ -44,8 +44,9 @@ def measured(lr, start=START, steps=STEPS):
     return np.array([losses[-1], losses[-2], losses[:steps].mean()])  # The last tenth is one step.
 
 
-def gain(lr, untrained, start=START):
-    ratio = np.log(measured(lr, start) + FLOOR) - np.log(measured(untrained, start) + FLOOR)
+def gain(lr, untrained, start=START, steps=STEPS):
+    logs = [np.log(measured(x, start, steps) + FLOOR) for x in (lr, untrained)]
+    ratio = logs[0] - logs[1]
     return np.array([1.0, 0.5, 0.25]) @ np.clip(ratio, -np.log(2), np.log(2))
 
 
@@ -106,11 +107,16 @@ SHELF = Continuation(share=0.9, slots=1, longest=15, unbiased=False)
     "estimator",
     [
         FullES(**ES),
-        PES(**ES, truncation=5),
         TruncatedES(**ES, truncation=5),
-        NRES(**ES, truncation=10, resume=SHELF),
         TBPTT(tasks=8, horizon=(10, 10), truncation=5),
-        Backprop(tasks=8, horizon=(10, 10)),
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in (
+                PES(**ES, truncation=5),
+                NRES(**ES, truncation=10, resume=SHELF),
+                Backprop(tasks=8, horizon=(10, 10)),
+            )
+        ),
     ],
     ids=lambda estimator: estimator.name,
 )
@@ -135,8 +141,9 @@ def test_one_truncation_is_full_es_to_rounding():
     np.testing.assert_allclose(one[0], two[0], rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(one[1], two[1], rtol=1e-6)
     starts = 2.0 + np.linspace(0, 1, 1001)
-    lows = np.mean([gain(0.5, 0.05, start) for start in starts])
-    assert abs(one[1].mean() - lows) < 0.1
+    # Perturbed thetas do a little worse than the one in the middle.
+    want = np.mean([gain(0.5, 0.05, start, steps=7) for start in starts])
+    assert abs(one[1].mean() - want) < 0.03
 
 
 def test_the_untrained_run_is_a_third_lane_and_counted_but_not_among_runs_that_failed():
@@ -164,7 +171,7 @@ def test_objectives_that_do_not_compare_have_no_third_lane():
 def test_it_needs_a_theta_to_compare_with():
     bare = dataclasses.replace(problem(), untrained=None)
     with pytest.raises(ValueError, match=r"'gain' needs MetaProblem.untrained, .* got None"):
-        FullES(**ES).estimate(bare, THETA, (), KEY, jnp.int32(0))
+        jax.eval_shape(FullES(**ES).estimate, bare, THETA, (), KEY, jnp.int32(0))
     with pytest.raises(ValueError, match=r"valid, last or mean must be at least 1e-06, got \(0"):
         Gain(0.0, 0.0, 0.0)
 

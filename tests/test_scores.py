@@ -9,14 +9,24 @@ import numpy as np
 import pytest
 import rich.console
 from problems import FINAL, LearnedSGD, Quadratics, mesh
+from processes import TABLE
 
-from learned_opt.meta_train import Config, ConfigError, Gain, Judge, MetaProblem, Objective, build
+from learned_opt.meta_train import (
+    Config,
+    ConfigError,
+    Gain,
+    Judge,
+    MetaProblem,
+    Objective,
+    build,
+    meta_train,
+)
 from learned_opt.meta_train.run._log import Log, valid_row, validation_curve
 from learned_opt.meta_train.run._programs import program_of
 from learned_opt.meta_train.run._progress import Progress
 from learned_opt.meta_train.run._scores import half_width, score_row
 from learned_opt.meta_train.settings import RIVALS, _config
-from learned_opt.tasks import load_suite
+from learned_opt.tasks import PROBLEMS, EvalTask, FamilySpec, load_suite
 
 STEPS = 5
 KEY = jax.random.key(4)
@@ -166,3 +176,43 @@ def test_they_hold_for_whole_runs_and_for_suites_that_have_all_of_them(known):
     del rows[tasks[0].name]["muon"]
     assert configured(horizon=10).references is None
     assert Config().references is None
+
+
+@pytest.fixture
+def mixed():
+    """optax's schedules mix dtypes, and compilation has threads of its own."""
+    jax.config.update("jax_numpy_dtype_promotion", "standard")
+    yield
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.mark.usefixtures("mixed")
+def test_a_run_by_references_logs_its_interval_and_its_gain(tmp_path, monkeypatch):
+    """In the card, too, whose page says them."""
+    spec = FamilySpec(PROBLEMS["quadratic"](), "points/20", 4)
+    tasks = tuple(EvalTask(name, spec, horizon=20) for name in "ab")
+    rows = {"a": {"adamw": 2.0, "muon": 3.0}, "b": {"adamw": 1.0, "muon": 0.5}}
+    monkeypatch.setattr(_config, "references", {"S": rows}.get)
+    monkeypatch.setattr(_config, "load_suite", lambda name: tasks)
+    valid = {"suite": "S", "tasks": 4, "horizon": 20}
+    table = {k: v for k, v in TABLE.items() if k != "valid"} | {"valid": valid}
+    table["run"] = TABLE["run"] | {"outer_steps": 2}
+    table |= {"objective": {"name": "gain"}, "optimizer": {"name": "hyper_adam"}}
+    table["estimator"] = {"pairs": 4, "horizon": [5, 5]}
+    said, out = io.StringIO(), tmp_path / "run"
+    console = rich.console.Console(file=said, width=10_000)
+    card = meta_train(Config.from_dict(table), out, console=console).card
+    first, last = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
+    names = {"valid_loss", "valid_error", "valid_over_muon", "valid_loss/a", "valid_loss/b"}
+    assert {k for k in first if k.startswith("valid")} == names
+    assert {k for k in last if k.startswith("valid")} == names | {"valid_gain", "valid_gain_error"}
+    both = (first["valid_loss/a"] + first["valid_loss/b"]) / 2
+    assert first["valid_loss"] == pytest.approx(both)
+    assert last["valid_gain"] == pytest.approx(last["valid_loss"] - first["valid_loss"], abs=1e-6)
+    assert abs(first["valid_over_muon"]) <= np.log(2)
+    best = last if card["best_step"] == 2 else first
+    assert card["meta_valid"] == {k: round(best[k], 5) for k in best if k.startswith("valid")}
+    assert card["meta_valid_loss"] == pytest.approx(best["valid_loss"], abs=2e-5)
+    assert f" ± {best['valid_error']:.3g} at outer step" in (out / "tiny.md").read_text()
+    assert "untrained: valid" in said.getvalue()
+    assert f"±{last['valid_error']:.3f} (" in said.getvalue()
