@@ -239,7 +239,9 @@ def finish(problem: MetaProblem, episode: Episode, run: Run) -> jax.Array:
         return valid, last, mean
 
     found = (jax.vmap(losses) if run.total.ndim else losses)(run)
-    return problem.objective.of_end(*found, episode.reference)
+    earned = problem.objective.of_end(*found, episode.reference)
+    # A scalar where every weight but that of steps is zero.
+    return jnp.broadcast_to(earned, problem.asked(run.total).shape)
 
 
 def unroll(
