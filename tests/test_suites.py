@@ -246,7 +246,9 @@ def offline(suite):
 SLOW = (
     "kjv-tied-transformer", "cmudict-transformer-4", "textures-vit", "textures-resnet",
     "pictures-skip-init", "pictures-conv", "pictures-denoiser", "textures-contrastive",
-    "pictures-autoencoder", "kjv-gru",
+    "pictures-autoencoder", "kjv-gru", "unicode-transformer-3", "unicode-transformer-wide",
+    "unicode-lstm", "photos-resnet", "figures-norm-conv", "figures-denoiser", "figures-contrastive",
+    "swing-up",
 )  # fmt: skip
 """Seconds to compile."""
 
