@@ -8,8 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made_runs import Recorder
 
 import learned_opt
+import research.references
+from learned_opt.eval import Runner
 from learned_opt.meta_train import Config, FullES
 from learned_opt.tasks import (
     AUGMENTATIONS,
@@ -20,10 +23,12 @@ from learned_opt.tasks import (
     content_hash,
     describe,
     load_suite,
+    references,
 )
 from learned_opt.tasks.__main__ import main
 from learned_opt.tasks._problem import Member
 from learned_opt.tasks.suites import FROZEN
+from learned_opt.tasks.suites._references import read_references, references_file
 
 ROOT = Path(__file__).parent.parent
 
@@ -146,6 +151,18 @@ def test_meta_valid_v9_is_cheap_and_wide():
     assert not any(data.startswith("tfds:") for data in data_of("META_VALID_V9"))
 
 
+def test_references_are_those_of_the_suite_that_is_frozen():
+    made = read_references(references_file("META_VALID_V9"))
+    assert (made["suite"], made["split"]) == ("META_VALID_V9", "outer_valid")
+    assert made["hash"] == SUITES["META_VALID_V9"].hash
+    losses = references("META_VALID_V9")
+    assert list(losses) == [task.name for task in load_suite("META_VALID_V9")]
+    for of_task in losses.values():
+        assert list(of_task) == ["adamw", "muon"]
+        assert all(0 < loss < 10 for loss in of_task.values())
+    assert references("META_VALID_V1") is None
+
+
 def test_meta_train_v3_has_no_data_of_a_suite_that_chooses_or_judges():
     for other in (*TESTS[:3], "META_VALID_V9"):
         assert not data_of("META_TRAIN_V3") & data_of(other), other
@@ -229,7 +246,9 @@ def offline(suite):
 SLOW = (
     "kjv-tied-transformer", "cmudict-transformer-4", "textures-vit", "textures-resnet",
     "pictures-skip-init", "pictures-conv", "pictures-denoiser", "textures-contrastive",
-    "pictures-autoencoder", "kjv-gru",
+    "pictures-autoencoder", "kjv-gru", "unicode-transformer-3", "unicode-transformer-wide",
+    "unicode-lstm", "photos-resnet", "figures-norm-conv", "figures-denoiser", "figures-contrastive",
+    "swing-up",
 )  # fmt: skip
 """Seconds to compile."""
 
@@ -340,3 +359,23 @@ def test_wrong_names_suggest_the_right_ones(capsys):
     assert error.startswith("error: there is no suite, task, family or problem named 'letters-r")
     assert "letters-resnet" in error
     assert error.count("\n") == 1
+
+
+def test_references_are_geometric_means_over_fresh_seeds(monkeypatch, tmp_path):
+    """Of made-up runs: two settings on one seed, two fresh seeds, of AdamW and Muon on a task."""
+    recorder, file = Recorder(), tmp_path / "made.json"
+    monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
+    monkeypatch.setattr(research.references, "references_file", lambda suite: file)
+    task = load_suite("quickstart")[0]
+    monkeypatch.setattr(research.references, "load_suite", lambda suite: [task])
+    research.references.main(["quickstart", "--out", str(tmp_path / "runs"), "--few", "2"])
+    made = read_references(file)
+    assert (made["suite"], made["hash"]) == ("quickstart", SUITES["quickstart"].hash)
+    assert made["made_by"].startswith("the best of 2 settings on one seed, then 2 fresh seeds; ")
+    assert [len(set(recorder.asked[i : i + 2])) for i in range(0, 8, 2)] == [2] * 4
+    for i, name in enumerate(("adamw", "muon")):
+        tuned, fresh = recorder.asked[4 * i : 4 * i + 2], recorder.asked[4 * i + 2 : 4 * i + 4]
+        assert [trial.seed for trial in fresh] == [100, 101]
+        assert {trial.hyper for trial in fresh} < {trial.hyper for trial in tuned}
+        losses = [run.final["valid_loss"] for run in Recorder()(fresh)]
+        assert made["tasks"][task.name][name] == pytest.approx(np.prod(losses) ** 0.5, rel=1e-5)

@@ -15,6 +15,12 @@ def references(suite: str) -> dict[str, dict[str, float]] | None:
     `tasks/suites/references/SUITE.json`, and `python -m research.references SUITE` makes it.
 
     Returns: task name -> baseline -> loss.
+
+    Example:
+      >>> from learned_opt.tasks import references
+      >>> sorted(references("META_VALID_V9")["photos-mixer-16"])
+      ['adamw', 'muon']
+      >>> references("META_VALID_V1")
     """
     file = references_file(suite)
     return read_references(file)["tasks"] if file.exists() else None
