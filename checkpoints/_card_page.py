@@ -27,6 +27,7 @@ def card_markdown(artifact: Artifact) -> str:
     )
     learned_by = f"{_text(estimator.get('name'))}, {_options(estimator)}"
     low, high = _pair(seen.get("horizon")) or (None, None)
+    found = _table(card, "meta_valid")
     return f"""# {markdown_text(name)}
 
 A learned optimizer of the kind `{artifact.optimizer.name}`, whose theta is {_text(count)} numbers.
@@ -43,8 +44,9 @@ tx = learned_opt.learned({json.dumps(source)}{horizon})
 | budget | {_text(budget.get("outer_steps"))} outer steps, \
 {_number(budget.get("inner_steps"), ",")} inner steps, {_number(budget.get("seconds"), ".0f")} s \
 on {_text(budget.get("device"))} |
-| meta-validation loss | {_text(card.get("meta_valid_loss"))} at outer step \
-{_text(card.get("best_step"))}; {_text(card.get("meta_valid_loss_untrained"))} {untrained} |
+| meta-validation loss | {_text(card.get("meta_valid_loss"))}{_width(found, "valid_error")} at \
+outer step {_text(card.get("best_step"))}{_gain(found)}; \
+{_text(card.get("meta_valid_loss_untrained"))} {untrained} |
 | code | {_text(card.get("code"))}, jax {_text(card.get("jax"))}, {_text(card.get("date"))} |
 | sha256 of theta and configuration | `{artifact.sha256}` |
 {_note_row(card)}
@@ -52,6 +54,19 @@ Outside these tasks and horizons it has not been trained.{_limits(card)}
 
 {_results(card, source)}
 """
+
+
+def _width(found: dict[str, Any], name: str) -> str:
+    """ " ± 0.012": half of a 95 % interval, where there is one."""
+    return f" ± {_number(found[name], '.3g')}" if name in found else ""
+
+
+def _gain(found: dict[str, Any]) -> str:
+    """What the score is above that of step 0, in pairs of equal runs."""
+    if "valid_gain" not in found:
+        return ""
+    gain = _number(found["valid_gain"], "+.3g")
+    return f", {gain}{_width(found, 'valid_gain_error')} against the same runs at step 0"
 
 
 def _name(card: dict[str, Any]) -> str:

@@ -8,6 +8,9 @@ with needs_extra(__name__):
     from ._errors import DivergedError as DivergedError
     from ._errors import StoppedError as StoppedError
     from ._horizons import Horizons as Horizons
+    from ._objective import OBJECTIVES as OBJECTIVES
+    from ._objective import Gain as Gain
+    from ._objective import MetaLoss as MetaLoss
     from ._objective import Objective as Objective
     from ._outer import Outer as Outer
     from ._teacher import Teacher as Teacher

@@ -12,7 +12,9 @@ from jax.sharding import PartitionSpec
 
 from learned_opt import Artifact, LearnedOptimizer, Theta
 from learned_opt.devices import map_lanes
+from learned_opt.tasks import full_loss
 
+from ._objective import clipped_log_ratio
 from ._unroll import MetaProblem, unroll
 from .estimators import GradientEstimator, MetaGrad
 
@@ -60,12 +62,15 @@ class Metrics(NamedTuple):
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["problem", "task", "horizon", "key"],
+    data_fields=["problem", "task", "horizon", "key", "references"],
     meta_fields=["runs"],
 )
 @dataclasses.dataclass(frozen=True)
 class Judge:
-    """Meta-validation: the mean meta-loss of `runs` runs that are always the same. A pytree.
+    """Meta-validation: the scores of `runs` runs that are always the same. A pytree.
+
+    A run's score is its meta-loss or, with references, clip(log(V / reference), -log 2, log 2),
+    V being its final loss on `outer_valid`: as an evaluation on the task would find it.
 
     Args:
       problem: what is learned, and the family.
@@ -73,6 +78,7 @@ class Judge:
       horizon: steps (int32).
       key: of the tasks, initial weights and data.
       runs: how many.
+      references: final losses of tuned optimizers on the task, (rivals,), or None.
     """
 
     problem: MetaProblem
@@ -80,18 +86,26 @@ class Judge:
     horizon: jax.Array
     key: jax.Array
     runs: int
+    references: jax.Array | None = None
 
     def score(self, theta: Theta) -> jax.Array:
-        """Mean meta-loss (scalar) at theta."""
+        """The mean of the runs' scores at theta (scalar), which chooses: the lower the better."""
+        return self.scores(theta)[:, 0].mean()
+
+    def scores(self, theta: Theta) -> jax.Array:
+        """Of each run, (runs, rivals); without references, (runs, 1). The first column chooses."""
 
         def run(index: jax.Array, judge: "Judge", theta: Theta) -> jax.Array:
             task_key, run_key = jax.random.split(jax.random.fold_in(judge.key, index))
             family = judge.problem.family
             task = family.sample(task_key) if judge.task is None else judge.task
-            return unroll(judge.problem, task, theta, run_key, horizon=judge.horizon)[0]
+            loss, end = unroll(judge.problem, task, theta, run_key, horizon=judge.horizon)
+            if judge.references is None:
+                return loss[None]
+            valid, _ = full_loss(family, task, end.params, "outer_valid", end.model_state)
+            return clipped_log_ratio(valid, judge.references)
 
-        lanes = jnp.arange(self.runs)
-        return map_lanes(self.problem.mesh, run, lanes, self, theta, total=True) / self.runs
+        return map_lanes(self.problem.mesh, run, jnp.arange(self.runs), self, theta)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,13 +128,23 @@ class Trainer:
     seed: int = 0
     start: Artifact | None = None
 
-    def init(self, problems: Sequence[MetaProblem]) -> MetaTrainState:
-        """The state before the first outer step; one problem a family."""
-        theta_key, estimator_key, key = jax.random.split(jax.random.key(self.seed), 3)
-        theta = self.optimizer.init(theta_key)
+    @property
+    def theta(self) -> Theta:
+        """Where the run begins, and what `Gain` compares with."""
+        theta = self.optimizer.init(self._keys[0])
         if self.start is not None:
             given = self.start.theta
             theta = jax.tree.map(lambda x, given: jnp.asarray(given, x.dtype), theta, given)
+        return theta
+
+    @property
+    def _keys(self) -> jax.Array:
+        return jax.random.split(jax.random.key(self.seed), 3)
+
+    def init(self, problems: Sequence[MetaProblem]) -> MetaTrainState:
+        """The state before the first outer step; one problem a family."""
+        _, estimator_key, key = self._keys
+        theta = self.theta
         return MetaTrainState(
             theta=theta,
             outer_state=self.outer.init(theta),

@@ -25,13 +25,13 @@ from learned_opt.tasks import (
     run_step,
 )
 
-from ._objective import Objective
+from ._objective import MetaLoss
 from ._teacher import Teacher
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["family"],
+    data_fields=["family", "untrained"],
     meta_fields=["optimizer", "objective", "mesh", "teacher"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +46,15 @@ class MetaProblem:
       objective: meta-loss of one run.
       mesh: devices that share the lanes of an estimate, see `devices.device_mesh`.
       teacher: a hand-made optimizer that takes part in the inner update for a while.
+      untrained: the theta with which `Gain` compares; None for objectives that do not.
     """
 
     family: TaskFamily
     optimizer: LearnedOptimizer
-    objective: Objective
+    objective: MetaLoss
     mesh: Mesh
     teacher: Teacher = Teacher()
+    untrained: Theta | None = None
 
     def transform(
         self, theta: Theta, horizon: jax.Array, outer_step: jax.Array | None
@@ -62,6 +64,31 @@ class MetaProblem:
         if outer_step is not None:
             learned = self.teacher.assist(learned, horizon, outer_step)
         return optax.with_extra_args_support(optax.chain(learned, optax.scale(-1.0)))
+
+    def beside(self, theta: Theta, *, sides: bool = False) -> Theta:
+        """What runs side by side for the meta-loss at theta: leaves (lanes, ...).
+
+        With `sides` theta is several, leaves (sides, ...). The untrained theta is the last lane
+        where the objective needs it; where it does not, theta is returned as it is.
+        """
+        if not self.objective.untrained:
+            return theta
+        if self.untrained is None:
+            raise ValueError(
+                f"the objective {self.objective.name!r} needs MetaProblem.untrained, the theta to "
+                "compare with, got None: give optimizer.init(key)"
+            )
+        if not sides:
+            theta = jax.tree.map(lambda x: x[None], theta)
+        return jax.tree.map(lambda x, u: jnp.concatenate([x, u[None]]), theta, self.untrained)
+
+    def axes(self, *, sides: bool = False) -> tuple[tuple[None, int, int], ...]:
+        """What `advance` is to vectorise `beside` over."""
+        return ((None, 0, 0),) if sides or self.objective.untrained else ()
+
+    def asked(self, lanes: jax.Array) -> jax.Array:
+        """(..., lanes) without the untrained one."""
+        return lanes[..., :-1] if self.objective.untrained else lanes
 
 
 class Episode(NamedTuple):
@@ -112,9 +139,16 @@ def begin(family: TaskFamily, task: Any, key: jax.Array, horizon: jax.Array) -> 
 
 
 def start(
-    problem: MetaProblem, episode: Episode, theta: Theta, outer_step: jax.Array | None = None
+    problem: MetaProblem,
+    episode: Episode,
+    theta: Theta,
+    outer_step: jax.Array | None = None,
+    *,
+    lanes: bool = False,
 ) -> Run:
-    """A run at step 0, with the episode's initial parameters."""
+    """A run at step 0, with the episode's initial parameters; with `lanes` one for each theta."""
+    if lanes:
+        return jax.vmap(lambda theta: start(problem, episode, theta, outer_step))(theta)
     tx = problem.transform(theta, episode.horizon, outer_step)
     state = begin_run(episode.task, tx, episode.key)
     zero = jnp.zeros(())
@@ -191,16 +225,23 @@ def _step(
 
 
 def finish(problem: MetaProblem, episode: Episode, run: Run) -> jax.Array:
-    """What the end of a run earns (scalar)."""
-    valid = None
-    if problem.objective.valid:
-        valid, _ = full_loss(
-            problem.family, episode.task, run.params, "inner_valid", run.model_state
-        )
-    tail_steps = jnp.maximum(1, episode.horizon // 10)
-    last = episode.reference * run.tail / tail_steps.astype(jnp.float32)
-    mean = episode.reference * run.total / episode.horizon.astype(jnp.float32)
-    return problem.objective.of_end(valid, last, mean, episode.reference)
+    """What the end of a run earns (scalar); of runs side by side, (lanes,), as `of_end` says."""
+
+    def losses(run: Run) -> tuple[jax.Array | None, jax.Array, jax.Array]:
+        valid = None
+        if problem.objective.valid:
+            valid, _ = full_loss(
+                problem.family, episode.task, run.params, "inner_valid", run.model_state
+            )
+        tail_steps = jnp.maximum(1, episode.horizon // 10)
+        last = episode.reference * run.tail / tail_steps.astype(jnp.float32)
+        mean = episode.reference * run.total / episode.horizon.astype(jnp.float32)
+        return valid, last, mean
+
+    found = (jax.vmap(losses) if run.total.ndim else losses)(run)
+    earned = problem.objective.of_end(*found, episode.reference)
+    # A scalar where every weight but that of steps is zero.
+    return jnp.broadcast_to(earned, problem.asked(run.total).shape)
 
 
 def unroll(
@@ -213,15 +254,25 @@ def unroll(
     max_steps: jax.Array | int | None = None,
     outer_step: jax.Array | None = None,
     loop: Callable[..., Any] = jax.lax.fori_loop,
+    sides: bool = False,
 ) -> tuple[jax.Array, Run]:
     """Meta-loss (scalar) of training `task` for `horizon` steps at `theta`, and the run.
+
+    With `sides` theta is several, leaves (sides, ...): meta-losses (sides,), and the runs of all
+    lanes, of which the untrained theta's is the last where the objective compares with it.
 
     The loop runs `max_steps` >= `horizon` times, so that under `vmap` runs of several horizons
     share it: past its horizon a run stands still. Both may be traced: no recompilation.
     """
     episode = begin(problem.family, task, key, horizon)
-    run = start(problem, episode, theta, outer_step)
+    lanes, over = problem.beside(theta, sides=sides), problem.axes(sides=sides)
+    run = start(problem, episode, lanes, outer_step, lanes=bool(over))
     steps = horizon if max_steps is None else max_steps
-    masked = max_steps is not None
-    run, earned = advance(problem, episode, run, theta, steps, outer_step, masked=masked, loop=loop)
-    return earned + finish(problem, episode, run), run
+    run, earned = advance(
+        problem, episode, run, lanes, steps, outer_step,
+        over=over, masked=max_steps is not None, loop=loop,
+    )  # fmt: skip
+    losses = problem.asked(earned) + finish(problem, episode, run)
+    if over and not sides:
+        losses, run = jax.tree.map(lambda x: x[0], (losses, run))
+    return losses, run

@@ -64,7 +64,7 @@ def main() -> None:
     print("|".join(["", "", *wanted, "mean", ""]))
     print("|".join(["", *("---" for _ in range(len(wanted) + 2)), ""]))
     for label, theta in rows:
-        found = [float(score) for score in programs.scores(theta)]
+        found = [float(scores[:, 0].mean()) for scores in programs.scores(theta)]
         cells = [f"{x:.2f}" for x in found] + [f"{np.mean(found):.3f}"]
         print("|".join(["", label, *cells, ""]), flush=True)
 

@@ -42,3 +42,4 @@ with needs_extra(__name__):
     from .suites import Suite as Suite
     from .suites import TrainFamily as TrainFamily
     from .suites import load_suite as load_suite
+    from .suites import references as references

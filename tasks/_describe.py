@@ -27,13 +27,13 @@ Entry = TrainFamily | EvalTask | Example
 def suite_lines(suite: Suite) -> list[str]:
     """Name and hash, purpose, and one line an entry: a family with its weight, or a task."""
     families = isinstance(suite.entries[0], TrainFamily)
-    first, last = ("family", "weight") if families else ("task", "steps")
+    first, last = ("family", "weight, steps") if families else ("task", "steps")
     rows = [(first, "problem", "data", "batch", "augmented by", last)]
     for entry in suite.entries:
         spec = entry.spec
         augmented = ", ".join(a.name for a in spec.augmentations) or "-"
         if isinstance(entry, TrainFamily):
-            last = f"{entry.weight:g}"
+            last = f"{entry.weight:g}" + (f", {entry.longest:,} at most" if entry.longest else "")
         else:
             last = f"{entry.horizon:,}" + (", gpu" if entry.tier == "gpu" else "")
         rows.append(

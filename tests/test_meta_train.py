@@ -227,7 +227,7 @@ def test_every_optimizer_learns_in_50_outer_steps(optimizer):
         state, metrics = programs.steps(state)
         _, after = programs.validate(state)
     assert float(metrics.nonfinite) == 0
-    assert after[0] < before[0] - 0.03
+    assert after[0].mean() < before[0].mean() - 0.03
 
 
 @pytest.mark.slow
@@ -244,4 +244,4 @@ def test_the_quickstart_learns_in_50_outer_steps():
         state, metrics = programs.steps(state)
         _, after = programs.validate(state)
     assert float(metrics.nonfinite) == 0
-    assert after[0] < before[0] - 0.03
+    assert after[0].mean() < before[0].mean() - 0.03

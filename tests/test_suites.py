@@ -8,12 +8,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made_runs import Recorder
 
 import learned_opt
-from learned_opt.tasks import AUGMENTATIONS, SUITES, Batch, EvalTask, Spec, load_suite
+import research.references
+from learned_opt.eval import Runner
+from learned_opt.meta_train import Config, FullES
+from learned_opt.tasks import (
+    AUGMENTATIONS,
+    SUITES,
+    Batch,
+    EvalTask,
+    Spec,
+    content_hash,
+    describe,
+    load_suite,
+    references,
+)
 from learned_opt.tasks.__main__ import main
 from learned_opt.tasks._problem import Member
 from learned_opt.tasks.suites import FROZEN
+from learned_opt.tasks.suites._references import read_references, references_file
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,7 +71,10 @@ def test_names_are_unique_over_all_suites():
 
 
 def test_suites_share_what_they_say_they_share():
-    """Half of the test tasks or more share neither data nor architecture with meta-training."""
+    """Half of the test tasks or more share neither data nor architecture with meta-training.
+
+    META_VALID_V9 is younger: its data are not theirs, but of its networks some are.
+    """
     seen = {
         name: (
             {entry.spec.problem.name for entry in entries(name)},
@@ -69,15 +87,16 @@ def test_suites_share_what_they_say_they_share():
         test = load_suite(name, tier)
         for _, data in seen.values():
             assert all(not set(task.datasets) & data for task in test)
-        networks = set().union(*(problems for problems, _ in seen.values()))
+        before = [problems for name, (problems, _) in seen.items() if name != "META_VALID_V9"]
+        networks = set().union(*before)
         new = [task.name for task in test if task.network not in networks]
         assert 2 * len(new) >= len(test), (name, tier, new)
 
 
 def test_meta_test_v2_is_as_new_as_it_says():
-    """No data of any other CPU tier, and four problems that are in no other suite."""
+    """No data of any other CPU tier, and four problems that were in no other suite."""
     test = load_suite("META_TEST_V2")
-    later = ("META_TEST_V2", "META_TEST_V3")
+    later = ("META_TEST_V2", "META_TEST_V3", "META_VALID_V9")
     others = [entry for name in SUITES if name not in later for entry in entries(name)]
     data = {d for entry in others if getattr(entry, "tier", "cpu") == "cpu"
             for d in entry.spec.datasets}  # fmt: skip
@@ -97,6 +116,84 @@ def test_meta_test_v3_is_as_new_as_it_says():
     assert new == {"tied_transformer", "skip_init", "deep_sets", "vibration", "policy_gradient"}
     assert len(test) == 16
     assert (min(t.horizon for t in test), max(t.horizon for t in test)) == (300, 4000)
+
+
+def data_of(name):
+    return {data for entry in entries(name) for data in entry.spec.datasets}
+
+
+def networks_of(name):
+    """Class and fields of every problem."""
+    return {content_hash(describe(entry.spec.problem)) for entry in entries(name)}
+
+
+TESTS = ("META_TEST_V1", "META_TEST_V2", "META_TEST_V3", "FAR_V1", "VARIANTS_V1")
+
+
+def test_meta_valid_v9_shares_no_data_and_no_network():
+    """No data with any test suite nor with META_TRAIN_V3, and no problem of equal fields."""
+    for other in (*TESTS, "META_TRAIN_V3"):
+        assert not data_of("META_VALID_V9") & data_of(other), other
+    for other in ("META_TEST_V3", "META_TRAIN_V3"):
+        assert not networks_of("META_VALID_V9") & networks_of(other)
+    ours, theirs = (
+        {entry.spec.problem.name for entry in entries(name)}
+        for name in ("META_VALID_V9", "META_TEST_V3")
+    )
+    assert ours & theirs == {"conv", "contrastive", "denoiser", "mlp", "resnet", "transformer"}
+
+
+def test_meta_valid_v9_is_cheap_and_wide():
+    tasks = load_suite("META_VALID_V9")
+    horizons = [task.horizon for task in tasks]
+    assert (len(tasks), min(horizons), max(horizons)) == (16, 300, 2000)
+    assert 10 * sum(horizons) <= 150_000
+    assert not any(data.startswith("tfds:") for data in data_of("META_VALID_V9"))
+
+
+def test_references_are_those_of_the_suite_that_is_frozen():
+    made = read_references(references_file("META_VALID_V9"))
+    assert (made["suite"], made["split"]) == ("META_VALID_V9", "outer_valid")
+    assert made["hash"] == SUITES["META_VALID_V9"].hash
+    losses = references("META_VALID_V9")
+    assert list(losses) == [task.name for task in load_suite("META_VALID_V9")]
+    for of_task in losses.values():
+        assert list(of_task) == ["adamw", "muon"]
+        assert all(0 < loss < 10 for loss in of_task.values())
+    assert references("META_VALID_V1") is None
+
+
+def test_meta_train_v3_has_no_data_of_a_suite_that_chooses_or_judges():
+    for other in (*TESTS[:3], "META_VALID_V9"):
+        assert not data_of("META_TRAIN_V3") & data_of(other), other
+    assert not any(data.startswith("tfds:") for data in data_of("META_TRAIN_V3"))
+
+
+def test_a_fifth_of_the_inner_steps_of_meta_train_v3_is_of_other_kinds():
+    """By its weights, which add up to 1, and the mean horizon of each family."""
+    families = entries("META_TRAIN_V3")
+    assert sum(family.weight for family in families) == 1
+    config = Config(suite="META_TRAIN_V3", estimator=FullES(pairs=16, horizon=(50, 5000)))
+    assert [one.pairs for one in config.estimators] == [4, 3, 2, *[1] * 7]
+    longest = [one.horizon[1] for one in config.estimators]
+    assert longest == [5000] * 6 + [2000] + [1000] * 3
+    assert {one.horizon[0] for one in config.estimators} == {50}
+    steps = {f.name: e.steps_spent(1) for f, e in zip(families, config.estimators, strict=True)}
+    kinds = (
+        "table-values-mlp",
+        "images-autoencoder",
+        "images-conv",
+        "code-transformer",
+        "code-gru",
+    )
+    assert sum(steps[name] for name in kinds) / sum(steps.values()) == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_horizon_that_is_longer_than_the_longest_of_a_family_is_cut_for_it_alone():
+    config = Config(suite="META_TRAIN_V3", estimator=FullES(horizon=(1500, 4000)))
+    assert [one.horizon for one in config.estimators][5:8] == [
+        (1500, 4000), (1500, 2000), (1000, 1000)
+    ]  # fmt: skip
 
 
 BEFORE = (
@@ -149,7 +246,9 @@ def offline(suite):
 SLOW = (
     "kjv-tied-transformer", "cmudict-transformer-4", "textures-vit", "textures-resnet",
     "pictures-skip-init", "pictures-conv", "pictures-denoiser", "textures-contrastive",
-    "pictures-autoencoder", "kjv-gru",
+    "pictures-autoencoder", "kjv-gru", "unicode-transformer-3", "unicode-transformer-wide",
+    "unicode-lstm", "photos-resnet", "figures-norm-conv", "figures-denoiser", "figures-contrastive",
+    "swing-up",
 )  # fmt: skip
 """Seconds to compile."""
 
@@ -260,3 +359,23 @@ def test_wrong_names_suggest_the_right_ones(capsys):
     assert error.startswith("error: there is no suite, task, family or problem named 'letters-r")
     assert "letters-resnet" in error
     assert error.count("\n") == 1
+
+
+def test_references_are_geometric_means_over_fresh_seeds(monkeypatch, tmp_path):
+    """Of made-up runs: two settings on one seed, two fresh seeds, of AdamW and Muon on a task."""
+    recorder, file = Recorder(), tmp_path / "made.json"
+    monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
+    monkeypatch.setattr(research.references, "references_file", lambda suite: file)
+    task = load_suite("quickstart")[0]
+    monkeypatch.setattr(research.references, "load_suite", lambda suite: [task])
+    research.references.main(["quickstart", "--out", str(tmp_path / "runs"), "--few", "2"])
+    made = read_references(file)
+    assert (made["suite"], made["hash"]) == ("quickstart", SUITES["quickstart"].hash)
+    assert made["made_by"].startswith("the best of 2 settings on one seed, then 2 fresh seeds; ")
+    assert [len(set(recorder.asked[i : i + 2])) for i in range(0, 8, 2)] == [2] * 4
+    for i, name in enumerate(("adamw", "muon")):
+        tuned, fresh = recorder.asked[4 * i : 4 * i + 2], recorder.asked[4 * i + 2 : 4 * i + 4]
+        assert [trial.seed for trial in fresh] == [100, 101]
+        assert {trial.hyper for trial in fresh} < {trial.hyper for trial in tuned}
+        losses = [run.final["valid_loss"] for run in Recorder()(fresh)]
+        assert made["tasks"][task.name][name] == pytest.approx(np.prod(losses) ** 0.5, rel=1e-5)

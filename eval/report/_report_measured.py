@@ -113,11 +113,18 @@ class GridCell:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MetaTraining:
-    """Loss on held-out tasks along meta-training, where the artifact kept it."""
+    """Loss on held-out tasks along meta-training, where the artifact kept it.
+
+    `valid_error`: half of the 95 % interval of each.
+    """
 
     outer_steps: list[Natural] | None = None
     valid_loss: Curve | None = None
+    valid_error: Curve | None = None
 
     def __post_init__(self) -> None:
-        if len(self.outer_steps or []) != len(self.valid_loss or []):
+        steps = len(self.outer_steps or [])
+        if steps != len(self.valid_loss or []):
             raise ValueError("valid_loss must have a value for each of outer_steps")
+        if self.valid_error is not None and steps != len(self.valid_error):
+            raise ValueError("valid_error must have a value for each of outer_steps")

@@ -12,6 +12,7 @@ from learned_opt import Artifact, ArtifactError
 from learned_opt._durations import seconds_of
 from learned_opt.tasks import EvalTask, TimedRuns, load_task
 
+from .._objective import OBJECTIVES
 from ..settings import Config, ConfigError, changed, to_dict
 
 BUDGET = 900.0
@@ -21,7 +22,7 @@ PAIRS, VALID, INTERVALS, MOST = 8, 8, 5, 500
 """Antithetic pairs; runs of a meta-validation; log intervals; outer steps at most."""
 
 KEPT = {"estimator": ("sigma", "clip"), "outer": ("learning_rate", "clip"),
-        "objective": ("valid", "last", "mean", "log")}  # fmt: skip
+        "objective": ("name", "valid", "last", "mean", "log")}  # fmt: skip
 """What of the settings that made the start is used again, where its card has them."""
 
 
@@ -117,8 +118,13 @@ def did_it_pay(args: argparse.Namespace, out: str, name: str) -> str:
 
 
 def _numbers(config: Any, section: str, keys: Sequence[str]) -> dict[str, Any]:
-    """Numbers of a section of a card's configuration, which may hold anything."""
+    """Numbers of a section of a card's configuration, which may hold anything; and its name."""
     found = config.get(section) if isinstance(config, dict) else None
     if not isinstance(found, dict):
         return {}
-    return {k: found[k] for k in keys if isinstance(found.get(k), bool | int | float)}
+    known = [cls.name for cls in OBJECTIVES]
+    return {
+        k: found[k]
+        for k in keys
+        if isinstance(found.get(k), bool | int | float) or (k == "name" and found.get(k) in known)
+    }

@@ -97,7 +97,8 @@ class Backprop(_Backprop):
             (loss, run), grad = jax.value_and_grad(run_at, has_aux=True)(theta)
             grad, ok = self.sound(grad)
             bad = (~(ok & run.finite)).astype(jnp.float32)
-            return MetaGrad(grad, loss, horizon.astype(jnp.float32), bad)
+            spent = horizon * (1 + problem.objective.untrained)
+            return MetaGrad(grad, loss, spent.astype(jnp.float32), bad)
 
         total = map_lanes(
             problem.mesh, lane, jnp.arange(self.tasks), problem, theta, key, outer_step, total=True
@@ -109,6 +110,7 @@ class Backprop(_Backprop):
 class Lane(NamedTuple):
     """A run between two truncations; in the state every leaf has a leading axis.
 
+    `run`: for objectives that compare with the untrained theta its run too, leaves (2, ...).
     `age`: truncations done, -1 before the first run of all; `over`: whether the next truncation
     begins a new run.
     """
@@ -173,19 +175,20 @@ class TBPTT(Truncating, _Backprop):
 
         def losses(thetas: Theta) -> tuple[jax.Array, Truncation]:
             done = self.unroll(
-                problem, lanes.episode, lanes.run, thetas, outer_step, over=((0, 0, 0),),
-                loop=_checkpointed(1),
+                problem, lanes.episode, lanes.run, jax.vmap(problem.beside)(thetas), outer_step,
+                over=((0, 0, 0), *problem.axes()), loop=_checkpointed(1),
             )  # fmt: skip
             return done.losses.sum(), done
 
         each = jax.tree.map(lambda x: jnp.broadcast_to(x, (index.size, *x.shape)), theta)
         (loss, done), grads = jax.value_and_grad(losses, has_aux=True)(each)
         grads, ok = jax.vmap(self.sound)(grads)
+        finite = problem.asked(done.runs.finite).reshape(-1)
         total = MetaGrad(
             grad=jax.tree.map(lambda g: g.sum(0), grads),
             loss=loss,
-            inner_steps=jnp.asarray(float(self.truncation * index.size)),
-            nonfinite=jnp.sum(~ok | (~done.runs.finite & done.over)).astype(jnp.float32),
+            inner_steps=jnp.asarray(float(self.truncation * lanes.run.total.size)),
+            nonfinite=jnp.sum(~ok | (~finite & done.over)).astype(jnp.float32),
         )
         return Lane(done.episode, done.runs, lanes.age + 1, done.over), total
 
@@ -198,7 +201,8 @@ class TBPTT(Truncating, _Backprop):
         first: jax.Array,
     ) -> Lane:
         episode = self.begin(problem, key, outer_step, first)
-        run = start(problem, episode, theta, outer_step)
+        lanes = problem.beside(theta)
+        run = start(problem, episode, lanes, outer_step, lanes=bool(problem.axes()))
         return Lane(episode, run, jnp.zeros((), jnp.int32), jnp.array(False))
 
 

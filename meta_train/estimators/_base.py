@@ -98,6 +98,11 @@ class GradientEstimator(abc.ABC):
         return self.lanes
 
     @property
+    def untrained_runs(self) -> int:
+        """Runs of the untrained theta, for objectives that compare with it."""
+        return self.batches
+
+    @property
     def kept(self) -> int:
         """Inner states of a run that an estimate holds besides those in the state."""
         return int(not self.row_state)

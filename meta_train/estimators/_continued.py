@@ -84,7 +84,7 @@ class Continuation:
         )
         if not self.unbiased:
             taken = taken._replace(
-                runs=jax.tree.map(lambda x: jnp.stack([x[0], x[0]]), taken.runs),
+                runs=jax.tree.map(lambda x: jnp.concatenate([x[:1], x[:1], x[2:]]), taken.runs),
                 noise=jnp.zeros_like(taken.noise),
                 xi=jnp.zeros_like(taken.xi),
                 age=jnp.zeros_like(taken.age),

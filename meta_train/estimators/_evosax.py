@@ -133,6 +133,11 @@ class Evosax(GradientEstimator):
         """One a task: all members see the same."""
         return self.tasks
 
+    @property
+    def untrained_runs(self) -> int:
+        """One beside each run: members share nothing."""
+        return self.runs
+
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> EvosaxState:
         """The strategy centred on theta."""
         algorithm, params = self._algorithm(theta)
@@ -185,7 +190,7 @@ class Evosax(GradientEstimator):
         else:
             after = algorithm.get_best_solution(strategy)
         grad = jax.tree.map(lambda old, new: old - new, theta, after)
-        runs = self.population * self.tasks
+        runs = self.runs + problem.objective.untrained * self.untrained_runs
         spent = runs * horizon.astype(jnp.float32)
         return MetaGrad(grad, fitness.mean(), spent, bad.sum()), state._replace(strategy=strategy)
 

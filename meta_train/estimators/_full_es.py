@@ -94,17 +94,14 @@ class FullES(Antithetic):
         task = problem.family.sample(task_key)
         flat, unravel = ravel_pytree(theta)
         noise = self.sigma * jax.random.normal(noise_key, flat.shape)
-
-        def run(sign):
-            return unroll(
-                problem, task, unravel(flat + sign * noise), run_key,
-                horizon=horizon, max_steps=most, outer_step=outer_step,
-            )  # fmt: skip
-
-        losses, runs = jax.vmap(run)(jnp.asarray(SIGNS))
+        sides = jax.vmap(lambda sign: unravel(flat + sign * noise))(jnp.asarray(SIGNS))
+        losses, runs = unroll(
+            problem, task, sides, run_key,
+            horizon=horizon, max_steps=most, outer_step=outer_step, sides=True,
+        )  # fmt: skip
         return MetaGrad(
             grad=unravel(self.weight(losses) * noise),
             loss=losses.mean(),
-            inner_steps=2 * horizon.astype(jnp.float32),
-            nonfinite=jnp.sum(~runs.finite).astype(jnp.float32),
+            inner_steps=runs.total.size * horizon.astype(jnp.float32),
+            nonfinite=jnp.sum(~problem.asked(runs.finite)).astype(jnp.float32),
         )

@@ -22,7 +22,8 @@ from ._truncating import Truncating, row_keys, where_rows
 class Pair(NamedTuple):
     """An antithetic pair between two truncations; in the state every leaf has a leading axis.
 
-    `runs`: of both signs, leaves (2, ...); `noise`: perturbation in force, (theta's size,); `xi`:
+    `runs`: of both signs, leaves (2, ...), and for objectives that compare with it of the untrained
+    theta as a third; `noise`: perturbation in force, (theta's size,); `xi`:
     sum of the perturbations of this run; `age`: truncations done, -1 before the first run of all;
     `over`: whether the next truncation begins a new run.
     """
@@ -69,7 +70,7 @@ class Truncated(Truncating, Antithetic, abc.ABC):
         return pairs.xi
 
     def carry(self, runs: Run) -> Run:
-        """What of the runs (leaves (pairs, 2, ...)) goes into the next truncation."""
+        """What of the runs (leaves (pairs, lanes, ...)) goes into the next truncation."""
         return runs
 
     def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> TruncatedState:
@@ -109,14 +110,22 @@ class Truncated(Truncating, Antithetic, abc.ABC):
         pairs = state.pairs
         noise = jnp.asarray(SIGNS)[None, :, None] * pairs.noise[:, None]
         thetas = jax.vmap(jax.vmap(lambda noise: unravel(flat + noise)))(noise)
+        thetas = jax.vmap(lambda sides: problem.beside(sides, sides=True))(thetas)
         done = self.unroll(
-            problem, pairs.episode, pairs.runs, thetas, outer_step, over=((0, 0, 0), (None, 0, 0))
+            problem,
+            pairs.episode,
+            pairs.runs,
+            thetas,
+            outer_step,
+            over=((0, 0, 0), *problem.axes(sides=True)),
         )
         total = MetaGrad(
             grad=unravel(self.weight(done.losses) @ self.credit(pairs)),
             loss=done.losses.mean(1).sum(),
-            inner_steps=jnp.asarray(2.0 * self.truncation * index.size),
-            nonfinite=jnp.sum(~done.runs.finite & done.over[:, None]).astype(jnp.float32),
+            inner_steps=jnp.asarray(float(self.truncation * done.runs.total.size)),
+            nonfinite=jnp.sum(~problem.asked(done.runs.finite) & done.over[:, None]).astype(
+                jnp.float32
+            ),
         )
         pairs = pairs._replace(
             episode=done.episode, runs=self.carry(done.runs), age=pairs.age + 1, over=done.over
@@ -166,10 +175,8 @@ class Truncated(Truncating, Antithetic, abc.ABC):
     ) -> Pair:
         episode = self.begin(problem, key, outer_step, first)
         flat, unravel = ravel_pytree(theta)
-
-        def side(sign: jax.Array) -> Run:
-            return start(problem, episode, unravel(flat + sign * noise), outer_step)
-
-        runs = jax.vmap(side)(jnp.asarray(SIGNS))
+        sides = jax.vmap(lambda sign: unravel(flat + sign * noise))(jnp.asarray(SIGNS))
+        thetas = problem.beside(sides, sides=True)
+        runs = start(problem, episode, thetas, outer_step, lanes=True)
         zero = jnp.zeros_like(noise)
         return Pair(episode, runs, zero, zero, jnp.zeros((), jnp.int32), jnp.array(False))

@@ -33,5 +33,5 @@ class TruncatedES(Truncated):
         return pairs.noise
 
     def carry(self, runs: Run) -> Run:
-        """The + side, twice."""
-        return jax.tree.map(lambda x: jnp.stack([x[:, 0], x[:, 0]], 1), runs)
+        """The + side, twice; an untrained run is its own."""
+        return jax.tree.map(lambda x: jnp.concatenate([x[:, :1], x[:, :1], x[:, 2:]], 1), runs)

@@ -126,10 +126,9 @@ class Truncating(GradientEstimator):
             def end(episode: Episode, run: Run) -> jax.Array:
                 return finish(problem, episode, run)
 
-            for episode_axis, run_axis, _ in reversed(over):
-                end = jax.vmap(end, in_axes=(episode_axis, run_axis))
-            return where_rows(done, end(episode, runs), jnp.zeros_like(losses))
+            return where_rows(done, jax.vmap(end)(episode, runs), jnp.zeros_like(losses))
 
+        losses = problem.asked(losses)
         # A branch, not a select: most truncations end no run.
         losses += jax.lax.cond(jnp.any(done), ends, lambda: jnp.zeros_like(losses))
         return Truncation(episode, runs, done, losses)

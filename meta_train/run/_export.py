@@ -25,7 +25,7 @@ from .._trainer import MetaTrainState
 from ..processes import leads
 from ..settings import Config
 from ._folder import check_progress
-from ._log import validation_curve
+from ._log import valid_row, validation_curve
 from ._memory import fits
 from ._programs import Programs
 from ._provenance import make_card
@@ -95,6 +95,7 @@ def export(
         seconds=seconds,
         command=lambda: _first_command(folder),
         curve=lambda: validation_curve(folder) if leads() else {},
+        best=lambda: valid_row(folder, int(state.best_step)) if leads() else {},
     )
     artifact = Artifact(config.optimizer, theta, card)
     if leads():

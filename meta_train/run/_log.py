@@ -149,7 +149,8 @@ def whole_rows(path: Path) -> list[dict[str, Any]]:
 def validation_curve(folder: str | os.PathLike, points: int = 60) -> dict[str, list[float]]:
     """Outer steps and finite meta-validation losses of a run's log: `points`, evenly, or fewer.
 
-    What is damaged is left out: a log that cannot be read has none. The run may be going on.
+    With half the 95 % interval of each, where all have one. What is damaged is left out: a log that
+    cannot be read has none. The run may be going on.
     """
     try:
         rows = whole_rows(Path(folder) / METRICS)
@@ -158,7 +159,20 @@ def validation_curve(folder: str | os.PathLike, points: int = 60) -> dict[str, l
     rows = [row for row in rows if row.get("valid_loss") is not None]
     stride = max(1, -(-len(rows) // points))
     rows = rows[::-stride][::-1]
-    return {
+    curve = {
         "outer_steps": [row["step"] for row in rows],
         "valid_loss": [round(row["valid_loss"], 4) for row in rows],
     }
+    errors = [row.get("valid_error") for row in rows]
+    known = [round(error, 4) for error in errors if error is not None]
+    return curve | ({"valid_error": known} if known and len(known) == len(rows) else {})
+
+
+def valid_row(folder: str | os.PathLike, step: int) -> dict[str, Any]:
+    """The numbers of the meta-validation after an outer step in a run's log; none if it has none.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    rows = [row for row in whole_rows(Path(folder) / METRICS) if row["step"] == step]
+    return {k: v for row in rows for k, v in row.items() if k.startswith("valid_")}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import rich.console
 
 from learned_opt import Artifact
@@ -38,6 +39,7 @@ from ._programs import Programs
 from ._progress import Progress
 from ._provenance import run_identity
 from ._record import CHECKPOINTS, todays
+from ._scores import score_row
 from ._setup import Setup, build
 
 GO_ON = "continue with --resume"
@@ -191,7 +193,8 @@ class _Loop:
     """Log interval after log interval.
 
     `seconds`: of training so far; `astray`: why the run diverged, or ""; `bad`: validations in a
-    row out of bounds; `saved`, `saved_at`, `score`: outer step, time and score of the newest save.
+    row out of bounds; `saved`, `saved_at`, `score`: outer step, time and score of the newest save;
+    `first`: scores of every run of meta-validation at the theta that the run began with.
     """
 
     config: Config
@@ -206,6 +209,7 @@ class _Loop:
     saved: int = -1
     saved_at: float = 0.0
     score: float | None = None
+    first: list[np.ndarray] | None = None
 
     def run(self, state: MetaTrainState, stop: Any) -> MetaTrainState:
         """Until the last outer step, a request to stop, or divergence; the state is saved."""
@@ -219,6 +223,7 @@ class _Loop:
         if step == 0 and not stop():
             state, scores = self.programs.validate(state)
             self._write({"step": 0, **self._scores(scores)})
+            self.first = scores
             if not math.isfinite(first := float(state.first_score)):
                 self.astray = f"the meta-validation loss is {first} before the first outer step"
         self.saved_at = time.perf_counter()
@@ -230,6 +235,8 @@ class _Loop:
             row, score = self._row(state, metrics, before, took), None
             last = step >= run.outer_steps
             if last or lines % self.config.valid.every == 0:
+                if self.first is None:  # of a run that goes on
+                    self.first = self.programs.first_scores()
                 state, scores = self.programs.validate(state)
                 row |= self._scores(scores)
                 score = row["valid_loss"]
@@ -331,12 +338,8 @@ class _Loop:
             row |= {f"meta_loss/{source.name}": float(loss) for source, loss in named}
         return row
 
-    def _scores(self, scores: list[float]) -> dict[str, float]:
-        found = {"valid_loss": sum(scores) / len(scores)}
-        if len(scores) > 1:
-            named = zip(self.config.judge_names, scores, strict=True)
-            found |= {f"valid_loss/{name}": score for name, score in named}
-        return found
+    def _scores(self, scores: list[np.ndarray]) -> dict[str, float]:
+        return score_row(scores, self.first, self.config.judge_names)
 
     def _write(self, row: dict[str, Any]) -> None:
         if self.folder.log:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from learned_opt import LearnedOptimizer
 from learned_opt._checks import one_line
 from learned_opt.devices import device_memory
 from learned_opt.tasks import inner_init
@@ -62,8 +63,7 @@ def memory_needs(
         total = (one + spread // mesh.size) * (len(here) if shared else 1)
         return Need(what, total, memory, holder)
 
-    key = jax.random.key(0)
-    theta = _shapes("optimizer", trainer.optimizer.init, key)
+    theta = theta_shapes(trainer.optimizer)
     yield need("[optimizer]: theta", 2 * tree_bytes(theta), 0)
     state = _shapes("estimator", trainer.init, tuple(problems))
     rows = sum(
@@ -79,13 +79,19 @@ def memory_needs(
         lane = known[id(problem.family)] = _lane(problem, theta)
         # Theta is perturbed, or has a gradient; a run in the state is counted there.
         each = lane.work + tree_bytes(theta) + estimator.kept * lane.run
-        spread = rows + estimator.runs * each + estimator.batches * lane.batch
+        runs = estimator.runs + problem.objective.untrained * estimator.untrained_runs
+        spread = rows + runs * each + estimator.batches * lane.batch
         yield need("[estimator]: the runs of an outer step", whole, spread)
     for judge in judges:
         family = judge.problem.family
         lane = known.get(id(family)) or _lane(judge.problem, theta)
         spread = rows + judge.runs * sum(lane)
         yield need("[valid]: its runs", whole, spread)
+
+
+def theta_shapes(optimizer: LearnedOptimizer) -> Any:
+    """Theta as shapes and types; ConfigError if it cannot be built."""
+    return _shapes("optimizer", optimizer.init, jax.random.key(0))
 
 
 @contextlib.contextmanager

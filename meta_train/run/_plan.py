@@ -83,8 +83,15 @@ def plan_run(
     return Plan(
         config,
         setup,
-        inner_steps=sum(one.steps_spent(steps) for one in trainer.estimators),
-        valid_steps=sum(judge.runs * int(judge.horizon) for judge in judges),
+        inner_steps=sum(
+            one.steps_spent(steps)
+            * (1 + config.objective.untrained * one.untrained_runs / one.runs)
+            for one in trainer.estimators
+        ),
+        valid_steps=sum(
+            judge.runs * int(judge.horizon) * (1 + judge.problem.objective.untrained)
+            for judge in judges
+        ),
         valids=1 + -(-steps // config.run.log_every // config.valid.every),
         programs=(len(problems), len({program_of(judge) for judge in judges})),
         meta_parameters=sum(x.size for x in jax.tree.leaves(theta)),

@@ -65,10 +65,11 @@ class Programs:
             for i in range(len(problems))
         ]
         self._apply = jit(trainer.apply, (layout, whole))
-        self._scores = [jit(Judge.score, whole) for _ in judges]
+        self._scores = [jit(Judge.scores, whole) for _ in judges]
         self._select = jit(
-            lambda state, scores: trainer.select(state, jnp.stack(scores).mean()), layout, (0,)
-        )
+            lambda state, scores: trainer.select(state, jnp.stack(scores)[..., 0].mean()),
+            layout, (0,),
+        )  # fmt: skip
 
     def compile(self, train: bool = True) -> None:
         """Compile all at once: each keeps about one core busy."""
@@ -129,14 +130,18 @@ class Programs:
             steps.append(metrics)
         return state, Metrics.over(jax.tree.map(lambda *xs: np.stack(xs), *steps))
 
-    def validate(self, state: MetaTrainState) -> tuple[MetaTrainState, list[float]]:
-        """Judge theta and keep it if it is the best; `state` is used up."""
+    def validate(self, state: MetaTrainState) -> tuple[MetaTrainState, list[np.ndarray]]:
+        """Judge theta and keep it if it is the best; `state` is used up. Scores as of `scores`."""
         scores = self.scores(state.theta)
         state = self._select(state, scores)
-        return state, [float(score) for score in scores]
+        return state, jax.device_get(scores)
+
+    def first_scores(self) -> list[np.ndarray]:
+        """Of the theta that the run began with; to be had until `start` is used up."""
+        return jax.device_get(self.scores(self.start.theta))
 
     def scores(self, theta: Any) -> list[jax.Array]:
-        """Mean meta-loss at theta, a scalar for each judge, in their order."""
+        """Of every run at theta, as of `Judge.scores`, an array for each judge, in their order."""
         scores = []
         for i, (program, judge) in enumerate(zip(self._scores, self.judges, strict=True)):
             scores.append(program(judge, theta))

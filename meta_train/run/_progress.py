@@ -47,7 +47,7 @@ class Progress:
     def update(self, row: dict[str, Any]) -> None:
         """Show one row of `metrics.jsonl`."""
         if "valid_loss" in row:
-            self._valid = f"valid {row['valid_loss']:.3f}"
+            self._valid = _valid(row)
         if row["step"] == 0:
             self._line(f"untrained: {self._valid}")
             self._start = time.perf_counter()
@@ -77,3 +77,16 @@ class Progress:
     def _line(self, text: str) -> None:
         if not self.console.is_terminal:
             self.console.print(text, soft_wrap=True, highlight=False)
+
+
+def _valid(row: dict[str, Any]) -> str:
+    """ "valid -3.095 ±0.210 (-0.450 ±0.031)": the score, and what it is above that of step 0."""
+
+    def number(mean: str, error: str, sign: str) -> str:
+        width = f" ±{row[error]:.3f}" if error in row else ""
+        return f"{row[mean]:{sign}.3f}{width}"
+
+    text = f"valid {number('valid_loss', 'valid_error', '')}"
+    if "valid_gain" in row:
+        text += f" ({number('valid_gain', 'valid_gain_error', '+')})"
+    return text

@@ -10,7 +10,7 @@ import jax
 from learned_opt import Artifact
 from learned_opt._checks import one_line, shown
 from learned_opt._rooms import room_sources, source_hash
-from learned_opt.checkpoints import code_version, describe_device
+from learned_opt.checkpoints import code_version, describe_device, is_number
 from learned_opt.tasks import describe
 
 from .._trainer import MetaTrainState
@@ -28,6 +28,7 @@ def make_card(
     seconds: float,
     command: Callable[[], str],
     curve: Callable[[], dict[str, list[float]]],
+    best: Callable[[], dict[str, float]],
 ) -> tuple[dict[str, Any], list[str]]:
     """Facts about a finished run, as JSON types, and what of them could not be told and why.
 
@@ -68,6 +69,7 @@ def make_card(
         },
         "meta_valid_loss": lambda: round(float(state.best_score), 5),
         "meta_valid_loss_untrained": lambda: round(float(state.first_score), 5),
+        "meta_valid": lambda: {k: round(v, 5) for k, v in best().items() if is_number(v)},
         "best_step": lambda: int(state.best_step),
         "meta_valid_curve": curve,
         "meta_parameters": lambda: sum(x.size for x in jax.tree.leaves(state.theta)),

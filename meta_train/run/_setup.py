@@ -13,10 +13,11 @@ from learned_opt._fields import shown
 from learned_opt.devices import device_mesh
 from learned_opt.tasks import AnySpec
 
+from .._objective import Objective
 from .._trainer import Judge, Trainer
 from .._unroll import MetaProblem
 from ..settings import Config, ConfigError
-from ._memory import check_memory
+from ._memory import check_memory, theta_shapes
 
 
 class Setup(NamedTuple):
@@ -31,11 +32,20 @@ def build(config: Config) -> Setup:
     """What is to be compiled; ConfigError if it cannot be had here, or cannot fit."""
     setup = assemble(config)
     check_memory(*setup)
-    return setup
+    if not config.objective.untrained:
+        return setup
+    theta = setup.trainer.theta
+    problems = tuple(dataclasses.replace(one, untrained=theta) for one in setup.problems)
+    judges = tuple(
+        judge if judge.problem.untrained is None else
+        dataclasses.replace(judge, problem=dataclasses.replace(judge.problem, untrained=theta))
+        for judge in setup.judges
+    )  # fmt: skip
+    return Setup(setup.trainer, problems, judges)
 
 
 def assemble(config: Config) -> Setup:
-    """Trainer, families and meta-validation.
+    """Trainer, families and meta-validation, with no more than the shapes of the untrained theta.
 
     Raises:
       ConfigError: the artifact to start from, or some data, cannot be had, or does not fit.
@@ -59,7 +69,7 @@ def assemble(config: Config) -> Setup:
             family = spec.build().without_test()
         except ValueError as error:
             raise ConfigError(f"{where}: {error}") from error
-        return MetaProblem(family, config.optimizer, config.objective, mesh)
+        return MetaProblem(family, config.optimizer, config.objective, mesh, untrained=untrained)
 
     trainer = Trainer(
         config.optimizer,
@@ -69,23 +79,31 @@ def assemble(config: Config) -> Setup:
         config.run.seed,
         start,
     )
+    untrained = theta_shapes(config.optimizer) if config.objective.untrained else None
     untaught = [
         problem(source.spec, config.suite or f"{config.where(i)}.data")
         for i, source in enumerate(config.sources)
     ]
     judged = [(one, None, config.valid.horizon) for one in untaught]
+    references = config.references or [None] * len(sizes)
     if config.judged:
         judged = [
             (problem(t.spec, "valid.suite"), t.member, min(t.horizon, config.valid.horizon))
             for t in config.judged
         ]
     key = jax.random.fold_in(jax.random.key(config.run.seed), 0x7A11D)
-    judges = tuple(
-        Judge(one, task, jnp.int32(horizon), jax.random.fold_in(key, i), size)
-        for i, ((one, task, horizon), size) in enumerate(zip(judged, sizes, strict=True))
-    )
+    judges = []
+    for i, ((one, task, horizon), size, known) in enumerate(
+        zip(judged, sizes, references, strict=True)
+    ):
+        rivals = None
+        if known:  # The objective has no part in the score then.
+            one = dataclasses.replace(one, objective=Objective(), untrained=None)
+            rivals = jnp.asarray(known, jnp.float32)
+        place = jax.random.fold_in(key, i)
+        judges.append(Judge(one, task, jnp.int32(horizon), place, size, rivals))
     taught = tuple(dataclasses.replace(one, teacher=config.teacher) for one in untaught)
-    return Setup(trainer, taught, judges)
+    return Setup(trainer, taught, tuple(judges))
 
 
 def starting_artifact(config: Config) -> Artifact | None:

@@ -1,5 +1,6 @@
 """What a configuration says: plain settings, read from TOML and the command line."""
 
+from ._config import RIVALS as RIVALS
 from ._config import Config as Config
 from ._config import load_config as load_config
 from ._files import FOLDER as FOLDER

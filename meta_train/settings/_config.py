@@ -33,15 +33,19 @@ from learned_opt.tasks import (
     TrainFamily,
     load_suite,
     load_task,
+    references,
 )
 
-from .._objective import Objective
+from .._objective import OBJECTIVES, MetaLoss, Objective
 from .._outer import Outer
 from .._teacher import Teacher
 from ..estimators import ESTIMATORS, FullES, GradientEstimator
 from ._files import config_path, load_table
 from ._parse import ConfigError, from_dict, pick, placed, to_dict
 from ._renamed import renamed
+
+RIVALS = ("adamw", "muon")
+"""Tuned optimizers that scores of meta-validation are relative to; the first chooses theta."""
 
 
 class _Section:
@@ -153,7 +157,8 @@ class ValidSettings(_Section):
 
     `tasks` fixed runs of `horizon` steps, drawn from the families in turn; with `suite`, a name,
     "module:name" of one's own or several as "A+B", `tasks` runs of each task of its CPU tier
-    instead, of the task's own horizon, `horizon` at most.
+    instead, of the task's own horizon, `horizon` at most. Where tuned optimizers' losses are known
+    of every task (`tasks.references`), scores are relative to them, and no run may be cut short.
     """
 
     tasks: Size = 32
@@ -190,7 +195,7 @@ class Config:
     families: tuple[FamilySettings, ...] = ()
     optimizer: LearnedOptimizer = GatedAdam()
     estimator: GradientEstimator = FullES()
-    objective: Objective = Objective()
+    objective: MetaLoss = Objective()
     teacher: Teacher = Teacher()
     outer: Outer | None = None
     valid: ValidSettings = ValidSettings()
@@ -208,7 +213,8 @@ class Config:
                 "theta itself: leave the section out"
             )
         object.__setattr__(self, "outer", own and (self.outer or own))
-        _ = self.sources, self.estimators, self.judged  # which look up what is named
+        # Which look up what is named.
+        _ = self.sources, self.estimators, self.judged, self.references
 
     @functools.cached_property
     def sources(self) -> tuple[TrainFamily, ...]:
@@ -239,12 +245,14 @@ class Config:
 
     @property
     def estimators(self) -> tuple[GradientEstimator, ...]:
-        """One a family, its parallel lanes in proportion to the family's weight."""
+        """One a family: lanes in proportion to its weight, no run longer than its longest."""
         found = []
         for i, source in enumerate(self.sources):
             lanes = max(1, round(self.estimator.lanes * source.weight))
+            low, high = (min(h, source.longest or h) for h in self.estimator.horizon)
             try:
-                found.append(self.estimator.with_lanes(lanes))
+                one = self.estimator.with_lanes(lanes)
+                found.append(dataclasses.replace(one, horizon=(low, high)))
             except ValueError as error:
                 where = self.where(i)
                 raise ConfigError(f"estimator, times the weight of {where}: {error}") from error
@@ -258,6 +266,32 @@ class Config:
             return tuple(task for name in names for task in _judging(name))
         except ValueError as error:
             raise ConfigError(f"valid.{error}") from error
+
+    @functools.cached_property
+    def references(self) -> list[list[float]] | None:
+        """Final losses of the RIVALS on each task of meta-validation; None where one lacks them.
+
+        Raises:
+          ConfigError: they are of longer runs than `valid.horizon` allows.
+        """
+        names = self.valid.suite.split("+") if self.valid.suite else ()
+        known = [None if is_reference(name) else references(name) for name in names]
+        found = [
+            [rows[task.name][rival] for rival in RIVALS]
+            for name, rows in zip(names, known, strict=True)
+            for task in _judging(name)
+            if rows and all(rival in rows.get(task.name, {}) for rival in RIVALS)
+        ]
+        if not found or len(found) < len(self.judged):
+            return None
+        longest = max(task.horizon for task in self.judged)
+        if self.valid.horizon < longest:
+            raise ConfigError(
+                f"valid.horizon must be at least {longest:,}, the longest run of "
+                f"{self.valid.suite}, whose tuned optimizers are known of whole runs alone, got "
+                f"{self.valid.horizon:,}"
+            )
+        return found
 
     @property
     def judge_names(self) -> list[str]:
@@ -276,7 +310,9 @@ class Config:
         """ConfigError for an unknown or mistyped key or a value of the wrong type."""
         if table.get("families") == [] and not (table.get("family") or table.get("suite")):
             raise ConfigError("families must not be empty: say what to learn from, or leave it out")
-        choices = {LearnedOptimizer: OPTIMIZERS, GradientEstimator: ESTIMATORS}
+        choices = {
+            LearnedOptimizer: OPTIMIZERS, GradientEstimator: ESTIMATORS, MetaLoss: OBJECTIVES,
+        }  # fmt: skip
         return from_dict(cls, renamed(table), choices=choices)
 
 

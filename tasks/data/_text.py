@@ -1,7 +1,9 @@
 """Text as bytes: windows of a fixed length, each predicting its next bytes."""
 
 import dataclasses
+import sys
 import sysconfig
+import unicodedata
 from pathlib import Path
 
 import jax
@@ -108,6 +110,21 @@ def stdlib_prose() -> bytes:
     from pydoc_data.topics import topics
 
     return _ascii("\n".join(topics[name] for name in sorted(topics)).encode())
+
+
+def unicode_names() -> bytes:
+    """Names of the characters of Unicode 3.2, a line each, shuffled: 355 kB.
+
+    Less ideographs and Hangul syllables, whose names follow from their numbers. Python knows that
+    version besides its own, and a name never changes: the same under every interpreter.
+    """
+    found = (unicodedata.ucd_3_2_0.name(chr(i), "") for i in range(sys.maxunicode + 1))
+    names = [name for name in found if name and not name.startswith(BY_NUMBER)]
+    order = np.random.default_rng(SHUFFLE_SEED).permutation(len(names))
+    return "\n".join(names[i] for i in order).encode()
+
+
+BY_NUMBER = ("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "HANGUL SYLLABLE")
 
 
 def _ascii(text: bytes) -> bytes:

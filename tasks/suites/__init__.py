@@ -8,9 +8,12 @@ from ._base import EvalTask as EvalTask
 from ._base import Suite as Suite
 from ._base import Tier as Tier
 from ._base import TrainFamily as TrainFamily
+from ._references import references as references
 from ._test import FAR_V1, META_TEST_V1, META_TEST_V2, QUICKSTART
 from ._test_v3 import META_TEST_V3
 from ._train import META_TRAIN_V2
+from ._train_v3 import META_TRAIN_V3
+from ._valid_v9 import META_VALID_V9
 from ._validation import (
     META_VALID_V1,
     META_VALID_V2,
@@ -27,6 +30,7 @@ SUITES: dict[str, Suite] = {
     for suite in (
         QUICKSTART,
         META_TRAIN_V2,
+        META_TRAIN_V3,
         META_VALID_V1,
         META_VALID_V2,
         META_VALID_V3,
@@ -34,6 +38,7 @@ SUITES: dict[str, Suite] = {
         META_VALID_V5,
         META_VALID_V6,
         META_VALID_V7,
+        META_VALID_V9,
         META_TEST_V1,
         META_TEST_V2,
         META_TEST_V3,
@@ -46,6 +51,7 @@ SUITES: dict[str, Suite] = {
 FROZEN: dict[str, str] = {
     "quickstart": "5dd8cf8d14eaf35a",
     "META_TRAIN_V2": "eee7430961dab3d0",
+    "META_TRAIN_V3": "5d741409598a508b",
     "META_VALID_V1": "d58a37e6bdb251e6",
     "META_VALID_V2": "0a5d1071ce62c78e",
     "META_VALID_V3": "e6013d421faf77da",
@@ -53,6 +59,7 @@ FROZEN: dict[str, str] = {
     "META_VALID_V5": "82ed58d8462783c4",
     "META_VALID_V6": "b871a806ee69de80",
     "META_VALID_V7": "a0bb33b5873200d9",
+    "META_VALID_V9": "c73861239ddcdb7e",
     "META_TEST_V1": "f801c2c07517535a",
     "META_TEST_V2": "0e7766d01e4e337f",
     "META_TEST_V3": "a1586a6dc3ce6cce",

@@ -169,7 +169,7 @@ def line(
 def band(
     axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, style: Style, mark: str
 ) -> None:
-    """Quartiles around a curve."""
+    """Quartiles, or an interval, around a curve."""
     ok = np.isfinite(low) & np.isfinite(high)
     if ok.sum() > 1:
         area = axes.fill_between(x[ok], low[ok], high[ok], color=style.colour, alpha=0.18, lw=0)

@@ -167,6 +167,9 @@ def meta_training(found: MetaTraining) -> str | None:
     style, best = style_of("learned"), int(np.nanargmin(y))
     steps, losses = thin(x, found.valid_loss or [])
     line(axes, steps, losses, style, "ours", width=2.2)
+    if found.valid_error:
+        half = floats(found.valid_error)
+        band(axes, np.asarray(x), y - half, y + half, style, "ours")
     axes.plot(x[best], y[best], "o", color=style.colour, ms=6)
     axes.annotate(
         f"lowest: {y[best]:.4g}", (x[best], y[best]), (0, 9), textcoords="offset points",
