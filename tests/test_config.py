@@ -150,7 +150,7 @@ def test_optimizer_and_estimator_are_chosen_by_name():
         horizon=(100, 300),
         truncation=25,
         resume=Continuation(share=0.5),
-        sign=True,
+        scale="sign",
     )
     assert Config.from_dict(config.to_dict()) == config
 

@@ -304,7 +304,7 @@ def test_sign_and_clip_shape_the_difference():
     losses = jnp.asarray([[3.0, 1.0], [1.0, 1.5], [1.0, 1.0]])
     half = {"sigma": 0.5}  # 2 sigma^2 = 0.5
     np.testing.assert_allclose(PES(**half).weight(losses), [4.0, -1.0, 0.0])
-    np.testing.assert_allclose(PES(**half, sign=True).weight(losses), [2.0, -2.0, 0.0])
+    np.testing.assert_allclose(PES(**half, scale="sign").weight(losses), [2.0, -2.0, 0.0])
     np.testing.assert_allclose(PES(**half, clip=0.75).weight(losses), [1.5, -1.0, 0.0])
 
 

@@ -5,7 +5,7 @@ Metz et al. 2022 (VeLO) for its use on learned optimizers.
 """
 
 import dataclasses
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,9 @@ from jax.flatten_util import ravel_pytree
 
 from learned_opt import Theta
 from learned_opt._fields import Within
-from learned_opt.devices import map_lanes
 
 from .._unroll import MetaProblem, unroll
-from ._base import SIGNS, Antithetic, MetaGrad
+from ._base import SIGNS, Antithetic, MetaGrad, Sides
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,38 +47,41 @@ class FullES(Antithetic):
         self,
         problem: MetaProblem,
         theta: Theta,
-        state: tuple[()],
+        state: Any,
         key: jax.Array,
         outer_step: jax.Array,
-    ) -> tuple[MetaGrad, tuple[()]]:
+    ) -> tuple[MetaGrad, Any]:
         """One estimate: 2 `pairs` training runs."""
+        longest, pair_key = self.longest(key, outer_step)
+        return self.compare(self._pair, problem, theta, state, pair_key, longest, outer_step)
+
+    def longest(self, key: jax.Array, outer_step: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The longest horizon of an estimate (int32), and the key of its pairs."""
         horizon_key, pair_key = jax.random.split(key)
-        longest = jnp.round(self.horizons.draw(horizon_key, outer_step)).astype(jnp.int32)
+        return jnp.round(self.horizons.draw(horizon_key, outer_step)).astype(jnp.int32), pair_key
 
-        def pair(index, problem, theta, key, longest, outer_step):
-            return self._pair(problem, theta, jax.random.fold_in(key, index), longest, outer_step)
-
-        total = map_lanes(
-            problem.mesh, pair, jnp.arange(self.pairs), problem, theta, pair_key, longest,
-            outer_step, total=True,
-        )  # fmt: skip
-        grad, loss = jax.tree.map(lambda x: x / self.pairs, (total.grad, total.loss))
-        return MetaGrad(grad, loss, total.inner_steps, total.nonfinite), state
+    def drawn(
+        self, problem: MetaProblem, size: int, key: jax.Array, longest: jax.Array
+    ) -> tuple[Any, jax.Array, jax.Array, jax.Array]:
+        """Of a pair: task, horizon (int32), perturbation (size,), key of the two runs."""
+        task_key, noise_key, horizon_key, run_key = jax.random.split(key, 4)
+        task = problem.family.sample(task_key)
+        share = jax.random.uniform(horizon_key, minval=self.shortest, maxval=1.0)
+        horizon = jnp.maximum(1, jnp.round(share * longest.astype(share.dtype)).astype(jnp.int32))
+        return task, horizon, self.sigma * jax.random.normal(noise_key, (size,)), run_key
 
     def _pair(
         self,
+        index: jax.Array,
         problem: MetaProblem,
         theta: Theta,
         key: jax.Array,
         longest: jax.Array,
         outer_step: jax.Array,
-    ) -> MetaGrad:
-        task_key, noise_key, horizon_key, run_key = jax.random.split(key, 4)
-        task = problem.family.sample(task_key)
-        share = jax.random.uniform(horizon_key, minval=self.shortest, maxval=1.0)
-        horizon = jnp.maximum(1, jnp.round(share * longest.astype(share.dtype)).astype(jnp.int32))
+    ) -> Sides:
         flat, unravel = ravel_pytree(theta)
-        noise = self.sigma * jax.random.normal(noise_key, flat.shape)
+        key = jax.random.fold_in(key, index)
+        task, horizon, noise, run_key = self.drawn(problem, flat.size, key, longest)
 
         def run(sign):
             return unroll(
@@ -88,9 +90,9 @@ class FullES(Antithetic):
             )  # fmt: skip
 
         losses, runs = jax.vmap(run)(jnp.asarray(SIGNS))
-        return MetaGrad(
-            grad=unravel(self.weight(losses) * noise),
-            loss=losses.mean(),
+        return Sides(
+            losses,
+            noise,
             inner_steps=2 * horizon.astype(jnp.float32),
             nonfinite=jnp.sum(~runs.finite).astype(jnp.float32),
         )
