@@ -164,10 +164,10 @@ class Blend(FullES):
         useful = (short & (jnp.sum(b**2, 1) <= jnp.sum(es.mean)))[:, None]
         # Of the estimates before: what weighs an estimate must not have seen it.
         known = state.es.mean + state.exact.mean
-        w = jnp.where(known > 0, state.es.mean / jnp.where(known > 0, known, 1.0), 0.0)
+        w = jnp.where(known > 0, state.es.mean / jnp.where(known > 0, known, 1.0), 0.0)[None]
         b = jnp.where(useful, b, a)
         grad = jnp.sum(w * b + (1 - w) * a, 0)
-        counted = jnp.where(useful, b**2, EXPLODED * es.mean)
+        counted = jnp.where(useful, b**2, EXPLODED * es.mean[None])
         exact = state.exact.after(sum_of_blocks(jnp.sum(counted, 0)) / self.pairs)
         # Of long runs only the differences are known.
         es, exact = jax.tree.map(
@@ -204,7 +204,7 @@ class Blend(FullES):
                 horizon=horizon, outer_step=outer_step, **lengths,
             )  # fmt: skip
 
-        sides = flat + jnp.asarray(SIGNS)[:, None] * noise
+        sides = jax.vmap(lambda sign: flat + sign * noise)(jnp.asarray(SIGNS))
         if short:
             (losses, runs), grads = jax.vmap(jax.value_and_grad(run, has_aux=True))(sides)
         else:
@@ -213,7 +213,8 @@ class Blend(FullES):
         return Both(
             losses,
             noise,
-            grads.mean(0),
+            # A loss that is not finite counts as the cap, of which the gradient knows nothing.
+            jnp.where(lost.any(), jnp.nan, grads.mean(0)),
             inner_steps=2 * horizon.astype(jnp.float32),
             nonfinite=jnp.sum(lost).astype(jnp.float32),
         )
