@@ -134,7 +134,7 @@ def main() -> None:
         for horizon in args.horizons:
             print(
                 f"\n{title}, runs of {horizon} steps in {LENGTH} truncations, {args.pairs} pairs\n"
-                f"{'estimator':<12} {'steps x noise':>14} {'slope':>24} {'us a step':>10} {'lost':>5}"
+                f"{'estimator':<12} {'steps x noise':>14} {'slope':>24} {'us a step':>10}  lost"
             )
             table(problem, theta, horizon, args)
 
