@@ -197,9 +197,9 @@ class TBPTT(Truncating, _Backprop):
 
 
 class Segments(NamedTuple):
-    """A run as so many segments of `length` steps, at whose starts its state is kept."""
+    """A run in `parts` segments of `length` steps, at whose starts its state is kept."""
 
-    count: int
+    parts: int
     length: int
 
     @classmethod
@@ -211,12 +211,12 @@ class Segments(NamedTuple):
     @property
     def steps(self) -> int:
         """All of them: at least as many as asked for."""
-        return self.count * self.length
+        return self.parts * self.length
 
     @property
     def kept(self) -> int:
         """States: one a segment, those within one, and that of the step being taken."""
-        return self.count + self.length + 1
+        return self.parts + self.length + 1
 
 
 def checkpointed(segment: int) -> Callable[..., Any]:

@@ -194,7 +194,7 @@ class Blend(FullES):
         flat, unravel = ravel_pytree(theta)
         task, horizon, noise, run_key = self.drawn(problem, flat.size, key, longest)
         segments = self._segments
-        lengths = {"max_steps": longest}
+        lengths: dict[str, Any] = {"max_steps": longest}
         if short:
             lengths = {"max_steps": segments.steps, "loop": checkpointed(segments.length)}
 
