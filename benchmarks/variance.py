@@ -1,14 +1,17 @@
-"""python -m benchmarks.variance: what a meta-gradient costs, by estimator.
+"""python -m benchmarks.variance: what a meta-gradient costs, by estimator and length of the runs.
 
-On MLPs of the quickstart, runs of 200 steps, at the untrained theta of a small `GatedAdam`.
+On MLPs of the quickstart, at the untrained theta of a small `GatedAdam`.
 "steps x noise" is inner steps spent, times the variance of the estimate (trace of its covariance)
 over the squared norm of the true gradient: the inner steps after which the noise is as large as
 the gradient. Halve it and meta-training needs half the steps. Variances are of means over whole
 runs, so that what is correlated within a run counts as such. "slope" is the projection of the
 estimator's mean on the gradient of full ES, relative to that gradient, with its standard error:
-1 for an unbiased estimator. "lost": runs whose gradient or loss was not finite.
+1 for an unbiased estimator. "lost": runs whose gradient or loss was not finite. The standard error
+of the noise is that of its mean over blocks; the norm of the true gradient, which all rows of a
+table share, has one of its own.
 """
 
+import argparse
 import time
 from typing import Any
 
@@ -24,6 +27,7 @@ from learned_opt.meta_train import (
     PES,
     TBPTT,
     Backprop,
+    Blend,
     ESSingle,
     FullES,
     MetaProblem,
@@ -32,35 +36,36 @@ from learned_opt.meta_train import (
 )
 from learned_opt.tasks import PROBLEMS, FamilySpec
 
-HORIZON, LENGTH, PAIRS, SIGMA = 200, 20, 16, 0.03
+HORIZONS, LENGTH, PAIRS, SIGMA = (100, 250, 1000), 10, 16, 0.03
 BLOCKS = 24
-OBJECTIVES = {
-    "mean log loss": Objective(valid=0.0, mean=0.0, steps=1.0),
-    "final validation loss": Objective(valid=1.0, mean=0.0),
+OBJECTIVES = {  # of the logarithms of all training losses, or the final validation loss alone
+    "mean": Objective(valid=0.0, mean=0.0, steps=1.0),
+    "final": Objective(valid=1.0, mean=0.0),
 }
 
 
-def estimators() -> dict[str, Any]:
-    runs: dict[str, Any] = {"horizon": (HORIZON, HORIZON)}
-    pairs = {**runs, "pairs": PAIRS, "sigma": SIGMA}
-    cut = {**pairs, "truncation": LENGTH}
+def estimators(horizon: int, pairs: int) -> dict[str, Any]:
+    runs: dict[str, Any] = {"horizon": (horizon, horizon)}
+    sides = {**runs, "pairs": pairs, "sigma": SIGMA}
+    cut = {**sides, "truncation": horizon // LENGTH}
     return {
-        "FullES": FullES(**pairs, shortest=1.0),
+        "FullES": FullES(**sides, shortest=1.0),
         "PES": PES(**cut),
-        "GPES (period 5)": NRES(**cut, period=5),
+        "GPES": NRES(**cut, period=5),
         "NRES": NRES(**cut),
         "ESSingle": ESSingle(**cut),
         "TruncatedES": TruncatedES(**cut),
-        "Backprop": Backprop(**runs, tasks=2 * PAIRS),
-        "TBPTT": TBPTT(**runs, tasks=2 * PAIRS, truncation=LENGTH),
+        "Blend": Blend(**sides, shortest=1.0, exact=horizon),
+        "Backprop": Backprop(**runs, tasks=2 * pairs),
+        "TBPTT": TBPTT(**runs, tasks=2 * pairs, truncation=horizon // LENGTH),
     }
 
 
 def draw(
-    problem: MetaProblem, estimator: Any, theta: Any, seed: int
+    problem: MetaProblem, estimator: Any, theta: Any, blocks: int, seed: int
 ) -> tuple[np.ndarray, float, float, float]:
-    """Means of the gradient, (BLOCKS, size); inner steps a block; seconds a step; runs lost."""
-    size = 1 if not hasattr(estimator, "truncation") else HORIZON // LENGTH
+    """Means of the gradient, (blocks, size); inner steps a block; seconds a step; runs lost."""
+    size = LENGTH if hasattr(estimator, "truncation") else 1
 
     def block(carry: tuple[Any, jax.Array], _: None) -> Any:
         def one(carry: tuple[Any, jax.Array], _: None) -> Any:
@@ -78,11 +83,11 @@ def draw(
         return estimator.init(problem, theta, jax.random.key(1)), jnp.zeros((), jnp.int32)
 
     def run(carry: Any) -> Any:
-        return jax.lax.scan(block, carry, length=BLOCKS)
+        return jax.lax.scan(block, carry, length=blocks)
 
     carry = start(theta)
     program = jax.jit(run, compiler_options=compiler_options()).lower(carry).compile()
-    if size > 1:  # the staggered runs are short at first
+    if jax.tree.leaves(carry[0]):  # staggered runs are short at first, and weights unknown
         carry, _ = jax.block_until_ready(program(carry))
     tick = time.perf_counter()
     _, (grads, steps, lost) = jax.block_until_ready(program(carry))
@@ -90,32 +95,48 @@ def draw(
     return np.asarray(grads, np.float64), float(steps.mean()), seconds, float(lost.sum())
 
 
+def table(problem: MetaProblem, theta: Any, horizon: int, args: argparse.Namespace) -> None:
+    """The rows of a horizon."""
+    whole: Any = FullES(pairs=4 * args.pairs, sigma=SIGMA, horizon=(horizon, horizon), shortest=1.0)
+    truth, *_ = draw(problem, whole, theta, args.blocks, seed=1)
+    # Of independent halves: unbiased for the squared norm.
+    norm = float(truth[::2].mean(0) @ truth[1::2].mean(0))
+    for name, estimator in estimators(horizon, args.pairs).items():
+        if args.only and name not in args.only:
+            continue
+        grads, steps, seconds, lost = draw(problem, estimator, theta, args.blocks, seed=2)
+        squares = args.blocks / (args.blocks - 1) * ((grads - grads.mean(0)) ** 2).sum(1)
+        doubt = squares.std(ddof=1) / np.sqrt(args.blocks) / squares.mean()
+        slopes = grads @ truth.mean(0) / norm
+        error = slopes.std(ddof=1) / np.sqrt(args.blocks)
+        print(
+            f"{name:<12} {steps * squares.mean() / norm:>14,.0f} +-{100 * doubt:>3.0f} % "
+            f"{slopes.mean():>8.2f} +-{error:>5.2f} {1e6 * seconds:>10.1f} {lost:>5.0f}",
+            flush=True,
+        )
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.variance", description=__doc__)
+    parser.add_argument("--horizons", type=int, nargs="+", default=HORIZONS)
+    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
+    parser.add_argument("--only", nargs="+", choices=estimators(LENGTH, 1), metavar="ESTIMATOR")
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help="runs of each estimator")
+    parser.add_argument("--pairs", type=int, default=PAIRS)
+    args = parser.parse_args()
     use_all_cores()
     network: Any = PROBLEMS["mlp"]
     spec = FamilySpec(network(widths=(16, 16), depths=(1, 1)), "digits", 64)
     optimizer = GatedAdam(hidden=4, controller_hidden=8, learning_rate=0.01)
     theta = optimizer.init(jax.random.key(0))
-    for title, objective in OBJECTIVES.items():
-        problem = MetaProblem(spec.build(), optimizer, objective, device_mesh(PAIRS))
-        print(f"\n{title}: runs of {HORIZON} steps, truncation {LENGTH}, {PAIRS} pairs")
-        print(
-            f"{'estimator':<16} {'steps x noise':>14} {'slope':>15} {'us a step':>10} {'lost':>5}"
-        )
-        whole: Any = FullES(pairs=4 * PAIRS, sigma=SIGMA, horizon=(HORIZON, HORIZON), shortest=1.0)
-        truth, *_ = draw(problem, whole, theta, seed=1)
-        # Of independent halves: unbiased for the squared norm.
-        norm = float(truth[::2].mean(0) @ truth[1::2].mean(0))
-        for name, estimator in estimators().items():
-            grads, steps, seconds, lost = draw(problem, estimator, theta, seed=2)
-            noise = grads.var(0, ddof=1).sum()
-            slopes = grads @ truth.mean(0) / norm
-            error = slopes.std(ddof=1) / np.sqrt(BLOCKS)
+    for title in args.objectives:
+        problem = MetaProblem(spec.build(), optimizer, OBJECTIVES[title], device_mesh(args.pairs))
+        for horizon in args.horizons:
             print(
-                f"{name:<16} {steps * noise / norm:>14,.0f} {slopes.mean():>8.2f} +-{error:>5.2f} "
-                f"{1e6 * seconds:>10.1f} {lost:>5.0f}",
-                flush=True,
+                f"\n{title}, runs of {horizon} steps in {LENGTH} truncations, {args.pairs} pairs\n"
+                f"{'estimator':<12} {'steps x noise':>14} {'slope':>24} {'us a step':>10}  lost"
             )
+            table(problem, theta, horizon, args)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ with needs_extra(__name__):
     from .estimators import PES as PES
     from .estimators import TBPTT as TBPTT
     from .estimators import Backprop as Backprop
+    from .estimators import Blend as Blend
     from .estimators import Continuation as Continuation
     from .estimators import ESSingle as ESSingle
     from .estimators import Evosax as Evosax

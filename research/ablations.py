@@ -33,7 +33,7 @@ ROWS = (
     ("objective", "training loss alone", ("objective.valid=0.0", "objective.last=1.0")),
     ("objective", "no logarithm", ("objective.log=false",)),
     ("estimator", "PES, 50 steps, 24 pairs", (f"estimator={PES}",)),
-    ("estimator", "signs of differences", ("estimator.sign=true",)),
+    ("estimator", "signs of differences", ('estimator.scale="sign"',)),
     ("estimator", "differences not clipped", ("estimator.clip=0.0",)),
     ("horizon", "50 to 150", ("estimator.horizon=[50, 150]",)),
     ("horizon", "250", ("estimator.horizon=[250, 250]",)),

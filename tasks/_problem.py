@@ -199,15 +199,27 @@ class Family:
 def with_gradient(value: jax.Array, grads: Params, params: Params) -> jax.Array:
     """`value` as float32, whose gradient with respect to `params` is `grads` whatever it was.
 
-    For problems whose gradient is an estimate, or no gradient at all.
+    For problems whose gradient is an estimate, or no gradient at all. Both remain functions of
+    `params`: what differentiates through a training sees how they really change.
     """
-    fixed = jax.lax.stop_gradient
+    return _with_gradient(value.astype(jnp.float32), grads, params)
 
-    def zero(g: jax.Array, p: jax.Array) -> jax.Array:
-        return jnp.sum((fixed(g) * (p - fixed(p))).astype(jnp.float32))
 
-    terms = jax.tree.leaves(jax.tree.map(zero, grads, params))
-    return fixed(value).astype(jnp.float32) + sum(terms, start=jnp.zeros(()))
+@jax.custom_vjp
+def _with_gradient(value: jax.Array, grads: Params, params: Params) -> jax.Array:
+    del grads, params
+    return value
+
+
+def _forwards(value: jax.Array, grads: Params, params: Params) -> tuple[jax.Array, Params]:
+    return value, jax.tree.map(lambda g, p: g.astype(p.dtype), grads, params)
+
+
+def _backwards(grads: Params, c: jax.Array) -> tuple[jax.Array, None, Params]:
+    return jnp.zeros_like(c), None, jax.tree.map(lambda g: c.astype(g.dtype) * g, grads)
+
+
+_with_gradient.defvjp(_forwards, _backwards)
 
 
 def log_uniform(key: jax.Array, bounds: Range) -> jax.Array:

@@ -104,6 +104,11 @@ def test_old_names_of_keys_mean_the_new_ones(tmp_path):
         assert config.run.log_every == want
         assert config.to_dict()["run"].items() >= {"log_every": want}.items()
     assert Config.from_dict({"run": {"outer_steps": 9, "chunk": 3}}).run.log_every == 3
+    for overrides, want in (([], "sign"), (["estimator.sign=false"], "none")):
+        path.write_text("[estimator]\nsign = true\n")
+        config = load_config(path, overrides)
+        assert config.estimator.scale == want
+        assert "sign" not in config.to_dict()["estimator"]
     both = "run.chunk is the old name of run.log_every, got both: leave one out"
     path.write_text("[run]\nlog_every = 10\nchunk = 10\n")
     with pytest.raises(ConfigError, match=both):
@@ -150,7 +155,7 @@ def test_optimizer_and_estimator_are_chosen_by_name():
         horizon=(100, 300),
         truncation=25,
         resume=Continuation(share=0.5),
-        sign=True,
+        scale="sign",
     )
     assert Config.from_dict(config.to_dict()) == config
 

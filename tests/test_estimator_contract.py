@@ -30,6 +30,7 @@ from learned_opt.meta_train import (
     PES,
     TBPTT,
     Backprop,
+    Blend,
     Continuation,
     Evosax,
     FullES,
@@ -130,6 +131,8 @@ def test_estimates_do_not_depend_on_the_number_of_devices():
         PES(pairs=8, horizon=(4, 9), truncation=2),
         TBPTT(tasks=8, horizon=(4, 9), truncation=2),
         Backprop(tasks=8, horizon=(4, 9)),
+        Blend(pairs=8, horizon=(2, 9), exact=5, scale="family"),
+        NRES(pairs=8, horizon=(4, 9), truncation=2, scale="family"),
     ):
         one = draw(estimator, 4, problem(ALONG, family, devices=1))
         many = draw(estimator, 4, problem(ALONG, family, devices=2))

@@ -43,6 +43,7 @@ from learned_opt.meta_train import (
     Objective,
     TruncatedES,
 )
+from learned_opt.meta_train.estimators._running import Running
 from learned_opt.tasks import PROBLEMS, FamilySpec
 from research.signal import split
 
@@ -228,6 +229,14 @@ def test_truncated_es_is_biased_on_influence_balancing_and_pes_is_not():
         error = grads.std() / np.sqrt(blocks)
         assert abs(grads.mean() - want) < 3.5 * error + 1e-2 * abs(want)
         assert error < 0.25 * abs(want)
+    # The gradient of this problem is none of its loss, and its effect differentiates all the same.
+    for estimator, want in (
+        (Backprop(tasks=2, horizon=(horizon, horizon)), whole),
+        (TBPTT(tasks=2, horizon=(horizon, horizon), truncation=length, stagger=False), within),
+    ):
+        n = 1 if estimator.name == "backprop" else horizon // length
+        grads = draw(estimator, n, system, theta)[0][:, 0]
+        np.testing.assert_allclose(grads.mean(), want, rtol=1e-4)
 
 
 def test_staggered_pairs_do_not_march_in_step_and_lose_no_step():
@@ -300,12 +309,51 @@ def test_runs_are_taken_up_again_as_often_as_asked_and_no_further_than_allowed()
     assert abs((late > 10).mean() - 0.8) < 0.04
 
 
-def test_sign_and_clip_shape_the_difference():
+def test_scale_and_clip_shape_the_difference():
     losses = jnp.asarray([[3.0, 1.0], [1.0, 1.5], [1.0, 1.0]])
     half = {"sigma": 0.5}  # 2 sigma^2 = 0.5
+    one = Running.blank(jnp.zeros(())).after(4.0)  # whose root is 2
+    family = PES(**half, scale="family")
+    np.testing.assert_allclose(family.weight(losses, one), [2.0, -0.5, 0.0])
+    clipped = PES(**half, scale="family", clip=0.75)
+    np.testing.assert_allclose(clipped.weight(losses, one), [1.5, -0.5, 0.0])
+    np.testing.assert_array_equal(family.weight(losses, one._replace(total=0.0)), 0.0)
     np.testing.assert_allclose(PES(**half).weight(losses), [4.0, -1.0, 0.0])
-    np.testing.assert_allclose(PES(**half, sign=True).weight(losses), [2.0, -2.0, 0.0])
+    np.testing.assert_allclose(PES(**half, scale="sign").weight(losses), [2.0, -2.0, 0.0])
     np.testing.assert_allclose(PES(**half, clip=0.75).weight(losses), [1.5, -1.0, 0.0])
+
+
+def test_a_family_is_scaled_by_all_its_differences_so_far():
+    """Where L is linear, (L+ - L-)^2 = 4 s a_i with a_i the pair's own estimate: g_t / g_t scaled
+    is the root of 4 sigma^2 s times a mean of the g up to t, weights .9^(t - i)."""
+    plain = draw(FullES(**ES, shortest=1.0), 6)[0][:, 0]
+    scaled = draw(FullES(**ES, shortest=1.0, scale="family"), 6)[0][:, 0]
+    slope = parts(FINAL).sum()
+    for t in range(6):
+        weights = 0.9 ** np.arange(t, -1, -1)
+        square = 4 * SIGMA**2 * slope * (weights @ plain[: t + 1]) / weights.sum()
+        np.testing.assert_allclose(scaled[t], plain[t] / np.sqrt(square), rtol=5e-3)
+
+
+@pytest.mark.parametrize("make", [FullES, PES, TruncatedES], ids=lambda cls: cls.name)
+def test_with_a_scale_the_size_of_losses_is_nothing(make):
+    """A hundredfold objective: the same estimates; and none where all runs end alike."""
+    settings = {**ES, "scale": "family"}
+    estimator = make(**settings, **({} if make is FullES else {"truncation": LENGTH}))
+    one, many = (draw(estimator, 6, problem(Objective(0, 0, 0, w)))[0] for w in (1.0, 100.0))
+    np.testing.assert_allclose(one, many, rtol=1e-3)
+    assert np.abs(one).max() > 1
+    flat = draw(estimator, 6, problem(FINAL), {"lr": jnp.asarray(5.0)})[0]
+    np.testing.assert_array_equal(flat, 0.0)
+
+
+def test_states_without_a_scale_are_as_they_were():
+    """Checkpoints of earlier runs still fit; with one, the mean square is in a row a pair."""
+    system, key = problem(), jax.random.key(0)
+    assert FullES(scale="sign").init(system, THETA, key) == ()
+    states = {scale: PES(scale=scale).init(system, THETA, key) for scale in ("none", "family")}
+    assert states["none"]._fields == ("pairs", "shelf")
+    assert [x.shape for x in states["family"].squares] == [(16,), (16,)]
 
 
 @pytest.mark.parametrize("make", [FullES, PES, TruncatedES], ids=lambda cls: cls.name)

@@ -67,6 +67,12 @@ def test_settings_are_those_that_made_the_start(project):
     assert run_name("a b/c d.safetensors", tasks) == "c-d-both-1"
     plain = learned_opt.Artifact(SMALL.optimizer, SMALL.theta, {"config": {"estimator": 3}})
     assert table("x", plain, ["mine:both"], tasks, 25)["estimator"]["sigma"] == 0.03
+    # A clip is in units that the scale says.
+    for scale, want in (("family", {"scale": "family", "clip": 2.0}), (3, {"clip": 2.0})):
+        card = {"config": {"estimator": {"scale": scale, "clip": 2.0}}}
+        scaled = learned_opt.Artifact(SMALL.optimizer, SMALL.theta, card)
+        found = table("x", scaled, ["mine:both"], tasks, 25)["estimator"]
+        assert {key: found[key] for key in ("scale", "clip") if key in found} == want
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,8 @@ def test_checkpoints_are_as_large_as_it_says(config):
 def old(config):
     """A configuration as it was written before its keys were renamed."""
     run = {"chunk" if key == "log_every" else key: value for key, value in config["run"].items()}
-    return config | {"run": run}
+    estimator = {key: value for key, value in config["estimator"].items() if key != "scale"}
+    return config | {"run": run, "estimator": {**estimator, "sign": False}}
 
 
 def saved_run(out, steps, renew=lambda config: config, **other):

@@ -10,4 +10,6 @@ from ._mesh import device_mesh as device_mesh
 from ._mesh import map_blocks as map_blocks
 from ._mesh import map_lanes as map_lanes
 from ._mesh import row_spec as row_spec
+from ._mesh import share_of_block as share_of_block
+from ._mesh import sum_of_blocks as sum_of_blocks
 from ._mesh import use_all_cores as use_all_cores

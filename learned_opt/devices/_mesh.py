@@ -93,6 +93,16 @@ def map_blocks(
     return mapped(lanes, *shared)
 
 
+def sum_of_blocks(tree: Any) -> Any:
+    """The sum over all devices, on every one; to be called by `fn` of `map_blocks`."""
+    return jax.lax.psum(tree, AXIS)
+
+
+def share_of_block(tree: Any) -> Any:
+    """What all devices hold alike, as a sum that `fn` of `map_blocks` returns."""
+    return jax.tree.map(lambda x: x / jax.lax.axis_size(AXIS), tree)
+
+
 def map_lanes(
     mesh: Mesh, fn: Callable[..., Any], lanes: Any, *shared: Any, total: bool = False
 ) -> Any:

@@ -21,9 +21,10 @@ BUDGET = 900.0
 PAIRS, VALID, INTERVALS, MOST = 8, 8, 5, 500
 """Antithetic pairs; runs of a meta-validation; log intervals; outer steps at most."""
 
-KEPT = {"estimator": ("sigma", "clip"), "outer": ("learning_rate", "clip"),
+KEPT = {"estimator": ("sigma", "scale", "clip"), "outer": ("learning_rate", "clip"),
         "objective": ("name", "valid", "last", "mean", "log")}  # fmt: skip
 """What of the settings that made the start is used again, where its card has them."""
+WORDS = {"scale": ("family", "sign", "none"), "name": tuple(cls.name for cls in OBJECTIVES)}
 
 
 def fine_tuning(args: argparse.Namespace) -> Config:
@@ -53,7 +54,7 @@ def table(
 ) -> dict[str, Any]:
     """The sections of the configuration."""
     before = start.card.get("config")
-    kept = {section: _numbers(before, section, keys) for section, keys in KEPT.items()}
+    kept = {section: _given(before, section, keys) for section, keys in KEPT.items()}
     shortest, longest = (f(task.horizon for task in tasks) for f in (min, max))
     return {
         "run": {
@@ -117,14 +118,14 @@ def did_it_pay(args: argparse.Namespace, out: str, name: str) -> str:
     )
 
 
-def _numbers(config: Any, section: str, keys: Sequence[str]) -> dict[str, Any]:
-    """Numbers of a section of a card's configuration, which may hold anything; and its name."""
+def _given(config: Any, section: str, keys: Sequence[str]) -> dict[str, Any]:
+    """Numbers, and known words, of a section of a card's configuration, which may hold anything."""
     found = config.get(section) if isinstance(config, dict) else None
     if not isinstance(found, dict):
         return {}
-    known = [cls.name for cls in OBJECTIVES]
-    return {
-        k: found[k]
-        for k in keys
-        if isinstance(found.get(k), bool | int | float) or (k == "name" and found.get(k) in known)
-    }
+
+    def fits(key: str) -> bool:
+        value = found.get(key)
+        return value in WORDS[key] if key in WORDS else isinstance(value, bool | int | float)
+
+    return {key: found[key] for key in keys if fits(key)}

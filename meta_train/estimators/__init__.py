@@ -4,6 +4,7 @@ from ._backprop import TBPTT as TBPTT
 from ._backprop import Backprop as Backprop
 from ._base import GradientEstimator as GradientEstimator
 from ._base import MetaGrad as MetaGrad
+from ._blend import Blend as Blend
 from ._continued import Continuation as Continuation
 from ._es_single import ESSingle as ESSingle
 from ._evosax import Evosax as Evosax
@@ -13,6 +14,6 @@ from ._pes import PES as PES
 from ._truncated_es import TruncatedES as TruncatedES
 
 ESTIMATORS: tuple[type, ...] = (
-    FullES, TruncatedES, PES, NRES, ESSingle, Backprop, TBPTT, Evosax,
+    FullES, TruncatedES, PES, NRES, ESSingle, Backprop, TBPTT, Blend, Evosax,
 )  # fmt: skip
 """Every estimator; contract tests run over them."""

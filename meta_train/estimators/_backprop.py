@@ -62,14 +62,9 @@ class Backprop(_Backprop):
     name: ClassVar[str] = "backprop"
 
     @property
-    def segment(self) -> int:
-        """Steps between two states that are kept."""
-        return math.isqrt(self.horizon[1] - 1) + 1
-
-    @property
     def kept(self) -> int:
-        """One a segment, those within one, and that of the step being taken."""
-        return math.ceil(self.horizon[1] / self.segment) + self.segment + 1
+        """Of the longest run there can be."""
+        return Segments.of(self.horizon[1]).kept
 
     def estimate(
         self,
@@ -80,8 +75,7 @@ class Backprop(_Backprop):
         outer_step: jax.Array,
     ) -> tuple[MetaGrad, tuple[()]]:
         """One estimate: `tasks` training runs, forwards and backwards."""
-        segment = self.segment
-        max_steps = segment * math.ceil(self.horizon[1] / segment)
+        segments = Segments.of(self.horizon[1])
 
         def lane(index, problem, theta, key, outer_step):
             task_key, horizon_key, run_key = jax.random.split(jax.random.fold_in(key, index), 3)
@@ -90,8 +84,8 @@ class Backprop(_Backprop):
 
             def run_at(theta):
                 return unroll(
-                    problem, task, theta, run_key, horizon=horizon, max_steps=max_steps,
-                    outer_step=outer_step, loop=_checkpointed(segment),
+                    problem, task, theta, run_key, horizon=horizon, max_steps=segments.steps,
+                    outer_step=outer_step, loop=checkpointed(segments.length),
                 )  # fmt: skip
 
             (loss, run), grad = jax.value_and_grad(run_at, has_aux=True)(theta)
@@ -176,7 +170,7 @@ class TBPTT(Truncating, _Backprop):
         def losses(thetas: Theta) -> tuple[jax.Array, Truncation]:
             done = self.unroll(
                 problem, lanes.episode, lanes.run, jax.vmap(problem.beside)(thetas), outer_step,
-                over=((0, 0, 0), *problem.axes()), loop=_checkpointed(1),
+                over=((0, 0, 0), *problem.axes()), loop=checkpointed(1),
             )  # fmt: skip
             return done.losses.sum(), done
 
@@ -206,7 +200,30 @@ class TBPTT(Truncating, _Backprop):
         return Lane(episode, run, jnp.zeros((), jnp.int32), jnp.array(False))
 
 
-def _checkpointed(segment: int) -> Callable[..., Any]:
+class Segments(NamedTuple):
+    """A run in `parts` segments of `length` steps, at whose starts its state is kept."""
+
+    parts: int
+    length: int
+
+    @classmethod
+    def of(cls, steps: int) -> "Segments":
+        """About as many segments as each has steps."""
+        length = math.isqrt(steps - 1) + 1
+        return cls(math.ceil(steps / length), length)
+
+    @property
+    def steps(self) -> int:
+        """All of them: at least as many as asked for."""
+        return self.parts * self.length
+
+    @property
+    def kept(self) -> int:
+        """States: one a segment, those within one, and that of the step being taken."""
+        return self.parts + self.length + 1
+
+
+def checkpointed(segment: int) -> Callable[..., Any]:
     """`fori_loop` from 0 over a multiple of `segment` steps that keeps one state a segment."""
 
     def loop(lower: int, upper: int, body: Callable[[jax.Array, Any], Any], carry: Any) -> Any:

@@ -2,17 +2,21 @@
 
 import abc
 import dataclasses
-from typing import Annotated, Any, ClassVar, NamedTuple, Self
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from learned_opt import Theta
 from learned_opt._fields import Natural, NonNegative, Size, Within, check_fields
+from learned_opt.devices import map_blocks, share_of_block, sum_of_blocks
 
 from .._horizons import Horizons
 from .._outer import Outer
 from .._unroll import MetaProblem
+from ._running import Running
 
 Sigma = Annotated[float, Within(1e-6, 1e3)]
 """Deviation of a perturbation of theta."""
@@ -130,21 +134,43 @@ class GradientEstimator(abc.ABC):
         return f"runs of {low:,} to {high:,} steps" if low < high else f"runs of {high:,} steps"
 
 
+class Sides(NamedTuple):
+    """What an antithetic pair has come to.
+
+    `losses`: meta-losses of the two sides, (2,); `noise`: the perturbation of the + side, (theta's
+    size,); `inner_steps`, `nonfinite`: of both sides, as of `MetaGrad`.
+    """
+
+    losses: jax.Array
+    noise: jax.Array
+    inner_steps: jax.Array
+    nonfinite: jax.Array
+
+
 @dataclasses.dataclass(frozen=True)
 class Antithetic(GradientEstimator):
     """Base of the estimators that compare the two sides of random perturbations.
 
+    With `scale` "family" a difference L+ - L- is divided by s, the root of a running mean of the
+    squares of all differences of the family, those of this estimate included: the gradient of a
+    family is then free of the scale of its losses, of root mean square about
+    sqrt(theta's size / pairs) / (2 sigma), most of it noise. What is estimated is the gradient
+    over s. That s knows the differences which it divides changes the expected length of the
+    estimate (by a part in some `pairs`, once ten estimates are remembered), and not its direction
+    where the loss is linear in theta. Differences that are all zero stay zero.
+
     Args:
       pairs: antithetic pairs; the two runs of a pair share task, initial weights, data, horizon.
       sigma: standard deviation of the perturbation of each meta-parameter.
-      sign: use the sign of each difference of meta-losses alone (Metz et al. 2022, VeLO).
-      clip: clip each difference to [-clip, clip]; 0: as it is.
+      scale: of the differences of meta-losses: "none", as they are; "family", see above; "sign",
+        the sign of each alone (Metz et al. 2022, VeLO).
+      clip: clip each difference to [-clip, clip], with "family" in units of s; 0: as it is.
     """
 
     unit: ClassVar[str] = "pairs"
     pairs: Size = 16
     sigma: Sigma = 0.03
-    sign: bool = False
+    scale: Literal["family", "sign", "none"] = "none"
     clip: NonNegative = 0.0
 
     @property
@@ -152,14 +178,83 @@ class Antithetic(GradientEstimator):
         """Two a pair."""
         return 2 * self.pairs
 
-    def weight(self, losses: jax.Array) -> jax.Array:
-        """(L+ - L-) / (2 sigma^2) for losses (..., 2), the difference shaped as asked for."""
-        difference = losses[..., 0] - losses[..., 1]
-        if self.sign:
+    @property
+    def unmeasured(self) -> Running | tuple[()]:
+        """The mean square of the differences before the first estimate; () where none is kept."""
+        return Running.blank(jnp.zeros(())) if self.scale == "family" else ()
+
+    def init(self, problem: MetaProblem, theta: Theta, key: jax.Array) -> Any:
+        """The mean square of the differences, where one is kept."""
+        del problem, theta, key
+        return self.unmeasured
+
+    def measure(self, losses: jax.Array, squares: Any) -> Any:
+        """The mean square after this estimate; to be called within `map_blocks`, on all devices.
+
+        Args:
+          losses: of the pairs of this device, (pairs, 2).
+          squares: as it was after the estimate before; () where none is kept.
+        """
+        if not squares:
+            return ()
+        difference = losses[:, 0] - losses[:, 1]
+        return squares.after(sum_of_blocks(jnp.sum(difference**2)) / self.pairs)
+
+    def weight(self, losses: jax.Array, squares: Any = ()) -> jax.Array:
+        """(L+ - L-) / (2 sigma^2) for losses (..., 2), the difference shaped as asked for.
+
+        `squares`: as `measure` returns it.
+        """
+        difference = over_scale(losses[..., 0] - losses[..., 1], squares)
+        if self.scale == "sign":
             difference = jnp.sign(difference)
         elif self.clip:
             difference = jnp.clip(difference, -self.clip, self.clip)
         return difference / (2 * self.sigma**2)
+
+    def compare(
+        self,
+        pairs: Callable[..., Sides],
+        problem: MetaProblem,
+        theta: Theta,
+        state: Any,
+        *shared: Any,
+    ) -> tuple[MetaGrad, Any]:
+        """mean_i e_i (L(theta + e_i) - L(theta - e_i)) / (2 sigma^2), and the next state.
+
+        Args:
+          pairs: from (numbers of the pairs of a device, problem, theta, *shared) to what each has
+            come to, leaves with a row a pair.
+          state: as `init` makes it.
+          *shared: trees of arrays.
+        """
+
+        def block(
+            index: jax.Array, problem: MetaProblem, theta: Theta, state: Any, *shared: Any
+        ) -> Any:
+            sides = pairs(index, problem, theta, *shared)
+            state = self.measure(sides.losses, state)
+            grad = self.weight(sides.losses, state) @ sides.noise
+            total = MetaGrad(
+                ravel_pytree(theta)[1](grad),
+                sides.losses.mean(1).sum(),
+                sides.inner_steps.sum(),
+                sides.nonfinite.sum(),
+            )
+            return (), (total, share_of_block(state))
+
+        rows = jnp.arange(self.pairs)
+        _, (total, state) = map_blocks(problem.mesh, block, rows, problem, theta, state, *shared)
+        grad, loss = jax.tree.map(lambda x: x / self.pairs, (total.grad, total.loss))
+        return MetaGrad(grad, loss, total.inner_steps, total.nonfinite), state
+
+
+def over_scale(x: jax.Array, squares: Any) -> jax.Array:
+    """x over the root of the running mean square, zero where that is zero; x if none is kept."""
+    if not squares:
+        return x
+    mean = squares.mean
+    return jnp.where(mean > 0, x * jax.lax.rsqrt(jnp.where(mean > 0, mean, 1.0)), 0.0)
 
 
 SIGNS = (1.0, -1.0)

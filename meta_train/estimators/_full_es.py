@@ -5,7 +5,7 @@ Metz et al. 2022 (VeLO) for its use on learned optimizers.
 """
 
 import dataclasses
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,9 @@ from jax.flatten_util import ravel_pytree
 
 from learned_opt import Theta
 from learned_opt._fields import Within
-from learned_opt.devices import map_blocks
 
 from .._unroll import MetaProblem, unroll
-from ._base import SIGNS, Antithetic, MetaGrad
+from ._base import SIGNS, Antithetic, MetaGrad, Sides
 from ._grouped import group_size, map_by_horizon
 
 
@@ -30,7 +29,7 @@ class FullES(Antithetic):
 
     Args:
       shortest: an estimate draws its longest horizon, and each pair its own as a share of it,
-        uniform from `shortest` to 1. Pairs of like horizons run together: little work is idle.
+        uniform from `shortest` to 1: little work is idle.
     """
 
     name: ClassVar[str] = "full_es"
@@ -49,59 +48,69 @@ class FullES(Antithetic):
         self,
         problem: MetaProblem,
         theta: Theta,
-        state: tuple[()],
+        state: Any,
         key: jax.Array,
         outer_step: jax.Array,
-    ) -> tuple[MetaGrad, tuple[()]]:
+    ) -> tuple[MetaGrad, Any]:
         """One estimate: 2 `pairs` training runs."""
+        longest, pair_key = self.longest(key, outer_step)
+        return self.compare(self._pairs, problem, theta, state, pair_key, longest, outer_step)
+
+    def longest(self, key: jax.Array, outer_step: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The longest horizon of an estimate (int32), and the key of its pairs."""
         horizon_key, pair_key = jax.random.split(key)
-        longest = jnp.round(self.horizons.draw(horizon_key, outer_step)).astype(jnp.int32)
+        return jnp.round(self.horizons.draw(horizon_key, outer_step)).astype(jnp.int32), pair_key
 
-        def block(index, problem, theta, key, longest, outer_step):
-            keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
-            horizons = jax.vmap(lambda key: self._horizon(key, longest))(keys)
-            size = group_size(problem.family, index.size)
-
-            def pair(row, most):
-                key, horizon = row
-                return self._pair(problem, theta, key, horizon, most, outer_step)
-
-            pairs = map_by_horizon(pair, (keys, horizons), horizons, size)
-            return (), jax.tree.map(lambda x: x.sum(0), pairs)
-
-        _, total = map_blocks(
-            problem.mesh, block, jnp.arange(self.pairs), problem, theta, pair_key, longest,
-            outer_step,
-        )  # fmt: skip
-        grad, loss = jax.tree.map(lambda x: x / self.pairs, (total.grad, total.loss))
-        return MetaGrad(grad, loss, total.inner_steps, total.nonfinite), state
+    def drawn(
+        self, problem: MetaProblem, size: int, key: jax.Array, longest: jax.Array
+    ) -> tuple[Any, jax.Array, jax.Array, jax.Array]:
+        """Of a pair: task, horizon (int32), perturbation (size,), key of the two runs."""
+        task_key, noise_key, _, run_key = jax.random.split(key, 4)
+        task, horizon = problem.family.sample(task_key), self._horizon(key, longest)
+        return task, horizon, self.sigma * jax.random.normal(noise_key, (size,)), run_key
 
     def _horizon(self, key: jax.Array, longest: jax.Array) -> jax.Array:
         """Steps (int32) of the pair of this key."""
         share = jax.random.uniform(jax.random.split(key, 4)[2], minval=self.shortest, maxval=1.0)
         return jnp.maximum(1, jnp.round(share * longest.astype(share.dtype)).astype(jnp.int32))
 
+    def _pairs(
+        self,
+        index: jax.Array,
+        problem: MetaProblem,
+        theta: Theta,
+        key: jax.Array,
+        longest: jax.Array,
+        outer_step: jax.Array,
+    ) -> Sides:
+        """Of the pairs of one device, those of like horizons together."""
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+        horizons = jax.vmap(lambda key: self._horizon(key, longest))(keys)
+
+        def pair(key: jax.Array, most: jax.Array) -> Sides:
+            return self._pair(problem, theta, key, longest, most, outer_step)
+
+        return map_by_horizon(pair, keys, horizons, group_size(problem.family, index.size))
+
     def _pair(
         self,
         problem: MetaProblem,
         theta: Theta,
         key: jax.Array,
-        horizon: jax.Array,
+        longest: jax.Array,
         most: jax.Array,
         outer_step: jax.Array,
-    ) -> MetaGrad:
-        task_key, noise_key, _, run_key = jax.random.split(key, 4)
-        task = problem.family.sample(task_key)
+    ) -> Sides:
         flat, unravel = ravel_pytree(theta)
-        noise = self.sigma * jax.random.normal(noise_key, flat.shape)
+        task, horizon, noise, run_key = self.drawn(problem, flat.size, key, longest)
         sides = jax.vmap(lambda sign: unravel(flat + sign * noise))(jnp.asarray(SIGNS))
         losses, runs = unroll(
             problem, task, sides, run_key,
             horizon=horizon, max_steps=most, outer_step=outer_step, sides=True,
         )  # fmt: skip
-        return MetaGrad(
-            grad=unravel(self.weight(losses) * noise),
-            loss=losses.mean(),
+        return Sides(
+            losses,
+            noise,
             inner_steps=runs.total.size * horizon.astype(jnp.float32),
             nonfinite=jnp.sum(~problem.asked(runs.finite)).astype(jnp.float32),
         )

@@ -5,7 +5,8 @@ What PES, GPES/NRES, ES-Single and truncated ES share; each of their files says 
 
 import abc
 import dataclasses
-from typing import NamedTuple
+import typing
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from learned_opt import Theta
 from .._unroll import Episode, MetaProblem, Run, start
 from ._base import SIGNS, Antithetic, MetaGrad
 from ._continued import Continuation, Shelf
+from ._running import Running
 from ._truncating import Truncating, row_keys, where_rows
 
 
@@ -41,6 +43,18 @@ class TruncatedState(NamedTuple):
 
     pairs: Pair
     shelf: Shelf
+    squares = ()
+
+
+class ScaledState(NamedTuple):
+    """A `TruncatedState` with `squares`, the family's running mean square, once for each pair.
+
+    Apart, so that checkpoints of runs that keep none are as before.
+    """
+
+    pairs: Pair
+    shelf: Shelf
+    squares: Running
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +95,10 @@ class Truncated(Truncating, Antithetic, abc.ABC):
             return self._begin(problem, theta, key, noise, jnp.int32(0), jnp.array(True))
 
         pairs = self.blank(fresh, key)
-        return TruncatedState(pairs, self.resume.shelf(pairs))
+        state, squares = TruncatedState(pairs, self.resume.shelf(pairs)), self.unmeasured
+        if not squares:
+            return state
+        return typing.cast(TruncatedState, ScaledState(*state, _rows(squares, self.pairs)))
 
     def estimate(
         self,
@@ -119,8 +136,9 @@ class Truncated(Truncating, Antithetic, abc.ABC):
             outer_step,
             over=((0, 0, 0), *problem.axes(sides=True)),
         )
+        squares = self.measure(done.losses, jax.tree.map(lambda x: x[0], state.squares))
         total = MetaGrad(
-            grad=unravel(self.weight(done.losses) @ self.credit(pairs)),
+            grad=unravel(self.weight(done.losses, squares) @ self.credit(pairs)),
             loss=done.losses.mean(1).sum(),
             inner_steps=jnp.asarray(float(self.truncation * done.runs.total.size)),
             nonfinite=jnp.sum(~problem.asked(done.runs.finite) & done.over[:, None]).astype(
@@ -130,7 +148,10 @@ class Truncated(Truncating, Antithetic, abc.ABC):
         pairs = pairs._replace(
             episode=done.episode, runs=self.carry(done.runs), age=pairs.age + 1, over=done.over
         )
-        return state._replace(pairs=pairs), total
+        state = state._replace(pairs=pairs)
+        if squares:
+            state = state._replace(squares=_rows(squares, index.size))
+        return state, total
 
     def _renew(
         self,
@@ -141,7 +162,7 @@ class Truncated(Truncating, Antithetic, abc.ABC):
         outer_step: jax.Array,
     ) -> TruncatedState:
         """Begin a new run where one is over, and perturb."""
-        pairs, shelf = state
+        pairs, shelf = state.pairs, state.shelf
         noise_keys = jax.vmap(lambda key: jax.random.split(key, 4)[1])(keys)
         noise = jax.vmap(lambda key: self.sigma * jax.random.normal(key, pairs.xi.shape[1:]))(
             noise_keys
@@ -162,7 +183,7 @@ class Truncated(Truncating, Antithetic, abc.ABC):
         # A run that is resumed with its perturbation in force keeps it.
         noise = jnp.where(redraw[:, None], noise, pairs.noise)
         xi = pairs.xi + jnp.where(redraw[:, None], noise, 0.0)
-        return TruncatedState(pairs._replace(noise=noise, xi=xi), shelf)
+        return state._replace(pairs=pairs._replace(noise=noise, xi=xi), shelf=shelf)
 
     def _begin(
         self,
@@ -180,3 +201,8 @@ class Truncated(Truncating, Antithetic, abc.ABC):
         runs = start(problem, episode, thetas, outer_step, lanes=True)
         zero = jnp.zeros_like(noise)
         return Pair(episode, runs, zero, zero, jnp.zeros((), jnp.int32), jnp.array(False))
+
+
+def _rows(tree: Any, rows: int) -> Any:
+    """The same in so many rows."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (rows, *x.shape)), tree)

@@ -10,7 +10,7 @@ from typing import Any
 from learned_opt._fields import shown
 
 from ._parse import ConfigError, section
-from ._renamed import new_key, renamed
+from ._renamed import new_entry, renamed
 
 FOLDER = Path(__file__).parent.parent / "configs"
 
@@ -78,7 +78,8 @@ def changed(table: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
         target = table
         for i, part in enumerate(sections):
             target = section(target.setdefault(part, {}), ".".join(sections[: i + 1]))
-        target[new_key(".".join(sections), name)] = value
+        name, value = new_entry(".".join(sections), name, value)
+        target[name] = value
     return renamed(table)
 
 

@@ -10,13 +10,17 @@ from learned_opt.artifacts import NOMINAL, current
 
 from ._parse import ConfigError
 
-KEYS = {("run", "chunk"): "log_every"}
-"""New names of keys, by (section, old name)."""
+KEYS: dict[tuple[str, str], tuple[str, dict[bool, str]]] = {
+    ("run", "chunk"): ("log_every", {}),
+    ("estimator", "sign"): ("scale", {True: "sign", False: "none"}),
+}
+"""New names of keys, and of switches that have become names, by (section, old name)."""
 
 
-def new_key(section: str, key: str) -> str:
-    """Today's name of a key of a section."""
-    return KEYS.get((section, key), key)
+def new_entry(section: str, key: str, value: Any) -> tuple[str, Any]:
+    """A key of a section and its value, in today's names."""
+    key, values = KEYS.get((section, key), (key, {}))
+    return key, values.get(value, value) if isinstance(value, bool) else value
 
 
 def renamed(table: dict[str, Any]) -> dict[str, Any]:
@@ -32,15 +36,17 @@ def renamed(table: dict[str, Any]) -> dict[str, Any]:
       >>> from learned_opt.meta_train.settings import renamed
       >>> renamed({"run": {"chunk": 5}})
       {'run': {'log_every': 5}}
+      >>> renamed({"estimator": {"sign": True}})
+      {'estimator': {'scale': 'sign'}}
     """
-    for (section, old), new in KEYS.items():
+    for (section, old), (new, _) in KEYS.items():
         given = table.get(section)
         if isinstance(given, dict) and old in given:
             if new in given:
                 raise ConfigError(
                     f"{section}.{old} is the old name of {section}.{new}, got both: leave one out"
                 )
-            table = table | {section: {new_key(section, k): v for k, v in given.items()}}
+            table = table | {section: dict(new_entry(section, k, v) for k, v in given.items())}
     objective = table.get("objective")
     if isinstance(objective, dict):
         table = table | {"objective": {"name": "loss", **objective}}
