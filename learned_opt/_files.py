@@ -17,6 +17,14 @@ def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def cache_folder() -> Path:
+    """LEARNED_OPT_CACHE, or learned_opt in the user's cache folder."""
+    if "LEARNED_OPT_CACHE" in os.environ:
+        return Path(os.environ["LEARNED_OPT_CACHE"])
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "learned_opt"
+
+
 def cannot_write(error: OSError, where: str | os.PathLike = "a file") -> str:
     """ "cannot write FILE (reason)"; `where` stands for the file if the error does not name it."""
     return f"cannot write {error.filename or where} ({error.strerror or error})"
