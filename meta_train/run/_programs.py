@@ -198,12 +198,16 @@ class Programs:
             judged = judged._replace(theta=state.theta, step=state.step)
         return judged, [float(score) for score in scores]
 
+    def score(self, i: int, judge: Judge, theta: Any) -> jax.Array:
+        """Mean meta-loss by judge number i, or one that differs from it in data alone."""
+        self.compile_judges()
+        return self._scores[i](judge, theta)
+
     def scores(self, theta: Any) -> list[jax.Array]:
         """Mean meta-loss at theta, a scalar for each judge, in their order."""
-        self.compile_judges()
         scores = []
-        for i, (program, judge) in enumerate(zip(self._scores, self.judges, strict=True)):
-            scores.append(program(judge, theta))
+        for i, judge in enumerate(self.judges):
+            scores.append(self.score(i, judge, theta))
             if i % MAX_PENDING == MAX_PENDING - 1:
                 jax.block_until_ready(scores)
         return scores
