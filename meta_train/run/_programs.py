@@ -73,7 +73,8 @@ class Programs:
 
         begin = Source(jit(trainer.init, layout), shapes, ["init", trainer, problems])
         self.start: MetaTrainState = begin.compile(self.mesh, self.problems)[0](self.problems)
-        number, metrics = np.float32(0), Metrics(*4 * [np.float32(0)])
+        number: Any = np.float32(0)
+        metrics = Metrics(*4 * [number])
         self._steps: Any = Source(
             jit(
                 lambda problems, state: trainer.steps(problems, state, length),
