@@ -45,6 +45,7 @@ bench: $(VENV)/ready  ## figures measured side by side on this machine
 	$(BIN)/python -m benchmarks.mapped
 	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.compile_time
+	$(BIN)/python -m benchmarks.start small
 	$(BIN)/python -m benchmarks.loads
 	$(BIN)/python -m benchmarks.evaluation
 

@@ -12,6 +12,8 @@ os.environ["XLA_FLAGS"] = (
     + " --xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# No test finds what another left.
+os.environ["LEARNED_OPT_PROGRAMS"] = "0"
 
 import jax
 import pytest

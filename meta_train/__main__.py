@@ -70,7 +70,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--plan",
         action="store_true",
-        help="only say what would be run, what it needs, and what is in the folder, in seconds",
+        help="train nothing: say what would be run, what it needs and what is in the folder; then "
+        "compile it, which the run need not do again, and say how long it would take",
     )
     parser.add_argument(
         "--export",
@@ -132,7 +133,16 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
     from ._errors import DivergedError, ProcessLostError, StoppedError
     from .command._fine_tune import did_it_pay
     from .command._flags import check_flags
-    from .run import export_now, load_record, meta_train, plan_run, print_plan, shell_command
+    from .run import (
+        export_now,
+        load_record,
+        meta_train,
+        plan_run,
+        print_plan,
+        print_probe,
+        probe_run,
+        shell_command,
+    )
     from .settings import ConfigError, load_config
 
     try:
@@ -163,6 +173,8 @@ def _run(args: argparse.Namespace, argv: Sequence[str], others: "Others") -> int
             if args.plan:
                 plan = plan_run(config, out, **resuming)
                 print_plan(plan, plain_console())
+                if not plan.refused and plan.done < config.run.outer_steps:
+                    print_probe(probe_run(plan), plain_console())
                 return 2 if plan.refused else 0
             meta_train(config, out, command=shell_command(argv), **resuming)
         if args.start:

@@ -10,6 +10,7 @@ with needs_extra(__name__):
     from ._base import Split as Split
     from ._base import Task as Task
     from ._base import TaskFamily as TaskFamily
+    from ._identity import Facts as Facts
     from ._inner import InnerState as InnerState
     from ._inner import begin_run as begin_run
     from ._inner import full_loss as full_loss

@@ -223,10 +223,11 @@ def test_only_a_finite_theta_is_the_best(config, state):
 def test_a_meta_validation_that_is_not_finite_from_the_start_ends_the_run(
     tmp_path, config, monkeypatch
 ):
-    def validate(self, state):
+    def validate(self, state, untrained):
         return state._replace(first_score=NAN), [np.full((8, 1), np.nan)]
 
     monkeypatch.setattr(Programs, "compile", lambda self: None)
+    monkeypatch.setattr(Programs, "steps", lambda self, state: (state, None))
     monkeypatch.setattr(Programs, "validate", validate)
     console = rich.console.Console(file=io.StringIO())
     with pytest.raises(DivergedError) as error:

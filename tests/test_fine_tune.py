@@ -96,7 +96,9 @@ def test_mistakes_are_one_sentence(project, capsys, words, message):
     assert not (project / "none").exists()
 
 
-def test_it_is_planned(project, timed, capsys):
+def test_it_is_planned(project, timed, capsys, monkeypatch):
+    monkeypatch.setattr("learned_opt.meta_train.run.probe_run", lambda plan: None)
+    monkeypatch.setattr("learned_opt.meta_train.run.print_probe", lambda probe, console: None)
     words = "--start small --task mine:line --budget 15s --plan --out none"
     assert main(["meta-train", *words.split(), "--set", "estimator.pairs=2"]) == 0
     text = capsys.readouterr().out

@@ -19,7 +19,7 @@ ALLOWED = {
 }
 
 
-FLOOR = {"_checks", "_extras", "_fields", "_modules", "_rooms", "devices"}
+FLOOR = {"_checks", "_extras", "_fields", "_files", "_modules", "_rooms", "devices"}
 """Modules of learned_opt that import only each other of ours: all rooms stand on them."""
 
 

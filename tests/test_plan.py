@@ -1,4 +1,4 @@
-"""`--plan` says what would be run and writes nothing."""
+"""`--plan` says what would be run, and writes nothing but programs."""
 
 import math
 import re
@@ -10,15 +10,37 @@ import pytest
 import tomli_w
 from processes import TABLE, write_config
 
+import learned_opt.meta_train.run
 from learned_opt.checkpoints import Store, claim_folder
 from learned_opt.meta_train import Backprop, Config, Evosax, FullES, Programs, build, load_config
 from learned_opt.meta_train.__main__ import main
-from learned_opt.meta_train.run import _plan, _provenance
+from learned_opt.meta_train.run import _plan, _probe, _provenance
 
 
 @pytest.fixture
 def config(tmp_path):
     return write_config(tmp_path)
+
+
+PROBE = _probe.Probe(
+    ("mlp-digits", "conv-digits"), (1234.4, 100.0), (0.75, 0.25), 5, 3, 61.2, 3.0, 20.0, 950.0,
+    1_500_000, 2.5, 0.125,
+)  # fmt: skip
+PROBED = [
+    "family       inner steps/s  time\n"
+    "mlp-digits           1,234   75%\n"
+    "conv-digits            100   25%",
+    "compiled          5 programs in 61 s, of which 3 were found on disk\n"
+    "speed             950 inner steps/s, 3 s an outer step, 20 s a meta-validation\n"
+    "memory, compiled  1.5 MB on each device\n"
+    "to the end        2.5 hours, 12% of it meta-validation",
+]
+
+
+@pytest.fixture(autouse=True)
+def probed(monkeypatch):
+    """Nothing is compiled here: a probe is tested with the programs that are kept."""
+    monkeypatch.setattr(learned_opt.meta_train.run, "probe_run", lambda plan: PROBE)
 
 
 def planned(capsys, *words):
@@ -27,8 +49,10 @@ def planned(capsys, *words):
     said = capsys.readouterr()
     assert said.err == ""
     assert status == (2 if "refused: " in said.out else 0)
-    head, table, facts = said.out.strip("\n").split("\n\n")
-    assert head.endswith(": nothing is compiled, nothing is written.")
+    head, table, facts, *probed = said.out.strip("\n").split("\n\n")
+    assert head.endswith(": nothing is trained.")
+    over = "refused: " in facts or "all of it done" in facts
+    assert probed == ([] if over else PROBED)
     rows = [re.split(r"\s{2,}", line) for line in table.splitlines()]
     return dict(re.split(r"\s{2,}", line, maxsplit=1) for line in facts.splitlines()), rows
 

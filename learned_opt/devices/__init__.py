@@ -1,8 +1,12 @@
-"""Devices: meshes over all of them, work spread over a mesh, and options of the compiler.
+"""Devices: meshes, work spread over a mesh, options of the compiler, programs that are kept.
 
 `learned_opt.devices._axes` holds the types of arrays that are spread over a mesh, for optimizers.
 """
 
+from ._kept import compiled as compiled
+from ._kept import kept_bytes as kept_bytes
+from ._kept import programs_folder as programs_folder
+from ._kept import remembered as remembered
 from ._memory import device_memory as device_memory
 from ._mesh import compiler_options as compiler_options
 from ._mesh import core_count as core_count

@@ -7,6 +7,8 @@ from ._loop import meta_train as meta_train
 from ._loop import saved_so_far as saved_so_far
 from ._plan import plan_run as plan_run
 from ._plan import print_plan as print_plan
+from ._probe import print_probe as print_probe
+from ._probe import probe_run as probe_run
 from ._programs import Programs as Programs
 from ._provenance import code_identity as code_identity
 from ._record import CHECKPOINTS as CHECKPOINTS

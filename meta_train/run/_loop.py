@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import rich.console
 
@@ -126,10 +127,10 @@ def _train(
         console.print, soft_wrap=True, markup=False, highlight=False, emoji=False
     )
     folder = RunFolder(path, facts, begun, note)
-    with contextlib.closing(folder):
+    with contextlib.closing(folder), contextlib.ExitStack() as within:
         leader_does(lambda: folder.claim(resume), (FolderError, OSError))
         identity = run_identity(config, setup.trainer.start)
-        programs = Programs(*setup, config.run.log_every)
+        programs = within.enter_context(contextlib.closing(Programs(*setup, config.run.log_every)))
         store = Store(path / CHECKPOINTS, keep=config.save.keep, best=config.save.best, note=note)
         state, seconds = programs.start, 0.0
         if idle := idle_devices(programs.mesh.size, config.estimator.unit):
@@ -220,17 +221,21 @@ class _Loop:
         self.progress.compiling(step)
         self.programs.compile()
         self.progress.compiled()
-        if step == 0 and not stop():
-            state, scores = self.programs.validate(state)
-            self._write({"step": 0, **self._scores(scores)})
-            self.first = scores
-            if not math.isfinite(first := float(state.first_score)):
-                self.astray = f"the meta-validation loss is {first} before the first outer step"
+        # Judged after the first log interval, by when judges are compiled: `steps` uses it up.
+        untrained = jax.tree.map(jnp.copy, (state.theta, state.step)) if step == 0 else None
         self.saved_at = time.perf_counter()
         while step < run.outer_steps and not stop() and not self.astray:
             before, tick = float(state.inner_steps), time.perf_counter()
             state, metrics = jax.block_until_ready(self.programs.steps(state))
             took = time.perf_counter() - tick
+            if untrained:
+                state, scores = self.programs.validate(state, untrained)
+                untrained = None
+                self._write({"step": 0, **self._scores(scores)})
+                self.first = scores
+                if not math.isfinite(first := float(state.first_score)):
+                    self.astray = f"the meta-validation loss is {first} before the first outer step"
+                    break
             step, lines = int(state.step), int(state.step) // run.log_every
             row, score = self._row(state, metrics, before, took), None
             last = step >= run.outer_steps
@@ -310,7 +315,7 @@ class _Loop:
         """Notice a run that has gone astray."""
         score, first = row["valid_loss"], float(state.first_score)
         if not math.isfinite(row["grad_norm"]) or not all(
-            bool(jax.numpy.isfinite(x).all()) for x in jax.tree.leaves(state.theta)
+            bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(state.theta)
         ):
             self.astray = f"theta is no longer finite at outer step {row['step']}"
         self.bad = self.bad + 1 if not score <= first + self.config.run.tolerance else 0

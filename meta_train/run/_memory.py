@@ -9,12 +9,13 @@ import jax.numpy as jnp
 
 from learned_opt import LearnedOptimizer
 from learned_opt._checks import one_line
-from learned_opt.devices import device_memory
+from learned_opt.devices import device_memory, remembered
 from learned_opt.tasks import inner_init
 
 from .._trainer import Judge, Trainer
 from .._unroll import MetaProblem
 from ..settings import ConfigError
+from ._facts import facts_of
 
 KEPT = 0.5
 """Of what differentiation keeps of a loss, the share that a compiled program has been seen to hold
@@ -125,6 +126,12 @@ class _Lane(NamedTuple):
 
 
 def _lane(problem: MetaProblem, theta: Any) -> _Lane:
+    # To trace the losses of dozens of judges takes longer than to load their programs.
+    facts = facts_of("lane", problem)
+    return _Lane(*remembered((theta, problem.family), facts, lambda: [*_traced(problem, theta)]))
+
+
+def _traced(problem: MetaProblem, theta: Any) -> _Lane:
     def shapes(theta: Any, family: Any, key: jax.Array) -> Any:
         task = family.sample(key)
         tx = problem.transform(theta, jnp.int32(1), None)

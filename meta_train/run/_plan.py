@@ -34,7 +34,7 @@ REFUSED = "refused: "
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a run would do and need; nothing is compiled, and nothing written.
+    """What a run would do and need, as known before anything is compiled; nothing is written.
 
     Attributes:
       inner_steps: expected training steps of an outer step, on average.
@@ -42,6 +42,7 @@ class Plan:
       programs: compiled, of training and of meta-validation.
       meta_parameters: of theta; `checkpoint`: bytes of one; `need`: of memory, the largest.
       folder: what is in the output folder and what becomes of it, in words.
+      done: outer steps of the run that are done.
     """
 
     config: Config
@@ -54,6 +55,7 @@ class Plan:
     checkpoint: int
     need: Need
     folder: str
+    done: int = 0
 
     @property
     def refused(self) -> bool:
@@ -80,6 +82,9 @@ def plan_run(
     theta = jax.eval_shape(trainer.optimizer.init, jax.random.key(0))
     state = jax.eval_shape(trainer.init, problems)
     steps = config.run.outer_steps
+    folder, done = _folder(
+        config, trainer.start, Path(out), state, resume, accept_new_code, start_over
+    )
     return Plan(
         config,
         setup,
@@ -97,9 +102,8 @@ def plan_run(
         meta_parameters=sum(x.size for x in jax.tree.leaves(theta)),
         checkpoint=tree_bytes(state),
         need=need,
-        folder=_folder(
-            config, trainer.start, Path(out), state, resume, accept_new_code, start_over
-        ),
+        folder=folder,
+        done=done,
     )
 
 
@@ -111,28 +115,28 @@ def _folder(
     resume: bool,
     accept_new_code: bool,
     start_over: bool,
-) -> str:
-    """What is in the output folder, and what a run would make of it."""
-    facts, steps = config.to_dict(), config.run.outer_steps
+) -> tuple[str, int]:
+    """What is in the output folder, and what a run would make of it; outer steps that are done."""
+    settings, steps = config.to_dict(), config.run.outer_steps
     try:
         if not path.exists() or (path.is_dir() and not _entries(path)):
-            return f"{path}: a new run begins there"
-        claim_folder(path, RECORD, facts, what=WHAT, resume=resume, renew=renamed)
+            return f"{path}: a new run begins there", 0
+        claim_folder(path, RECORD, settings, what=WHAT, resume=resume, renew=renamed)
         if not saved_steps(path / CHECKPOINTS):
             check_progress(path, (path / CHECKPOINTS).is_dir())
-            return f"{path}: holds this run without a checkpoint; it begins anew"
+            return f"{path}: holds this run without a checkpoint; it begins anew", 0
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), state)
         with contextlib.closing(Store(path / CHECKPOINTS, tidy=False)) as store:
-            expect = {"config": facts} if accept_new_code else run_identity(config, start)
+            expect = {"config": settings} if accept_new_code else run_identity(config, start)
             step, _, _ = store.restore(like, expect, todays) or (0, None, None)
     except (FolderError, CheckpointError, OSError) as error:
         if start_over and isinstance(error, CheckpointsLostError):
-            return f"{path}: holds this run and no checkpoint that can be read; it starts over"
-        return f"{REFUSED}{error}"
+            return f"{path}: holds this run and no checkpoint that can be read; it starts over", 0
+        return f"{REFUSED}{error}", 0
     if step >= steps:
-        return f"{path}: holds this run, all of it done; it is exported again"
-    return f"{path}: this run goes on after {step:,} of {steps:,} outer steps"
+        return f"{path}: holds this run, all of it done; it is exported again", step
+    return f"{path}: this run goes on after {step:,} of {steps:,} outer steps", step
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -141,9 +145,12 @@ def _entries(folder: Path) -> list[Path]:
 
 def print_plan(plan: Plan, console: rich.console.Console) -> None:
     """For people: a line a fact."""
-    if not leads():
-        return
-    for line in _lines(plan):
+    print_lines(_lines(plan), console)
+
+
+def print_lines(lines: Iterable[str], console: rich.console.Console) -> None:
+    """As they are, by one of several processes."""
+    for line in lines if leads() else ():
         console.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
 
 
@@ -153,15 +160,15 @@ def _lines(plan: Plan) -> Iterable[str]:
     lanes = [one.lanes for one in trainer.estimators]
     training, valid = plan.inner_steps * run.outer_steps, plan.valid_steps * plan.valids
     devices, need = jax.devices(), plan.need
-    yield f"Plan of the run {run.name}: nothing is compiled, nothing is written."
+    yield f"Plan of the run {run.name}: nothing is trained."
     yield ""
     rows = [
         [source.name, f"{weight:.0%}", f"{lane:,}", f"{source.spec.batch_size:,}"]
         for source, weight, lane in zip(config.sources, trainer.weights, lanes, strict=True)
     ]
-    yield from _table([["family", "weight", estimator.unit, "batch"], *rows])
+    yield from table([["family", "weight", estimator.unit, "batch"], *rows])
     yield ""
-    yield from _facts(
+    yield from facts(
         {
             "optimizer": f"{config.optimizer.name}, theta of {plan.meta_parameters:,} numbers",
             "estimator": f"{estimator.name}, {estimator.in_words()}",
@@ -182,12 +189,13 @@ def _lines(plan: Plan) -> Iterable[str]:
     )
 
 
-def _facts(facts: dict[str, str]) -> Iterable[str]:
-    width = max(map(len, facts))
-    return (f"{name:{width}}  {fact}" for name, fact in facts.items())
+def facts(told: dict[str, str]) -> Iterable[str]:
+    """A line a fact, with its name."""
+    width = max(map(len, told))
+    return (f"{name:{width}}  {fact}" for name, fact in told.items())
 
 
-def _table(rows: list[list[str]]) -> Iterable[str]:
+def table(rows: list[list[str]]) -> Iterable[str]:
     """The first column is text, the others are numbers."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -50,7 +50,6 @@ class Progress:
             self._valid = _valid(row)
         if row["step"] == 0:
             self._line(f"untrained: {self._valid}")
-            self._start = time.perf_counter()
             return
         pace = (time.perf_counter() - self._start) / (row["step"] - self.done)
         left = datetime.timedelta(seconds=round(pace * (self.total - row["step"])))

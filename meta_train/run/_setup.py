@@ -10,7 +10,7 @@ import optax
 
 from learned_opt import OPTIMIZERS, Artifact, ArtifactError, load
 from learned_opt._fields import shown
-from learned_opt.devices import device_mesh
+from learned_opt.devices import device_mesh, kept_bytes
 from learned_opt.tasks import AnySpec
 
 from .._objective import Objective
@@ -48,8 +48,13 @@ def assemble(config: Config) -> Setup:
     """Trainer, families and meta-validation, with no more than the shapes of the untrained theta.
 
     Raises:
-      ConfigError: the artifact to start from, or some data, cannot be had, or does not fit.
+      ConfigError: the artifact to start from, or some data, cannot be had, or does not fit; or
+        LEARNED_OPT_PROGRAMS is no number of gigabytes.
     """
+    try:
+        kept_bytes()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     if type(config.optimizer) not in OPTIMIZERS:
         raise ConfigError(
             "optimizer must be one of learned_opt.OPTIMIZERS, or it could not be exported, got "

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from learned_opt._extras import needs_extra
+from learned_opt._files import cache_folder
 
 from ._dataset import SHUFFLE_SEED, Dataset, split_dataset
 from ._text import Text, split_text
@@ -201,14 +202,6 @@ def _content(builder: Any) -> str:
         ) from error
     facts = f"{list(split.shard_lengths)} {builder.info.features}".encode()
     return hashlib.blake2b(b"".join([facts, *shards]), digest_size=8).hexdigest()
-
-
-def cache_folder() -> Path:
-    """LEARNED_OPT_CACHE, or learned_opt in the user's cache folder."""
-    if "LEARNED_OPT_CACHE" in os.environ:
-        return Path(os.environ["LEARNED_OPT_CACHE"])
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "learned_opt"
 
 
 def _decode(source: Any, folder: Path) -> None:

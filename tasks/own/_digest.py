@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from learned_opt._files import cache_folder
+
 from .._identity import array_hash
-from ..data._tfds import cache_folder
 
 
 def file_hash(array: np.ndarray) -> str:

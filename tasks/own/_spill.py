@@ -9,9 +9,9 @@ import jax
 import numpy as np
 
 from learned_opt._checks import shown
+from learned_opt._files import cache_folder
 
 from .._identity import array_hash
-from ..data._tfds import cache_folder
 from ._digest import content_order
 
 
