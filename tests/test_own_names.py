@@ -147,6 +147,39 @@ def test_what_functions_hold_counts_where_no_file_says_it():
         assert prints[0] == prints[1] != prints[2]
 
 
+READ = {
+    "a number of a helper": "def scale():\n    return SET",
+    "a dict": "SETTINGS = {'scale': SET}\ndef scale():\n    return SETTINGS['scale']",
+    "an object": "import types\nnames = types.SimpleNamespace(scale=SET)\n"
+    "def scale():\n    return names.scale",
+    "a method": "class Scale:\n    def __call__(self):\n        return SET\nscale = Scale()",
+    "a range": "def times(steps):\n    return lambda: sum(1.0 for _ in steps)\n"
+    "scale = times(range(SET))",
+    "a function of a package": "import jax\nkind = [jax.nn.relu, jax.nn.gelu][SET - 1]\n"
+    "def scale():\n    return kind(1.0)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("through", ["from .model import init, scale", "from . import model"])
+@pytest.mark.parametrize("how", READ)
+def test_what_functions_read_of_modules_counts_where_the_source_does_not_say_it(
+    project, monkeypatch, how, through
+):
+    """Such as a number of the environment, however the loss comes to it."""
+    name = "scale" if "scale" in through else "model.scale"
+    texts = {
+        "model": f"{MODEL}\nimport os\nSET = int(os.environ['SET'])\n{READ[how]}\n",
+        "tasks": TASKS.replace("from .model import init", f"{through}\nfrom .model import init")
+        .replace("+ 1\n", f"+ {name}()\n"),
+    }  # fmt: skip
+    keys = []
+    for setting in "112":
+        monkeypatch.setenv("SET", setting)
+        project(**texts)
+        keys.append(key_of())
+    assert keys[0] == keys[1] != keys[2]
+
+
 @pytest.mark.slow
 def test_the_fingerprint_is_the_same_in_another_process(project, tmp_path):
     expected = load_task("mine.tasks:letters")[0].spec.fingerprint
