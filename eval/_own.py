@@ -52,6 +52,10 @@ PROBED = Hyper(1e-3, 0.0, COSINE)
 """The setting of AdamW that is timed."""
 
 
+RECORD = "evaluation.toml"
+"""Of a folder: what evaluation it is of."""
+
+
 def everyone(
     subject: Subject, rivals: Sequence[Artifact] = (), tuned_rivals: Sequence[Artifact] = ()
 ) -> dict[str, Job]:
@@ -77,6 +81,7 @@ def plan_own(
     Raises:
       ValueError: a task cannot be judged by, or the budget is too short.
     """
+    check_names(tasks)
     start = time.perf_counter()
     for task in tasks:
         if warning := check_start(task):
@@ -108,11 +113,12 @@ def evaluate_own(
     console: rich.console.Console,
 ) -> Report:
     """See `evaluate`: that of tasks of one's own."""
+    check_names(tasks)
     start = time.perf_counter()
     jobs = everyone(subject, rivals, tuned_rivals)
     identities = {task.name: task_identity(task) for task in tasks}
     facts = {"subject": subject.digest, "tasks": identities}
-    with own_archive(out, "evaluation.toml", facts, what="an evaluation") as archive:
+    with own_archive(out, RECORD, facts, what="an evaluation") as archive:
         resumed = bool(archive.runs)
         folder = Path(out)
 
@@ -120,7 +126,12 @@ def evaluate_own(
             return plan_to_json(plan_own(jobs, tasks, console, budget=budget, all_tuned=all_tuned))
 
         key = [facts, budget, all_tuned, sorted(jobs), describe_device()]
-        plan = plan_from_json(kept(folder / "plan.json", key, make))
+        try:
+            plan = plan_from_json(kept(folder / "plan.json", key, make))
+        except BaseException:
+            if not archive.runs:  # a changed task, or a shorter one, may then have the folder
+                (folder / RECORD).unlink(missing_ok=True)
+            raise
         console.print(plan_text(plan, tasks))
         protocol = own_protocol(tasks, plan.extent)
         contestants = run_jobs(
@@ -160,6 +171,16 @@ def evaluate_own(
         archive.mend()
         write_report(report, folder)
     return report
+
+
+def check_names(tasks: Sequence[EvalTask]) -> None:
+    """ValueError for two tasks of one name: their runs would be taken for each other's."""
+    names = [task.name for task in tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"tasks must have different names, got {name} more than once; give each its name="
+            )
 
 
 def task_identity(task: EvalTask) -> str:

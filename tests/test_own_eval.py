@@ -371,8 +371,25 @@ def test_what_cannot_be_judged_by_is_refused(project, said):
         status, error = said("small", *words.split(), "--out", "none")
         assert (status, error[: len(message)]) == (2, message)
     assert not (project / "none").exists()
+    status, error = said("small", *["--task", "mine:line"] * 2, "--plan", "--out", "none")
+    assert (status, error) == (
+        2, "tasks must have different names, got line more than once; give each its name="
+    )  # fmt: skip
     (task,) = tasks.load_task("mine:small")
     assert "has 60 examples: below 100 what it says is" in check_start(task)
+
+
+def test_a_loss_that_falls_below_0_ends_it_and_is_said(subject, made_up, tmp_path):
+    made_up[0].factor = -1.0
+    with pytest.raises(ValueError, match=r"the loss of task must not be below 0, .* a constant"):
+        judge(subject, tmp_path)
+
+
+def test_a_folder_in_which_nothing_was_run_is_free_for_a_changed_task(subject, made_up, tmp_path):
+    with pytest.raises(ValueError, match="--budget must be"):
+        judge(subject, tmp_path, budget=1.0)
+    report, _ = judge(subject, tmp_path, [dataclasses.replace(TASK, horizon=50)])
+    assert report.tasks[0].horizon == 50
 
 
 def test_a_plan_is_timed_and_printed_and_nothing_is_written(project, capsys):
