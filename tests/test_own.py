@@ -110,7 +110,17 @@ KEYED = {
     "a key": (lambda params, batch, key: count(batch, jax.random.uniform(key) + 2), (2.0, 3.0)),
     "a default": (lambda params, batch, scale=5.0: count(batch, scale), 5.0),
     "rng": (lambda params, batch, rng=None: count(batch, jax.random.uniform(rng) + 2), (2.0, 3.0)),
-    "metrics": (lambda params, batch: (count(batch, 7.0), {"m": jnp.int32(3), "all": X}), 7.0),
+    "metrics": (
+        lambda params, batch: (
+            count(batch, 7.0),
+            {"m": jnp.int32(3), "all": X, "loss": 1.0, "curve": 2.0},
+        ),
+        7.0,
+    ),
+    "by name": (
+        lambda params, batch, *, key=None: count(batch, jax.random.uniform(key) + 2),
+        (2.0, 3.0),
+    ),
     "aux": (lambda params, batch: (count(batch, 7.0), batch["x"]), 7.0),
 }
 
@@ -180,6 +190,11 @@ WRONG = {
         "loss": lambda p, s, b: (loss(p, b), s[:2]),
     },
     "batch_size must be from 1": {"batch_size": 0},
+    "batch_size must be of type int, got 2.5": {"batch_size": 2.5},
+    "examples must be of type int, got '8'": {"examples": "8"},
+    "memory must be of type float, got '8'": {"memory": "8"},
+    "name must be printable text, got 'a\\nb'": {"name": "a\nb"},
+    "must return a floating scalar, got one of int32": {"loss": lambda p, batch: jnp.int32(3)},
 }  # fmt: skip
 
 
