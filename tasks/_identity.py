@@ -150,10 +150,8 @@ class Facts:
             return array_hash(np.asarray(value))
         if isinstance(value, dict):
             # In the order of names: of what comes twice the first is said in full.
-            return [
-                [k, self.of(v)]
-                for k, v in sorted(((str(k), v) for k, v in value.items()), key=_first)
-            ]
+            named = {str(k): v for k, v in value.items()}
+            return [[name, self.of(named[name])] for name in sorted(named)]
         if isinstance(value, list | tuple):
             return [self.of(item) for item in value]
         if isinstance(value, set | frozenset):
@@ -219,10 +217,6 @@ def _content(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:  # not yet filled
         return None
-
-
-def _first(pair: tuple[str, Any]) -> str:
-    return pair[0]
 
 
 def _is_cached(member: Any) -> bool:
