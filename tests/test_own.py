@@ -86,6 +86,17 @@ def test_a_run_is_that_of_a_loop_by_hand():
     assert curve.final["train_loss"] < 0.9 * curve.train[0]
 
 
+@pytest.mark.usefixtures("standard")
+def test_parameters_may_be_plain_numbers_and_arrays_of_numpy():
+    def start(key):
+        return {"n": 1.0, "f": np.full((2, 2), 0.5)}
+
+    task = make(start, lambda p, batch: p["n"] ** 2 + jnp.sum(p["f"] ** 2), num_steps=3)
+    tx = optax.with_extra_args_support(optax.sgd(0.1))
+    (curve,) = Runner(lambda hyper, num_steps: tx)([Trial(task, Hyper(0.1), seed=0)])
+    np.testing.assert_allclose(curve.final["valid_loss"], 2 * 0.8**6, rtol=1e-5)
+
+
 def test_losses_of_unseen_kinds_have_a_reference():
     task = make(init, lambda params, batch: 1e-3 + loss(params, batch))
     expected = 1e-3 + np.mean(np.asarray(task.family.data.splits["inner_valid"]["y"]) ** 2)

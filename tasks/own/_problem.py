@@ -34,7 +34,7 @@ class OwnProblem:
 
     def begin(self, key: jax.Array) -> tuple[Params, Any]:
         """Parameters and model state; () where it has none."""
-        made = self.init(key)
+        made = jax.tree.map(jnp.asarray, self.init(key))  # plain numbers too
         return made if self.stateful else (made, ())
 
     def train(
