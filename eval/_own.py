@@ -122,7 +122,8 @@ def evaluate_own(
     start = time.perf_counter()
     jobs = everyone(subject, rivals, tuned_rivals)
     identities = {task.name: task_identity(task) for task in tasks}
-    facts = {"subject": subject.digest, "tasks": identities}
+    # With its name, for people: it is what a folder that is another's is refused by.
+    facts = {"subject": f"{subject.name}, {subject.digest[:16]}", "tasks": identities}
     with own_archive(out, RECORD, facts, what="an evaluation") as archive:
         resumed = bool(archive.runs)
         folder = Path(out)

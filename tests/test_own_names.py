@@ -52,6 +52,17 @@ class Letters(MLP):
     name: ClassVar[str] = "mine"
     source: ClassVar[str] = "me"
 
+class Bare(tasks.Problem):
+    pass
+
+class Kindless(tasks.Supervised):
+    name, kinds = "kindless", None
+
+class Short(tasks.Supervised):
+    name = "short"
+    def init(self, key):
+        return {}
+
 def load():
     return x, (x[:, 0] > 0).astype(int)
 
@@ -197,7 +208,7 @@ def test_a_name_gives_tasks(project):
     assert load_task("mine.tasks:letters")[0].spec is one.spec
     several = load_task("mine/tasks.py:several", num_steps=5)
     assert [(t.name, t.horizon, t.own) for t in several] == [
-        ("several-1", 5, True), ("several-2", 5, True)
+        ("letters", 5, True), ("several-2", 5, True)
     ]  # fmt: skip
     assert several[1].spec is load_task("mine.tasks:several")[1].spec
     assert load_task("mine.tasks:suite")[0].name == "a"
@@ -240,7 +251,7 @@ TABLE = {
 def test_a_configuration_learns_from_them_and_is_judged_by_them(project):
     config = Config.from_dict(TABLE)
     assert [source.name for source in config.sources] == [
-        "several-1", "several-2", "mine-mine.tasks:load"
+        "letters", "several-2", "mine-mine.tasks:load"
     ]  # fmt: skip
     assert [config.where(i) for i in range(3)] == ["families[0]", "families[0]", "families[1]"]
     assert config.judge_names[0] == "a"
@@ -262,6 +273,16 @@ WRONG_TABLES = {
     "family.task says all but the weight": {"task": "mine.tasks:letters", "batch_size": 3},
     "family.problem mine.tasks:loss must be a class": {"problem": "mine.tasks:loss"},
     "unknown key family.options.size": {"problem": "mine.tasks:Letters", "options": {"size": 1}},
+    "family.problem mine.tasks:Bare must have a name, a string in its": {
+        "problem": "mine.tasks:Bare"
+    },
+    "family.problem mine.tasks:Kindless must say on which kinds of data it is trained, such as "
+    "kinds = ('value',), a tuple of some of label, value, text, points, got None": {
+        "problem": "mine.tasks:Kindless"
+    },
+    "family.problem mine.tasks:Short must have init(self, n, spec, key), got init(self, key)": {
+        "problem": "mine.tasks:Short"
+    },
 }
 
 

@@ -71,7 +71,9 @@ def _results(report: Report) -> str:
     curves = f"{_sections.legend(report)}{curves}"
     return f"""<section id="curves"><h2>Validation loss falls, step by step</h2>{curves}
 <p class="note">Median over seeds, with the middle half of the seeds shaded for the learned
-optimizer and {name}; both scales are logarithmic. The upright line is the horizon{beyond}. A cross: diverged. A click on an optimizer shows or hides it,
+optimizer and {name}; both scales are logarithmic. \
+The upright line is the horizon{beyond}. \
+A cross: diverged. A click on an optimizer shows or hides it,
 in all panels of curves.</p></section>
 <section id="losses"><h2>Final validation loss, task by task</h2>{tables.final_losses(report)}
 <p class="note">Median over {report.seeds} seeds that tuning never saw; lower is better, bold is

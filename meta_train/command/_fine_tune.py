@@ -102,8 +102,8 @@ def outer_steps(start: Artifact, tasks: Sequence[EvalTask], budget: float) -> in
         least = fixed + INTERVALS * training
         raise ConfigError(
             f"--budget must be {math.ceil(least)}s or more for "
-            f"{INTERVALS} outer steps, got {budget:g}s; try --budget {budget_of(least)}, or shorten "
-            "the runs with --num-steps"
+            f"{INTERVALS} outer steps, got {budget:g}s; try --budget {budget_of(least)}, or "
+            "shorten the runs with --num-steps"
         )
     return count
 

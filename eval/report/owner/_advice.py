@@ -30,23 +30,28 @@ def owner_sentences(report: Report) -> list[list[str]]:
 def _use(report: Report, task: TaskReport, found: Advice) -> list[str]:
     """What to use, how much lower the loss is, how soon a target is met, at what cost."""
     return [
-        f"{_paid(found)}{_train(report, task, found)}",
+        _paid(report, task, found),
+        _train(report, task, found),
         *(_soon(report, task, name) for name in dict.fromkeys([report.headline, found.tuned])),
         _cost(report, task),
     ]
 
 
-def _paid(found: Advice) -> str:
-    """Whether it paid to train on, where that is known."""
+def _paid(report: Report, task: TaskReport, found: Advice) -> str:
+    """That it did not pay to train on, or that nobody knows."""
     if found.paid is None or found.paid.verdict == "better":
         return ""
-    worse = found.paid.verdict == "worse"
-    return f"{'Training on did not pay' if worse else 'Whether training on paid is undecided'}: "
+    stay = f"stay with {called(report, found.ours)}" if found.use == found.ours else ""
+    if found.paid.verdict == "worse":
+        text = f"Training on did not pay for {task.name}"
+    else:
+        text = f"Whether training on paid for {task.name} is undecided"
+    return f"{text}: {stay}" if stay else text
 
 
 def _train(report: Report, task: TaskReport, found: Advice) -> str:
     ours, steps = called(report, found.ours), f"after {task.horizon:,} steps"
-    train = f"{'train' if _paid(found) else 'Train'} {task.name} with"
+    train = f"Train {task.name} with"
     if found.ratio is None:
         return f"{train} {ours}, which was compared with nothing that nobody tuned"
     theirs, count = called(report, found.rival), len(nobody_tuned(report))
@@ -74,7 +79,7 @@ def _soon(report: Report, task: TaskReport, name: str) -> str:
     if steps.text == "unknown":
         why = f": {misses(steps)}" if steps.both_missed else ""
         text = f"How soon {report.name} is at the 90 % target, beside {theirs}, is unknown{why}"
-        return f"{text}; {step}" if step else text
+        return f"{text}, and {step}" if step else text
     text = (
         f"{report.name} is at the 90 % target {amount(steps)} as fast as {theirs} in "
         f"steps{ends(steps)}"
@@ -84,13 +89,13 @@ def _soon(report: Report, task: TaskReport, name: str) -> str:
         text += f" {'but' if turns else 'and'} {amount(clock)} as fast in seconds{ends(clock)}"
     if steps.both_missed:
         text += f" ({misses(steps)})"
-    return f"{text}: {step}" if step else text
+    return f"{text}, for {step}" if step else text
 
 
 def _target(report: Report) -> str:
     """Whose lowest loss the targets are made of."""
     set_by = [name for name, facts in report.optimizers.items() if facts.role == "baseline"]
-    return "the best of those tuned" if len(set_by) > 1 else called(report, set_by[0])
+    return "the best tuned optimizer" if len(set_by) > 1 else called(report, set_by[0])
 
 
 def _cost(report: Report, task: TaskReport) -> str:

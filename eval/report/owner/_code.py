@@ -1,5 +1,6 @@
 """Lines to paste into a training script: the optimizer that an owner is told to use."""
 
+import itertools
 from pathlib import Path
 
 from .._report import Report
@@ -63,7 +64,7 @@ def _artifact(name: str, steps: int) -> str:
 def _rival(report: Report, name: str) -> str:
     """As the command named it; its title where that is not known."""
     title, words = name.removeprefix("rival:").split(" ")[0], report.arguments
-    given = [value for flag, value in zip(words, words[1:], strict=False) if flag == "--rival"]
+    given = [value for flag, value in itertools.pairwise(words) if flag == "--rival"]
     given += [word.removeprefix("--rival=") for word in words if word.startswith("--rival=")]
     return next((value for value in given if Path(value).stem == title), title)
 
@@ -71,8 +72,8 @@ def _rival(report: Report, name: str) -> str:
 def _call(form: str, lr: str, wd: float, cosine: float | None, steps: int) -> str:
     """A call of optax, its schedule before it, its imports before that."""
     masked = wd and "{mask}" in form
-    imports = [*(["import jax"] if masked else []), *(["import jax.numpy as jnp"] if cosine else []),
-               "import optax\n"]  # fmt: skip
+    needed = {"import jax": masked, "import jax.numpy as jnp": cosine, "import optax\n": True}
+    imports = [line for line, there in needed.items() if there]
     made = form.format(lr="schedule" if cosine else lr, wd=f"{wd:g}", mask=MASK if masked else "")
     schedule = [_schedule(lr, steps)] if cosine else []
     return "\n".join([*imports, *schedule, f"tx = {made}"])

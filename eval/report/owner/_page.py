@@ -11,7 +11,9 @@ from ._code import code
 from ._tables import cost, shown, tuning
 
 CSS = """header pre { white-space:pre-wrap; overflow-wrap:anywhere }
-@media (max-width:640px) { #own-cost td.text .opt { display:block; width:6rem; white-space:normal } }"""
+@media (max-width:640px) {
+  #own-cost td.text .opt { display:block; width:6rem; white-space:normal }
+}"""
 """What the page of one task has beside the frame of all pages."""
 
 
@@ -34,7 +36,8 @@ def owner_top(report: Report) -> str:
         "</p></section>"
     )
     heading, losses, note = tuning(report, task, found)
-    return f"""<style>{CSS}</style><header><p class="kicker">{kicker}</p><h1>{escape(task.name)}</h1>
+    return f"""<style>{CSS}</style>
+<header><p class="kicker">{kicker}</p><h1>{escape(task.name)}</h1>
 <div class="verdict">{verdict}</div>
 {lines}</header>
 <section id="own"><div class="beside"><div><h2>Loss, step by step</h2>{_curves(report, task, found)}

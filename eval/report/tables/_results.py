@@ -25,31 +25,34 @@ def final_losses(report: Report) -> str:
         f"{number(task.parameters)} parameters<br>{task.horizon:,} steps</small></th>"
         for task in tasks
     )
-    pooled = f"loss of {escape(report.name)} over its, all tasks"
+    pooled = f"loss of {escape(report.name)} over its"
+    several, median = len(tasks) > 1, ""
+    if several:
+        pooled, median = f"{pooled}, all tasks", '<th rowspan="2">median task</th>'
     body = []
     for title, names in report.kinds:
         body.append(
-            f'<tr class="group"><th class="text" colspan="{len(tasks) + 3}"><span>{escape(title)}'
-            "</span></th></tr>"
+            f'<tr class="group"><th class="text" colspan="{len(tasks) + 2 + several}">'
+            f"<span>{escape(title)}</span></th></tr>"
         )
         body += [_losses_row(report, name, tasks, first) for name in names]
     return (
         '<div class="scroll" tabindex="0"><table class="headline"><thead>'
         f'<tr><th class="text" rowspan="2">optimizer</th><th rowspan="2">{pooled}</th>'
-        f'<th rowspan="2">median task</th>{top}</tr><tr>{head}</tr></thead>'
+        f"{median}{top}</tr><tr>{head}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
 def _losses_row(report: Report, name: str, tasks: list[TaskReport], first: set[str]) -> str:
-    cells = []
+    cells, several = [], len(tasks) > 1
     if found := report.groups[0].against.get(name):
         word = found.clipped.verdict
         tint = "" if word == "undecided" else f' class="tint-{word}"'
         cells.append(f"<td{tint}>{estimate(ratio(found.clipped))}</td>")
-        cells.append(f"<td>{times(found.median.mid)}</td>")
+        cells += [f"<td>{times(found.median.mid)}</td>"] * several
     else:
-        cells += ['<td class="ours"></td>'] * 2
+        cells += ['<td class="ours"></td>'] * (1 + several)
     for task in tasks:
         one = task.results[name]
         word = task.against[name].clipped.verdict if name in task.against else "undecided"
