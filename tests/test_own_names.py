@@ -1,9 +1,12 @@
 """Tasks of one's own by name: in Python, in configurations, and what their runs are known by."""
 
 import functools
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -291,3 +294,23 @@ def test_a_wrong_configuration_is_one_sentence(project, message):
     with pytest.raises(ConfigError) as caught:
         Config.from_dict({"family": WRONG_TABLES[message]})
     assert message in str(caught.value)
+
+
+def test_the_class_of_the_page_is_a_family(project, tmp_path):
+    """Its inputs are scaled by a number of each run, and its loss is Supervised's."""
+    page = (Path(__file__).parent.parent / "docs" / "meta-training.md").read_text()
+    (text,) = re.findall(r'^```python title="curves.py"\n(.*?)^```', page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "curves.py").write_text(text)
+    config = Config.from_dict({"family": {"problem": "curves:Curve", "data": "curves:load"}})
+    with jax.numpy_dtype_promotion("standard"):
+        family = config.sources[0].spec.build()
+        runs = [family.sample(jax.random.key(i)) for i in range(2)]
+        scales = [float(run.numbers["scale"]) for run in runs]
+        batch = family.batch(runs[0], jax.random.key(2), "train")
+        params = runs[0].init(jax.random.key(0))
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        loss, _ = runs[0].loss(zeros, batch, jax.random.key(3))
+    assert len({*scales}) == 2
+    assert all(0.3 <= scale <= 3 for scale in scales)
+    np.testing.assert_allclose(loss, np.mean(np.square(batch.y)) / 2, rtol=1e-5)
+    sys.modules.pop("curves")

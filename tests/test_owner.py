@@ -94,7 +94,7 @@ def test_the_clock_stands_beside_the_steps_and_losing_is_not_hidden(report):
     found = dataclasses.replace(found, cost=dataclasses.replace(report.cost, rows=rows))
     text = " ".join(part for parts in owner_sentences(found) for part in parts)
     assert (
-        "small is at the 90 % target 1.15 times as fast as tuned AdamW in steps (at least 1.04) "
+        "small reaches the 90 % target 1.15 times as fast as tuned AdamW in steps (at least 1.04) "
         "but 0.55 times as fast in seconds (at least 0.49), for a step takes 2.10 times as long."
     ) in text
     assert text.count("The 90 % target lies nine tenths of the way, in log loss, ") == 1

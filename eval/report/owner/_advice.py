@@ -9,32 +9,32 @@ from ._words import amount, called, ends, judged, misses, ratio
 
 
 def owner_sentences(report: Report) -> list[list[str]]:
-    """In three parts: what to use on each task and what it buys; against others; what was left
-    out, and what the numbers are.
+    """Of each task two parts: what to use; how soon, at what cost, against others. In the last: what
+    was left out, and what the numbers are.
     """
-    found = [(task, advice(report, task)) for task in report.tasks]
     left = report.own.left_out if report.own else []
-    parts = [
-        [part for task, one in found for part in _use(report, task, one)],
-        [part for task, one in found for part in _others(report, task, one)],
-        [f"Within the budget {'; '.join(left)}" if left else "",
-         f"The 90 % target lies nine tenths of the way, in log loss, from the first loss to the "
-         f"lowest that {_target(report)} reached",
-         f"Ratios of losses are geometric means over {report.seeds} fresh seeds, and brackets hold "
-         "95 % intervals"],
-    ]  # fmt: skip
+    parts = [part for task in report.tasks for part in _parts(report, task, advice(report, task))]
+    parts.append([
+        f"Within the budget {'; '.join(left)}" if left else "",
+        f"The 90 % target lies nine tenths of the way, in log loss, from the first loss to the "
+        f"lowest that {_target(report)} reached",
+        f"Ratios of losses are geometric means over {report.seeds} fresh seeds, and brackets hold "
+        "95 % intervals",
+    ])  # fmt: skip
     said = [[f"{text}." for text in part if text] for part in parts]
     return [part for part in said if part]
 
 
-def _use(report: Report, task: TaskReport, found: Advice) -> list[str]:
-    """What to use, how much lower the loss is, how soon a target is met, at what cost."""
+def _parts(report: Report, task: TaskReport, found: Advice) -> list[list[str]]:
+    """What to use, and how much lower the loss is; how soon a target is met, at what cost, and
+    what there is besides.
+    """
+    beside = dict.fromkeys([report.headline, found.tuned])
     return [
-        _paid(report, task, found),
-        _train(report, task, found),
-        *(_soon(report, task, name) for name in dict.fromkeys([report.headline, found.tuned])),
-        _cost(report, task),
-    ]
+        [_paid(report, task, found), _train(report, task, found)],
+        [*(_soon(report, task, name) for name in beside), _cost(report, task),
+         *_others(report, task, found)],
+    ]  # fmt: skip
 
 
 def _paid(report: Report, task: TaskReport, found: Advice) -> str:
@@ -78,10 +78,10 @@ def _soon(report: Report, task: TaskReport, name: str) -> str:
     step = "" if long is None else f"a step takes {times(long)} times as long"
     if steps.text == "unknown":
         why = f": {misses(steps)}" if steps.both_missed else ""
-        text = f"How soon {report.name} is at the 90 % target, beside {theirs}, is unknown{why}"
+        text = f"How soon {report.name} reaches the 90 % target, beside {theirs}, is unknown{why}"
         return f"{text}, and {step}" if step else text
     text = (
-        f"{report.name} is at the 90 % target {amount(steps)} as fast as {theirs} in "
+        f"{report.name} reaches the 90 % target {amount(steps)} as fast as {theirs} in "
         f"steps{ends(steps)}"
     )
     if clock and clock.text != "unknown":
