@@ -56,11 +56,11 @@ def speedup(mid, low=None, high=None):
     )  # fmt: skip
 
 
-def told(report, *, started=True, **against):
-    """The report with other comparisons of the learned one: name -> fields of `Comparison`."""
+def told(report, against):
+    """The report with other comparisons, name -> fields, of what was trained on from `lean`."""
     (task,) = report.tasks
     found = {n: dataclasses.replace(task.against[n], **fields) for n, fields in against.items()}
-    card = {"start": {"name": "lean", "sha256": "0"}} if started else {}
+    card = {"start": {"name": "lean", "sha256": "0"}}
     return dataclasses.replace(
         report,
         subject=dataclasses.replace(report.subject, card=card),
@@ -86,7 +86,7 @@ def test_ratios_print_no_end_as_1_that_is_another_number():
 def test_the_clock_stands_beside_the_steps_and_losing_is_not_hidden(report):
     slow = {"speedup": speedup(1.15, 1.04), "speedup_seconds": speedup(0.55, 0.49)}
     lost = {"speedup": speedup(0.92, 0.88, 0.99), "speedup_seconds": None}
-    found = told(report, adamw=slow, muon=lost)
+    found = told(report, {"adamw": slow, "muon": lost})
     rows = [
         dataclasses.replace(row, step=210.0 if row.optimizer == "learned" else 100.0)
         for row in report.cost.rows
@@ -125,7 +125,7 @@ def test_what_gained_nothing_is_not_advised(report, interval, first, use):
         for name in ("learned", "rival:lean")
     }
     far = {name: {"valid_ratio": estimate(0.1, 0.1, 0.1)} for name in nobody_tuned(report)}
-    found = told(report, **far, **{"rival:lean": {"valid_ratio": estimate(*interval)}})
+    found = told(report, far | {"rival:lean": {"valid_ratio": estimate(*interval)}})
     found = dataclasses.replace(found, tasks=[dataclasses.replace(found.tasks[0], results=results)])
     said = owner_sentences(found)
     assert said[0][0].startswith(first)

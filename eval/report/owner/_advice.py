@@ -9,8 +9,8 @@ from ._words import amount, called, ends, judged, misses, ratio
 
 
 def owner_sentences(report: Report) -> list[list[str]]:
-    """Of each task two parts: what to use; how soon, at what cost, against others. In the last: what
-    was left out, and what the numbers are.
+    """Of each task two parts: what to use; how soon, at what cost, against others. In the last part
+    what was left out, and what the numbers are.
     """
     left = report.own.left_out if report.own else []
     parts = [part for task in report.tasks for part in _parts(report, task, advice(report, task))]
