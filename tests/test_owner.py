@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import subprocess
 import sys
 
 import jax
@@ -15,8 +16,9 @@ from test_own_eval import MODULE, judge, make_up, probes
 
 import learned_opt
 import learned_opt.eval._own as own
-from learned_opt.checkpoints import card_markdown
+from learned_opt.checkpoints import FolderError, card_markdown
 from learned_opt.eval import artifact_subject
+from learned_opt.eval._signals import ANEW, GOES_ON
 from learned_opt.eval.plan import LEVELS
 from learned_opt.eval.report import to_html
 from learned_opt.eval.report.owner import code, owner_sentences
@@ -187,3 +189,33 @@ def test_what_was_timed_is_found_again(project, monkeypatch):
     assert (calls, dict(plan.probes)) == (["line"], {"line": made})
     assert text.getvalue().count("line: compiling AdamW and the learned one, then timing") == 1
     assert json.dumps(own.own_facts(plan))
+
+
+def test_a_folder_that_is_anothers_names_whose_it_is(project, monkeypatch):
+    """And one of which no plan was made is nobody's."""
+    monkeypatch.setattr(own, "probe", lambda task, runs: probes(name="line")["line"])
+    task = load_task("mine:line")
+    small, lean = (artifact_subject(learned_opt.load(name)) for name in ("small", "lean"))
+    with pytest.raises(ValueError, match="^--budget must be "):
+        judge(small, project / "out", task, budget=1.0)
+    monkeypatch.setattr(own, "run_jobs", lambda *args, **options: sys.exit(5))
+    for subject in (small, small):
+        with pytest.raises(SystemExit):
+            judge(subject, project / "out", task)
+    with pytest.raises(
+        FolderError, match=r"\(subject was 'small, 0b2144d6b170ba70', is now 'lean, "
+    ):
+        judge(lean, project / "out", task)
+
+
+@pytest.mark.parametrize("go_on", [GOES_ON, ANEW])
+def test_a_stopped_plan_does_not_say_that_it_goes_on(go_on):
+    words = (
+        "import os, signal, time\n"
+        "from learned_opt.eval._signals import end_on_signals\n"
+        f"with end_on_signals({go_on!r}):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(60)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (143, f"stopped; the same command {go_on}\n")

@@ -93,8 +93,12 @@ def _lowest(report: Report, task: TaskReport, *, tuned: bool) -> str:
     baselines = [n for n, facts in report.optimizers.items() if facts.role == "baseline"]
     untuned = nobody_tuned(report)
     names = [name for name in baselines if name not in untuned] if tuned else untuned
-    losses = {name: task.results[name].valid_loss for name in names}
-    return min(names, key=lambda n: math.inf if losses[n] is None else losses[n], default="")
+
+    def loss(name: str) -> float:
+        found = task.results[name].valid_loss
+        return math.inf if found is None else found
+
+    return min(names, key=loss, default="")
 
 
 def _losses(found: Result) -> np.ndarray:

@@ -114,16 +114,17 @@ def comparisons(report: Report) -> list[tuple[str, int, str, Comparison]]:
 
 def pooled(report: Report) -> str:
     """The pooled comparisons, with the pairs of runs that both missed, and the score."""
-    rows = []
+    rows, several = [], len(report.tasks) > 1
     for i, (where, count, name, found) in enumerate(comparisons(report)):
         of_group = f"{escape(where)} ({count})" if i < len(report.groups) else escape(where)
         rows.append([
-            of_group, named(report, name), *_compared(found, pooled=True),
+            of_group, named(report, name), *_compared(found, pooled=True, several=several),
             _of(found.speedup.both_missed, found.speedup.pairs),
             estimate(ratio(found.score)), _of(found.score.even, found.score.pairs),
         ])  # fmt: skip
     score = ["both missed the 90 % target", "score, clipped to a factor of 4", "counted as even"]
-    return table(["tasks", "against", *_COMPARED, *score], rows, text=[1], stacked=True)
+    compared = [word for word in _COMPARED if several or word != "median task"]
+    return table(["tasks", "against", *compared, *score], rows, text=[1], stacked=True)
 
 
 def _of(count: int | None, pairs: int | None) -> str:
@@ -141,12 +142,12 @@ _COMPARED = [
 ]
 
 
-def _compared(found: Comparison, *, pooled: bool) -> list[str]:
+def _compared(found: Comparison, *, pooled: bool, several: bool = False) -> list[str]:
     chance = found.improvement
     return [
         tag(found.clipped.verdict),
         estimate(ratio(found.clipped)),
-        *([estimate(ratio(found.median))] if pooled else []),
+        *([estimate(ratio(found.median))] if several else []),
         estimate(ratio(found.valid_ratio)),
         estimate(ratio(found.clipped_test)),
         speed(found.speedup, not pooled),
