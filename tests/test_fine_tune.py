@@ -119,5 +119,7 @@ def test_an_optimizer_is_trained_on_and_judged_beside_its_start(project, capsys)
     assert report["subject"]["name"] == "small-line"
     ratio = report["tasks"][0]["against"]["rival:small"]["valid_ratio"]
     assert 0 < ratio["low"] <= ratio["mid"] <= ratio["high"]
-    assert re.search(r"small-line over small: [\d.]+ \[", report["sentence"])
+    assert re.search(
+        r"small-line ends at [\d.]+ \[.*?\] times the loss of small", report["sentence"]
+    )
     assert report["tasks"][0]["leakage"] == "yours"

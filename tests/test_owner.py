@@ -196,7 +196,7 @@ def test_a_folder_that_is_anothers_names_whose_it_is(project, monkeypatch):
     monkeypatch.setattr(own, "probe", lambda task, runs: probes(name="line")["line"])
     task = load_task("mine:line")
     small, lean = (artifact_subject(learned_opt.load(name)) for name in ("small", "lean"))
-    with pytest.raises(ValueError, match="^--budget must be "):
+    with pytest.raises(ValueError, match=r"^--budget must be "):
         judge(small, project / "out", task, budget=1.0)
     monkeypatch.setattr(own, "run_jobs", lambda *args, **options: sys.exit(5))
     for subject in (small, small):

@@ -46,6 +46,8 @@ def amount(found: Speedup) -> str:
     >>> amount(Speedup(low=1, least=2, most=None, high=None, mid=2, bound=">", text=">2.00x"))
     'more than 2.00 times'
     """
+    if found.mid is not None and not found.bound:
+        return f"{times(found.mid)} times"
     text = found.text.replace("x", "").replace(">", "more than ").replace("<", "less than ")
     return f"{text} times"
 
