@@ -20,7 +20,9 @@ def card_markdown(artifact: Artifact) -> str:
     source = _source(artifact)
     families = "".join(_family_row(family) for family in _tables(seen.get("families")))
     estimator = _table(card, "config", "estimator")
-    horizon = "" if artifact.optimizer.horizon_free else ", num_steps=1000"
+    horizon = f", num_steps={_steps(card)}"
+    if artifact.optimizer.horizon_free:
+        horizon = ""
     count, untrained = (
         card.get("meta_parameters"),
         "at the start" if "start" in card else "untrained",
@@ -80,6 +82,19 @@ def _source(artifact: Artifact) -> str:
     return name if ships else f"{name}.safetensors"
 
 
+def _own_tasks(card: dict[str, Any]) -> list[str]:
+    """ "module:name" of the tasks of somebody's own that it learned from alone."""
+    families = list(_tables(_table(card, "config").get("families")))
+    tasks = [family["task"] for family in families if isinstance(family.get("task"), str)]
+    return tasks if len(tasks) == len(families) else []
+
+
+def _steps(card: dict[str, Any]) -> int:
+    """Of a run as an example: of what it was trained for, where that is somebody's own tasks."""
+    horizon = _table(card, "config", "valid").get("horizon")
+    return horizon if _own_tasks(card) and type(horizon) is int else 1000
+
+
 def _limits(card: dict[str, Any]) -> str:
     return f" {markdown_text(card['limits'])}" if card.get("limits") is not None else ""
 
@@ -87,7 +102,8 @@ def _limits(card: dict[str, Any]) -> str:
 def _results(card: dict[str, Any], source: str) -> str:
     """What `learned-opt eval card` keeps of reports, or how to get one."""
     found = "\n\n".join(_result(row) for row in _tables(card.get("results")))
-    command = f"learned-opt eval {source} --suite quickstart --out DIR"
+    tasks = "".join(f" --task {where}" for where in _own_tasks(card))
+    command = f"learned-opt eval {source}{tasks or ' --suite quickstart'} --out DIR"
     return (
         found
         or f"""How it does there: the report of
@@ -128,10 +144,11 @@ def _start_row(card: dict[str, Any]) -> str:
 def _family_row(family: dict[str, Any]) -> str:
     """Rows of the table: what the family is, and how it is augmented."""
     problem = _table(family, "problem")
+    ranges = _ranges(problem)
     row = (
         f"| learned from ({_number(family.get('weight'), '.0%')}) | {_text(problem.get('name'))} "
-        f"on {_text(family.get('data'))}, batch {_text(family.get('batch_size'))}; "
-        f"{_ranges(problem)} |\n"
+        f"on {_text(family.get('data'))}, batch {_text(family.get('batch_size'))}"
+        f"{'; ' if ranges else ''}{ranges} |\n"
     )
     for fields in _tables(family.get("augmentations")):
         ranges = _ranges(fields)

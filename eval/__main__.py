@@ -27,7 +27,7 @@ from ._parsers import (
     parser,
     render_parser,
 )
-from ._signals import end_on_signals
+from ._signals import ANEW, GOES_ON, end_on_signals
 from .contestants import artifact_subject, check_rivals, factory_subject
 from .plan import plan_text
 from .running import ArchiveError
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.words = without_folder(argv)
     if run is _evaluate and (args.artifact is None) == (args.optimizer is None):
         chosen.error("give either an artifact or --optimizer MODULE:FUNCTION")
-    with end_on_signals():
+    with end_on_signals(ANEW if getattr(args, "plan", False) else GOES_ON):
         return _guarded(run, args)
 
 

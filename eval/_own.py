@@ -1,8 +1,9 @@
 """An evaluation on tasks of one's own: planned first, within a budget, reported for its owner."""
 
+import dataclasses
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import rich.console
 from learned_opt import Artifact
 from learned_opt.checkpoints import describe_device
 from learned_opt.tasks import EvalTask, content_hash, parameter_count
+from learned_opt.tasks.data import cache_folder
 
 from ._origin import origin
 from .baselines import ADAMW, BASELINES, COSINE, Hyper
@@ -48,8 +50,12 @@ from .plan import (
 from .report import Report, summarise, write_report
 from .running import Archive, Identity, Trial, memory_budget, own_archive, run_key
 
-PROBED = Hyper(1e-3, 0.0, COSINE)
-"""The setting of AdamW that is timed."""
+TIMED = {"learned": UNTUNED, ADAMW.name: Hyper(1e-3, 0.0, COSINE)}
+"""Whose steps are timed before a plan is made, and with which setting."""
+
+
+RECORD = "evaluation.toml"
+"""Of a folder: what evaluation it is of."""
 
 
 def everyone(
@@ -77,12 +83,16 @@ def plan_own(
     Raises:
       ValueError: a task cannot be judged by, or the budget is too short.
     """
+    check_names(tasks)
     start = time.perf_counter()
     for task in tasks:
         if warning := check_start(task):
             console.print(f"note: {warning}", style="yellow")
-    console.print("Timing a few steps", style="dim")
-    probes = {task.name: _probes(jobs, task) for task in tasks}
+    probes = {}
+    for i, task in enumerate(tasks, 1):
+        which = f", task {i} of {len(tasks)}" if len(tasks) > 1 else ""
+        said = f"{task.name}{which}: compiling AdamW and the learned one, then timing a few steps"
+        probes[task.name] = kept_probes(jobs, task, lambda said=said: _say(console, said))
     filled = max(one.wide.memory for each in probes.values() for one in each.values())
     return choose_plan(
         jobs,
@@ -108,11 +118,13 @@ def evaluate_own(
     console: rich.console.Console,
 ) -> Report:
     """See `evaluate`: that of tasks of one's own."""
+    check_names(tasks)
     start = time.perf_counter()
     jobs = everyone(subject, rivals, tuned_rivals)
     identities = {task.name: task_identity(task) for task in tasks}
-    facts = {"subject": subject.digest, "tasks": identities}
-    with own_archive(out, "evaluation.toml", facts, what="an evaluation") as archive:
+    # With its name, for people: it is what a folder that is another's is refused by.
+    facts = {"subject": f"{subject.name}, {subject.digest[:16]}", "tasks": identities}
+    with own_archive(out, RECORD, facts, what="an evaluation") as archive:
         resumed = bool(archive.runs)
         folder = Path(out)
 
@@ -120,7 +132,12 @@ def evaluate_own(
             return plan_to_json(plan_own(jobs, tasks, console, budget=budget, all_tuned=all_tuned))
 
         key = [facts, budget, all_tuned, sorted(jobs), describe_device()]
-        plan = plan_from_json(kept(folder / "plan.json", key, make))
+        try:
+            plan = plan_from_json(kept(folder / "plan.json", key, make))
+        except BaseException:
+            if not archive.runs:  # a changed task, or a shorter one, may then have the folder
+                (folder / RECORD).unlink(missing_ok=True)
+            raise
         console.print(plan_text(plan, tasks))
         protocol = own_protocol(tasks, plan.extent)
         contestants = run_jobs(
@@ -162,6 +179,16 @@ def evaluate_own(
     return report
 
 
+def check_names(tasks: Sequence[EvalTask]) -> None:
+    """ValueError for two tasks of one name: their runs would be taken for each other's."""
+    names = [task.name for task in tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"tasks must have different names, got {name} more than once; give each its name="
+            )
+
+
 def task_identity(task: EvalTask) -> str:
     """16 hex digits over all that runs of the task depend on: module, data, steps."""
     return run_key(Identity("", {}), Trial(task, UNTUNED, 0), curves=False)
@@ -183,10 +210,34 @@ def own_facts(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _probes(jobs: Mapping[str, Job], task: EvalTask) -> dict[str, Probe]:
-    settings = {"learned": UNTUNED, ADAMW.name: PROBED}
-    runs = {n: (jobs[n].runner(), Trial(task, hyper, 0)) for n, hyper in settings.items()}
-    return probe(task, runs)
+def kept_probes(
+    jobs: Mapping[str, Job], task: EvalTask, say: Callable[[], None]
+) -> dict[str, Probe]:
+    """What was timed today on this machine, of the same task and code; else it is timed now.
+
+    Args:
+      say: called before it is.
+    """
+    trials = {n: Trial(task, hyper, 0) for n, hyper in TIMED.items()}
+    keys = {n: run_key(jobs[n].identity, trial, curves=False) for n, trial in trials.items()}
+
+    def make() -> Any:
+        say()
+        found = probe(task, {n: (jobs[n].runner(), trial) for n, trial in trials.items()})
+        return {name: dataclasses.asdict(one) for name, one in found.items()}
+
+    path = cache_folder() / "probes" / f"{keys['learned']}.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Anew each day: the machine may have been busy.
+        found = kept(path, [keys, describe_device(), jax.__version__, time.strftime("%F")], make)
+    except OSError:  # there is no place for it
+        found = make()
+    return {name: Probe.from_json(one) for name, one in found.items()}
+
+
+def _say(console: rich.console.Console, text: str) -> None:
+    console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _costs(
@@ -222,11 +273,12 @@ def _timed(task: EvalTask, contestants: Sequence[Contestant]) -> list[Contestant
     """Whose steps are timed: the learned one, AdamW, the best untuned and the best tuned."""
     learned, *others = contestants
     headline = next(c for c in others if c.name == ADAMW.name)
-    kinds = (("calibrated", "default"), ("baseline",))
+    by_hand = [c for c in others if c.role != "rival"]
+    tuned = [c for c in by_hand if c.role == "baseline" and c.tuned[task.name].trials]
     best = [
         min(those, key=lambda c: float(np.median(c.losses([task.name]))))
-        for roles in kinds
-        if (those := [c for c in others if c.role in roles])
+        for those in (tuned, [c for c in by_hand if c not in tuned])
+        if those
     ]
     return list({c.name: c for c in (learned, headline, *best)}.values())
 

@@ -1,5 +1,6 @@
 """Durations as people write them: 90s, 30m, 2h."""
 
+import math
 import re
 
 from ._checks import shown
@@ -23,3 +24,17 @@ def seconds_of(text: str) -> float:
             "and s, m or h"
         )
     return float(found[1]) * UNITS[found[2]]
+
+
+def budget_of(seconds: float) -> str:
+    """A round budget with some room above so many seconds.
+
+    >>> budget_of(12), budget_of(95), budget_of(1500), budget_of(8000)
+    ('20s', '2m', '28m', '2.5h')
+    """
+    wanted = 1.1 * seconds
+    if wanted <= 60:
+        return f"{10 * math.ceil(wanted / 10)}s"
+    if wanted <= 3600:
+        return f"{math.ceil(wanted / 60)}m"
+    return f"{math.ceil(2 * wanted / 3600) / 2:g}h"

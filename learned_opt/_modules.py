@@ -58,6 +58,21 @@ def blame(error: BaseException) -> str:
     return one_line(f"{type(error).__name__}: {lines[0].rstrip('.')}".rstrip(": "))
 
 
+def module_name(module: str) -> str:
+    """Of a module as it is given: by its name, or by a file below the working directory.
+
+    >>> module_name("mine.tasks"), module_name("mine/tasks.py")
+    ('mine.tasks', 'mine.tasks')
+    """
+    if not module.endswith(".py"):
+        return module
+    path = Path(module)
+    if path.is_absolute():
+        with contextlib.suppress(ValueError):
+            path = path.relative_to(Path.cwd())
+    return ".".join(path.with_suffix("").parts)
+
+
 def _module(module: str) -> Any:
     """The module of that name, or of that file."""
     if not module.endswith(".py"):
@@ -74,7 +89,7 @@ def _module(module: str) -> Any:
             f"the file {module} must lie below the working directory and be named by letters, "
             "digits and _"
         )
-    found = importlib.import_module(".".join(parts))
+    found = importlib.import_module(module_name(module))
     if Path(found.__file__ or "").resolve() != path.resolve():
         raise ImportError(f"{module} has the name of another module; give it one of its own")
     return found

@@ -24,6 +24,8 @@ with needs_extra(__name__):
     from ._problem import Family as Family
     from ._problem import Member as Member
     from ._problem import Problem as Problem
+    from ._problem import Supervised as Supervised
+    from ._problem import check_problem as check_problem
     from ._spec import AnySpec as AnySpec
     from ._spec import FamilySpec as FamilySpec
     from ._spec import content_hash as content_hash

@@ -2,12 +2,14 @@
 
 import ast
 import dataclasses
+import dis
 import functools
 import hashlib
 import inspect
+import logging
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -19,6 +21,9 @@ import numpy as np
 from learned_opt._rooms import source_hash
 
 INSTALLED = ("site-packages", "dist-packages")
+READS = ("LOAD_GLOBAL", "LOAD_NAME")
+"""Instructions that read a global."""
+
 CHUNK = 2**24
 """Bytes of an array that are hashed at once."""
 
@@ -114,8 +119,9 @@ def array_hash(array: np.ndarray) -> str:
 class Facts:
     """What functions hold, as JSON types, and the files that define them.
 
-    A function is its name, its defaults, what it closes over, and the plain globals that it reads;
-    one that is in no file also its text and all its globals. Objects are their types and fields.
+    A function is its name, its defaults, what it closes over, and the globals that it reads, also
+    those of other modules of its project; one that is in no file also its text. Objects are their
+    types and fields. Of an installed package a function is its name, and what it closes over.
     """
 
     def __init__(self) -> None:
@@ -143,7 +149,9 @@ class Facts:
         if isinstance(value, np.ndarray | np.generic | jax.Array):
             return array_hash(np.asarray(value))
         if isinstance(value, dict):
-            return sorted(([str(k), self.of(v)] for k, v in value.items()), key=lambda kv: kv[0])
+            # In the order of names: of what comes twice the first is said in full.
+            named = {str(k): v for k, v in value.items()}
+            return [[name, self.of(named[name])] for name in sorted(named)]
         if isinstance(value, list | tuple):
             return [self.of(item) for item in value]
         if isinstance(value, set | frozenset):
@@ -152,9 +160,12 @@ class Facts:
             return ["partial", self.of(value.func), self.of(value.args), self.of(value.keywords)]
         if isinstance(value, MethodType):
             return ["method", self.of(value.__func__), self.of(value.__self__)]
+        if isinstance(value, logging.Logger):  # it computes nothing, and knows all others
+            return value.name
         if isinstance(value, FunctionType):
             return self._function(value)
         if isinstance(value, ModuleType):
+            self._add(value)
             return value.__name__
         if isinstance(value, type):
             return self._class(value)
@@ -169,32 +180,33 @@ class Facts:
             self.of(value.__defaults__), self.of(value.__kwdefaults__),
             self.of(cells), self.of(inner),
         ]  # fmt: skip
-        names = sorted(_names(value.__code__) & value.__globals__.keys())
-        used = {name: value.__globals__[name] for name in names}
-        if file is None and not _installed(value):
-            return [*facts, _text(value), self.of(used)]
-        if file is not None:
-            plain = bool | int | float | str | np.ndarray | np.generic | jax.Array
-            facts.append(self.of({k: v for k, v in used.items() if isinstance(v, plain)}))
-        return facts
+        if _installed(value):
+            return facts
+        text = [_text(value)] if file is None else []
+        return [*facts, *text, self.of(_globals(value))]
 
     def _class(self, value: type) -> Any:
         name = f"{value.__module__}.{value.__qualname__}"
-        if self._add(value) is None and not _installed(value):
-            members = {k: v for k, v in vars(value).items() if isinstance(v, FunctionType)}
-            return [name, self.of(members), [self.of(base) for base in value.__bases__]]
-        return name
+        self._add(value)
+        if _installed(value):
+            return name
+        members = {k: v for k, v in vars(value).items() if isinstance(v, FunctionType)}
+        return [name, self.of(members), [self.of(base) for base in value.__bases__]]
 
     def _object(self, value: Any) -> Any:
-        fields = dict(getattr(value, "__dict__", {}))
+        kind = type(value)
+        cached = {k for c in kind.__mro__ for k, v in vars(c).items() if _is_cached(v)}
+        fields = {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in cached}
         if dataclasses.is_dataclass(value):
             fields |= {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
         inner = getattr(value, "__wrapped__", None)  # what `jax.jit` wraps
-        return [self.of(type(value)), self.of(fields), self.of(inner)]
+        if not fields and inner is None:
+            return [self.of(kind), self.of(_reduced(value))]
+        return [self.of(kind), self.of(fields), self.of(inner)]
 
     def _add(self, thing: Any) -> Path | None:
         """The file in which it is defined, kept, if it is of a project."""
-        file = None if _installed(thing) else _file(sys.modules.get(thing.__module__ or ""))
+        file = None if _installed(thing) else _file(_module(thing))
         if file is not None:
             self.files.add(file)
         return file
@@ -207,10 +219,46 @@ def _content(cell: Any) -> Any:
         return None
 
 
-def _names(code: CodeType) -> set[str]:
-    """Names of globals that a function reads, and the functions within it."""
-    inner = [const for const in code.co_consts if isinstance(const, CodeType)]
-    return set(code.co_names).union(*(_names(const) for const in inner))
+def _is_cached(member: Any) -> bool:
+    return isinstance(member, functools.cached_property)
+
+
+def _reduced(value: Any) -> Any:
+    """What an object without fields, such as a range, is pickled as; None where it cannot be."""
+    try:
+        return value.__reduce_ex__(2)
+    except Exception:
+        return None
+
+
+def _globals(function: FunctionType) -> dict[str, Any]:
+    """What a function, and those within it, read of their module, and of others by its name.
+
+    Such as `helpers.SCALE`, where `helpers` is a module of a project.
+    """
+    codes = list(_codes(function.__code__))
+    read = {i.argval for code in codes for i in dis.get_instructions(code) if i.opname in READS}
+    names = {name for code in codes for name in code.co_names}
+    space = function.__globals__
+    used = {name: space[name] for name in read & space.keys()}
+    left, met = list(used.values()), set()
+    while left:
+        module = left.pop()
+        if isinstance(module, ModuleType) and module.__name__ not in met:
+            met.add(module.__name__)
+            inner = {} if _installed(module) else vars(module)
+            found = {name: inner[name] for name in names & inner.keys()}
+            used |= {f"{module.__name__}.{name}": value for name, value in found.items()}
+            left += found.values()
+    return used
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """The code of a function, and of the functions within it."""
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from _codes(const)
 
 
 def _text(function: FunctionType) -> str:
@@ -229,9 +277,18 @@ def _code(code: CodeType) -> Any:
 
 def _installed(thing: Any) -> bool:
     """Whether it is of Python, of an installed package or of this one."""
-    name = (getattr(thing, "__module__", None) or "builtins").partition(".")[0]
-    if name == "learned_opt" or name in sys.stdlib_module_names - {"__main__"}:
+    module = _module(thing)
+    name = (module.__name__ if module else getattr(thing, "__module__", None)) or "builtins"
+    top = name.partition(".")[0]
+    if top == "learned_opt" or top in sys.stdlib_module_names - {"__main__"}:
         return True
-    file = _file(sys.modules.get(thing.__module__ or ""))
-    compiled = file is None and getattr(sys.modules.get(thing.__module__), "__file__", None)
+    file = _file(module)
+    compiled = file is None and getattr(module, "__file__", None)
     return bool(compiled) or (file is not None and bool(set(file.parts) & set(INSTALLED)))
+
+
+def _module(thing: Any) -> ModuleType | None:
+    """That in which a function or a class is defined; of a module itself."""
+    if isinstance(thing, ModuleType):
+        return thing
+    return sys.modules.get(getattr(thing, "__module__", None) or "")

@@ -3,17 +3,22 @@
 import abc
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args, get_type_hints
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 import optax
 
+from learned_opt._checks import shown
 from learned_opt._fields import Counts, Range, Sizes, check_fields, field_types
 
 from ._base import STATIC, Batch, Loss, Numbers, Params, Spec, Split, Task
+
+KINDS = get_args(get_type_hints(Spec)["kind"])
+"""Of data."""
 
 Drawn = dict[str, str | Callable[[jax.Array], jax.Array]]
 
@@ -63,6 +68,37 @@ class Problem(abc.ABC):
     def loss(self, n: Numbers, spec: Spec, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """Mean loss over the batch, >= 0, and metrics."""
         ...
+
+
+def check_problem(found: Any) -> None:
+    """ValueError unless it is a class that a task can be made of: what it must be, and is not."""
+    if not (isinstance(found, type) and issubclass(found, Problem)):
+        raise ValueError(
+            f"must be a class derived from tasks.Problem or tasks.Supervised, got {shown(found)}"
+        )
+    name, kinds = (getattr(found, field, None) for field in ("name", "kinds"))
+    if not isinstance(name, str):
+        raise ValueError(f"must have a name, a string in its class, got {shown(name)}")
+    if not (isinstance(kinds, tuple) and kinds and set(kinds) <= set(KINDS)):
+        raise ValueError(
+            "must say on which kinds of data it is trained, such as kinds = ('value',), a tuple of "
+            f"some of {', '.join(KINDS)}, got {shown(kinds)}"
+        )
+    for method, wanted in TAKES.items():
+        signature = inspect.signature(getattr(found, method))
+        try:
+            signature.bind(*wanted)
+        except TypeError:
+            raise ValueError(
+                f"must have {method}({', '.join(wanted)}), got {method}{signature}"
+            ) from None
+
+
+TAKES = {
+    "init": ("self", "n", "spec", "key"),
+    "loss": ("self", "n", "spec", "params", "batch", "key"),
+}
+"""What the methods of a problem take."""
 
 
 class Supervised(Problem):
@@ -132,6 +168,10 @@ class Family:
 
     def check(self) -> None:
         """ValueError if the problem cannot be trained on this kind or shape of data."""
+        try:
+            check_problem(type(self.problem))
+        except ValueError as error:
+            raise ValueError(f"the problem {type(self.problem).__name__} {error}") from None
         name, spec = self.problem.name, self.data.spec
         if spec.kind not in self.problem.kinds:
             raise ValueError(

@@ -16,7 +16,7 @@ from ._base import TaskFamily
 from ._inner import begin_run, full_loss, run_step
 
 SECONDS = 1.0
-"""What the timed steps should take, and at most MOST of them, at least one."""
+"""What the timed steps should take, and at most MOST of them at a time, at least one."""
 
 MOST = 100
 
@@ -84,12 +84,12 @@ class TimedRuns:
         self.look, self.compiling_look = _compiled(lanes(evaluate), self.rows, self.family)
 
     def timed(self) -> Timed:
-        """Time steps for SECONDS, and two evaluations: the faster counts."""
+        """Time steps twice, SECONDS in all, and two evaluations: the faster counts."""
         seconds = min(self._advance(1), self._advance(1))
-        steps = max(1, min(MOST, int(SECONDS / seconds)))
+        steps = max(1, min(MOST, int(SECONDS / 2 / seconds)))
         return Timed(
             width=self.width,
-            step=self._advance(steps) / steps,
+            step=min(self._advance(steps), self._advance(steps)) / steps,
             evaluation=min(self._evaluate(), self._evaluate()),
             compiling=self.compiling,
             compiling_evaluation=self.compiling_look,

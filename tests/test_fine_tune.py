@@ -47,7 +47,8 @@ def test_outer_steps_fill_the_budget(project, timed):
     assert outer_steps(SMALL, tasks, 12.2 + 0.532 * 12.5) == 10
     assert outer_steps(SMALL, tasks, 1e9) == 500
     with pytest.raises(
-        ConfigError, match=r"^--budget must be 15s or more for 5 outer steps, got 9s"
+        ConfigError,
+        match=r"^--budget must be 15s or more for 5 outer steps, got 9s; try --budget 20s",
     ):
         outer_steps(SMALL, tasks, 9.0)
     assert outer_steps(SMALL, (*tasks, *tasks), 2 * (12.2 + 0.532 * 12.5)) == 10
@@ -57,14 +58,14 @@ def test_settings_are_those_that_made_the_start(project):
     tasks = load_task("mine:both", 90)
     made = table("small", SMALL, ["mine:both"], tasks, 25)
     config = Config.from_dict(made)
-    assert [source.name for source in config.sources] == ["both-1", "both-2"]
+    assert [source.name for source in config.sources] == ["line", "small"]
     assert (config.estimator.sigma, config.estimator.pairs) == (0.08, 8)
     assert config.estimator.horizon == (45, 90)
     assert (config.outer.learning_rate, config.objective.mean) == (0.01, 0.1)
     assert (config.run.outer_steps, config.run.log_every) == (25, 5)
     assert config.optimizer == SMALL.optimizer
     assert (config.valid.tasks, config.valid.horizon) == (16, 90)
-    assert run_name("a b/c d.safetensors", tasks) == "c-d-both-1"
+    assert run_name("a b/c d.safetensors", tasks) == "c-d-line"
     plain = learned_opt.Artifact(SMALL.optimizer, SMALL.theta, {"config": {"estimator": 3}})
     assert table("x", plain, ["mine:both"], tasks, 25)["estimator"]["sigma"] == 0.03
     # A clip is in units that the scale says.
@@ -126,5 +127,7 @@ def test_an_optimizer_is_trained_on_and_judged_beside_its_start(project, capsys)
     assert report["subject"]["name"] == "small-line"
     ratio = report["tasks"][0]["against"]["rival:small"]["valid_ratio"]
     assert 0 < ratio["low"] <= ratio["mid"] <= ratio["high"]
-    assert re.search(r"small-line over small: [\d.]+ \[", report["sentence"])
+    assert re.search(
+        r"small-line ends at [\d.]+ \[.*?\] times the loss of small", report["sentence"]
+    )
     assert report["tasks"][0]["leakage"] == "yours"

@@ -133,7 +133,7 @@ def test_a_package_in_an_empty_folder_is_trained_for_and_judged(name, tmp_path):
     report = json.loads((tmp_path / "tuned-report" / "report.json").read_text())
     (row,) = report["tasks"]
     assert (row["name"], row["leakage"], row["horizon"]) == (name, "yours", 20)
-    assert f"small-{name} over small: " in report["sentence"]
+    assert re.search(rf"small-{name} ends at .*? times the loss of small\b", report["sentence"])
     assert f"small-{name} was meta-trained on this very task" in report["sentence"]
     ratio = row["against"]["rival:small"]["valid_ratio"]
     assert 0 < ratio["low"] <= ratio["mid"] <= ratio["high"]

@@ -86,6 +86,17 @@ def test_a_run_is_that_of_a_loop_by_hand():
     assert curve.final["train_loss"] < 0.9 * curve.train[0]
 
 
+@pytest.mark.usefixtures("standard")
+def test_parameters_may_be_plain_numbers_and_arrays_of_numpy():
+    def start(key):
+        return {"n": 1.0, "f": np.full((2, 2), 0.5)}
+
+    task = make(start, lambda p, batch: p["n"] ** 2 + jnp.sum(p["f"] ** 2), num_steps=3)
+    tx = optax.with_extra_args_support(optax.sgd(0.1))
+    (curve,) = Runner(lambda hyper, num_steps: tx)([Trial(task, Hyper(0.1), seed=0)])
+    np.testing.assert_allclose(curve.final["valid_loss"], 2 * 0.8**6, rtol=1e-5)
+
+
 def test_losses_of_unseen_kinds_have_a_reference():
     task = make(init, lambda params, batch: 1e-3 + loss(params, batch))
     expected = 1e-3 + np.mean(np.asarray(task.family.data.splits["inner_valid"]["y"]) ** 2)
@@ -110,7 +121,17 @@ KEYED = {
     "a key": (lambda params, batch, key: count(batch, jax.random.uniform(key) + 2), (2.0, 3.0)),
     "a default": (lambda params, batch, scale=5.0: count(batch, scale), 5.0),
     "rng": (lambda params, batch, rng=None: count(batch, jax.random.uniform(rng) + 2), (2.0, 3.0)),
-    "metrics": (lambda params, batch: (count(batch, 7.0), {"m": jnp.int32(3), "all": X}), 7.0),
+    "metrics": (
+        lambda params, batch: (
+            count(batch, 7.0),
+            {"m": jnp.int32(3), "all": X, "loss": 1.0, "curve": 2.0},
+        ),
+        7.0,
+    ),
+    "by name": (
+        lambda params, batch, *, key=None: count(batch, jax.random.uniform(key) + 2),
+        (2.0, 3.0),
+    ),
     "aux": (lambda params, batch: (count(batch, 7.0), batch["x"]), 7.0),
 }
 
@@ -180,6 +201,11 @@ WRONG = {
         "loss": lambda p, s, b: (loss(p, b), s[:2]),
     },
     "batch_size must be from 1": {"batch_size": 0},
+    "batch_size must be of type int, got 2.5": {"batch_size": 2.5},
+    "examples must be of type int, got '8'": {"examples": "8"},
+    "memory must be of type float, got '8'": {"memory": "8"},
+    "name must be printable text, got 'a\\nb'": {"name": "a\nb"},
+    "must return a floating scalar, got one of int32": {"loss": lambda p, batch: jnp.int32(3)},
 }  # fmt: skip
 
 

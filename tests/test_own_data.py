@@ -137,6 +137,9 @@ def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
     os.utime(tmp_path / "x.npy", ns=(0, 0))  # clocks of files may be coarse
     assert file_hash(np.load(tmp_path / "x.npy", mmap_mode="r")) == array_hash(np.array(mapped))
     assert array_hash(np.array(mapped)) != before
+    copied = np.load(tmp_path / "x.npy", mmap_mode="c")
+    copied *= 2
+    assert file_hash(copied) == array_hash(np.array(copied))
 
 
 def test_an_endless_iterable_is_read_as_far_as_said(monkeypatch):

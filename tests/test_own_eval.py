@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -94,6 +95,7 @@ def project(tmp_path, monkeypatch):
     """An empty folder with a module of one's own in it."""
     (tmp_path / "mine.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEARNED_OPT_CACHE", str(tmp_path / "cache"))
     yield tmp_path
     sys.modules.pop("mine", None)
 
@@ -112,6 +114,7 @@ def make_up(patch, recorder, kinds):
 
     patch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
     patch.setattr(own, "probe", lambda task, runs: kinds[-1][task.name])
+    patch.setattr(own, "cache_folder", lambda: Path(os.devnull))
     patch.setattr(own, "check_start", lambda task: "")
     patch.setattr(own, "measure_task", cost)
 
@@ -173,14 +176,15 @@ def test_the_first_level_that_fits_is_chosen(subject):
         assert plan.runs == sum(
             job.runs(own_protocol([TASK], plan.extent))
             for job in own_jobs(jobs, plan.extent).values()
-            if job.label != "AdamW, not tuned"  # its runs are those of the calibrated row
         )
         times.append(plan.seconds)
     assert times == sorted(times, reverse=True)
     least = int(np.ceil(times[-1]))
     wanted = rf"^--budget must be {least}s or more for the least .* got 1s"
-    with pytest.raises(ValueError, match=wanted):
+    with pytest.raises(ValueError, match=wanted) as caught:
         choose_plan(jobs, [TASK], probes(), budget=1.0)
+    tried = str(caught.value).rpartition("; try --budget ")[2]
+    assert choose_plan(jobs, [TASK], probes(), budget=seconds_of(tried), probing=1e6).level == 7
     whole = choose_plan(jobs, [TASK], probes(), all_tuned=True)
     assert (whole.level, whole.extent) == (None, EVERYTHING)
     assert whole.seconds > times[0]
@@ -203,10 +207,14 @@ def test_less_is_tuned_with_fewer_settings_and_seeds(subject):
     assert [h.lr for h in few_settings(ADAMW, 3)] == [0.003162, 0.001, 0.01]
     assert {(h.cosine, h.wd) for h in few_settings(ADAMW, 14)} == {(1.0, 0.0), (1.0, 0.1)}
     none = own_jobs(own.everyone(subject), LEVELS[-1])
-    assert set(none) == {"learned", "adamw", "adamw_calibrated", "nadamw_calibrated"}
-    names = "adamw", "adamw_calibrated"
-    choice, same = (none[name].choose([TASK], losses)["task"] for name in names)
+    assert set(none) == {"learned", "adamw", "nadamw_calibrated"}  # one row of AdamW
+    choice, same = (
+        those["adamw" + end].choose([TASK], losses)["task"]
+        for those, end in ((none, ""), (own.everyone(subject), "_calibrated"))
+    )
     assert (choice.hyper, choice.trials) == (same.hyper, 0)
+    assert none["adamw"].label == f"AdamW cosine at learning rate {choice.hyper.lr:.2g}"
+    assert jobs["prodigy"].label == "Prodigy at its defaults"
 
 
 def test_what_fills_memory_runs_one_at_a_time(subject, made_up, monkeypatch):
@@ -280,11 +288,12 @@ def test_the_report_of_an_owner_is_made_of_intervals(judged):
         (1.1, 1.2, 1.3): r"after 100 steps the loss of small is 1\.20 \[1\.10, 1\.30\] times its",
         (0.9, 1.0, 1.1): r"or with small, whose loss after 100 steps is 1\.00 \[0\.90, 1\.10\] ",
     }.items():
-        first, second = owner_sentences(told(*interval))[0]
+        (first,), second, _ = owner_sentences(told(*interval))
         assert re.search(f"^Train task with .*{said}", first)
-        assert second.endswith(
-            "a step takes 0.50 times AdamW's, 0.01 s a run, in 1.00 times its memory."
-        )
+        assert (
+            "A run of small takes 0.01 s and 1.00 times AdamW's memory, parameters and temporary "
+            "arrays counted."
+        ) in second
     page = to_html(told(0.8, 0.9, 0.95))
     assert page.count('<details id="all"') == 1
     assert page.index("Loss, step by step") < page.index("What tuning would have bought you")
@@ -302,12 +311,16 @@ def test_of_several_tasks_each_gets_its_sentence_also_where_nobody_is_tuned(
     monkeypatch.setattr(own, "probe", lambda task, runs: kinds[task.name])
     monkeypatch.setattr("learned_opt.eval.plan._plan.LEVELS", LEVELS[-1:])
     report, _ = judge(subject, tmp_path, tasks=both)
-    assert (report.budgets, report.seeds, len(report.optimizers)) == (None, 3, 4)
-    assert report.optimizers["adamw"].label == "AdamW, not tuned"
-    first, last = owner_sentences(report)
-    assert [said[:11] for said in first[::2]] == ["Train task ", "Train later"]
-    assert all("compared with AdamW at one setting: " in said for said in first[1::2])
-    assert last[0].startswith("Within the budget 3 fresh seeds instead of 10, nobody is tuned, of")
+    assert (report.budgets, report.seeds, len(report.optimizers)) == (None, 3, 3)
+    (one,), soon, (two,), later, last = owner_sentences(report)
+    assert [said[:11] for said in (one, two)] == ["Train task ", "Train later"]
+    for said in (soon, later):
+        assert "as AdamW cosine at learning rate 0.01 in steps" in said[0]
+    assert last[0].startswith(
+        "Within the budget 3 fresh seeds instead of 10; nobody is tuned; only AdamW and NAdamW "
+        "stand for what needs no tuning; "
+    )
+    assert [title for title, _ in report.kinds] == ["Nobody tuned, told the number of steps"]
     page = (tmp_path / "report.html").read_text()
     assert "Final validation loss, task by task" in page
     assert 'id="all"' not in page
@@ -332,7 +345,7 @@ def test_the_lines_to_paste_say_what_else_a_loop_must_do(judged, name, said):
 def test_the_lines_to_paste_are_what_ran(judged, name):
     (task,) = judged[1].tasks
     row = next(row for row in BASELINES if row.name in (name, name.removesuffix("_calibrated")))
-    found = {"optax": optax, "jax": jax, "jnp": jnp}
+    found = {}
     exec(code(judged[1], task, name), found)
     params = {"layer": {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}}
     hyper = {key: value or 0.0 for key, value in task.results[name].hyper.items()}
@@ -371,8 +384,25 @@ def test_what_cannot_be_judged_by_is_refused(project, said):
         status, error = said("small", *words.split(), "--out", "none")
         assert (status, error[: len(message)]) == (2, message)
     assert not (project / "none").exists()
+    status, error = said("small", *["--task", "mine:line"] * 2, "--plan", "--out", "none")
+    assert (status, error) == (
+        2, "tasks must have different names, got line more than once; give each its name="
+    )  # fmt: skip
     (task,) = tasks.load_task("mine:small")
     assert "has 60 examples: below 100 what it says is" in check_start(task)
+
+
+def test_a_loss_that_falls_below_0_ends_it_and_is_said(subject, made_up, tmp_path):
+    made_up[0].factor = -1.0
+    with pytest.raises(ValueError, match=r"the loss of task must not be below 0, .* a constant"):
+        judge(subject, tmp_path)
+
+
+def test_a_folder_in_which_nothing_was_run_is_free_for_a_changed_task(subject, made_up, tmp_path):
+    with pytest.raises(ValueError, match="--budget must be"):
+        judge(subject, tmp_path, budget=1.0)
+    report, _ = judge(subject, tmp_path, [dataclasses.replace(TASK, horizon=50)])
+    assert report.tasks[0].horizon == 50
 
 
 def test_a_plan_is_timed_and_printed_and_nothing_is_written(project, capsys):

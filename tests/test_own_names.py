@@ -1,9 +1,12 @@
 """Tasks of one's own by name: in Python, in configurations, and what their runs are known by."""
 
 import functools
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -51,6 +54,17 @@ def broken():
 class Letters(MLP):
     name: ClassVar[str] = "mine"
     source: ClassVar[str] = "me"
+
+class Bare(tasks.Problem):
+    pass
+
+class Kindless(tasks.Supervised):
+    name, kinds = "kindless", None
+
+class Short(tasks.Supervised):
+    name = "short"
+    def init(self, key):
+        return {}
 
 def load():
     return x, (x[:, 0] > 0).astype(int)
@@ -147,6 +161,39 @@ def test_what_functions_hold_counts_where_no_file_says_it():
         assert prints[0] == prints[1] != prints[2]
 
 
+READ = {
+    "a number of a helper": "def scale():\n    return SET",
+    "a dict": "SETTINGS = {'scale': SET}\ndef scale():\n    return SETTINGS['scale']",
+    "an object": "import types\nnames = types.SimpleNamespace(scale=SET)\n"
+    "def scale():\n    return names.scale",
+    "a method": "class Scale:\n    def __call__(self):\n        return SET\nscale = Scale()",
+    "a range": "def times(steps):\n    return lambda: sum(1.0 for _ in steps)\n"
+    "scale = times(range(SET))",
+    "a function of a package": "import jax\nkind = [jax.nn.relu, jax.nn.gelu][SET - 1]\n"
+    "def scale():\n    return kind(1.0)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("through", ["from .model import init, scale", "from . import model"])
+@pytest.mark.parametrize("how", READ)
+def test_what_functions_read_of_modules_counts_where_the_source_does_not_say_it(
+    project, monkeypatch, how, through
+):
+    """Such as a number of the environment, however the loss comes to it."""
+    name = "scale" if "scale" in through else "model.scale"
+    texts = {
+        "model": f"{MODEL}\nimport os\nSET = int(os.environ['SET'])\n{READ[how]}\n",
+        "tasks": TASKS.replace("from .model import init", f"{through}\nfrom .model import init")
+        .replace("+ 1\n", f"+ {name}()\n"),
+    }  # fmt: skip
+    keys = []
+    for setting in "112":
+        monkeypatch.setenv("SET", setting)
+        project(**texts)
+        keys.append(key_of())
+    assert keys[0] == keys[1] != keys[2]
+
+
 @pytest.mark.slow
 def test_the_fingerprint_is_the_same_in_another_process(project, tmp_path):
     expected = load_task("mine.tasks:letters")[0].spec.fingerprint
@@ -164,7 +211,7 @@ def test_a_name_gives_tasks(project):
     assert load_task("mine.tasks:letters")[0].spec is one.spec
     several = load_task("mine/tasks.py:several", num_steps=5)
     assert [(t.name, t.horizon, t.own) for t in several] == [
-        ("several-1", 5, True), ("several-2", 5, True)
+        ("letters", 5, True), ("several-2", 5, True)
     ]  # fmt: skip
     assert several[1].spec is load_task("mine.tasks:several")[1].spec
     assert load_task("mine.tasks:suite")[0].name == "a"
@@ -207,7 +254,7 @@ TABLE = {
 def test_a_configuration_learns_from_them_and_is_judged_by_them(project):
     config = Config.from_dict(TABLE)
     assert [source.name for source in config.sources] == [
-        "several-1", "several-2", "mine-mine.tasks:load"
+        "letters", "several-2", "mine-mine.tasks:load"
     ]  # fmt: skip
     assert [config.where(i) for i in range(3)] == ["families[0]", "families[0]", "families[1]"]
     assert config.judge_names[0] == "a"
@@ -229,6 +276,16 @@ WRONG_TABLES = {
     "family.task says all but the weight": {"task": "mine.tasks:letters", "batch_size": 3},
     "family.problem mine.tasks:loss must be a class": {"problem": "mine.tasks:loss"},
     "unknown key family.options.size": {"problem": "mine.tasks:Letters", "options": {"size": 1}},
+    "family.problem mine.tasks:Bare must have a name, a string in its": {
+        "problem": "mine.tasks:Bare"
+    },
+    "family.problem mine.tasks:Kindless must say on which kinds of data it is trained, such as "
+    "kinds = ('value',), a tuple of some of label, value, text, points, got None": {
+        "problem": "mine.tasks:Kindless"
+    },
+    "family.problem mine.tasks:Short must have init(self, n, spec, key), got init(self, key)": {
+        "problem": "mine.tasks:Short"
+    },
 }
 
 
@@ -237,3 +294,23 @@ def test_a_wrong_configuration_is_one_sentence(project, message):
     with pytest.raises(ConfigError) as caught:
         Config.from_dict({"family": WRONG_TABLES[message]})
     assert message in str(caught.value)
+
+
+def test_the_class_of_the_page_is_a_family(project, tmp_path):
+    """Its inputs are scaled by a number of each run, and its loss is Supervised's."""
+    page = (Path(__file__).parent.parent / "docs" / "meta-training.md").read_text()
+    (text,) = re.findall(r'^```python title="curves.py"\n(.*?)^```', page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "curves.py").write_text(text)
+    config = Config.from_dict({"family": {"problem": "curves:Curve", "data": "curves:load"}})
+    with jax.numpy_dtype_promotion("standard"):
+        family = config.sources[0].spec.build()
+        runs = [family.sample(jax.random.key(i)) for i in range(2)]
+        scales = [float(run.numbers["scale"]) for run in runs]
+        batch = family.batch(runs[0], jax.random.key(2), "train")
+        params = runs[0].init(jax.random.key(0))
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        loss, _ = runs[0].loss(zeros, batch, jax.random.key(3))
+    assert len({*scales}) == 2
+    assert all(0.3 <= scale <= 3 for scale in scales)
+    np.testing.assert_allclose(loss, np.mean(np.square(batch.y)) / 2, rtol=1e-5)
+    sys.modules.pop("curves")

@@ -18,6 +18,7 @@ from ..running import (
     Archive,
     Identity,
     Progress,
+    Run,
     Runner,
     Trial,
     artifact_identity,
@@ -86,8 +87,17 @@ class Job:
         return self.settings * self.tune_seeds * tasks + fresh * len(protocol.seeds)
 
     def make(self, protocol: Protocol, archive: Archive) -> Contestant:
-        """Make the runs, those that are not in the archive."""
-        run = functools.partial(archive.run, self.identity, self.runner())
+        """Make the runs, those that are not in the archive.
+
+        Raises:
+          ValueError: a loss is negative.
+        """
+        train = functools.partial(archive.run, self.identity, self.runner())
+
+        def run(trials: Sequence[Trial], *, curves: bool) -> list[Run]:
+            made = train(trials, curves=curves)
+            check_losses(made)
+            return made
 
         def final_losses(trials: Sequence[Trial]) -> list[float]:
             return [made.valid_loss for made in run(trials, curves=False)]
@@ -118,6 +128,18 @@ class Job:
             runs[len(reported) :],
             misinformed,
         )
+
+
+def check_losses(runs: Sequence[Run]) -> None:
+    """ValueError for a loss below 0, before more runs are made that nothing can be said of."""
+    for run in runs:
+        least = min(run.valid_loss, run.final.get("test_loss", 0.0))
+        if least < 0:
+            raise ValueError(
+                f"the loss of {run.task} must not be below 0, for losses are compared by their "
+                f"ratio, got {least:.4g} at the end of a run of {run.optimizer}; add a constant "
+                "to it"
+            )
 
 
 def fixed(hyper: Hyper, trials: int = 0) -> Choose:

@@ -18,7 +18,7 @@ from ..contestants import (
     Protocol,
     calibrated_name,
 )
-from ..tuning import TUNE_SEEDS, few_settings, tune_among
+from ..tuning import TUNE_SEEDS, calibrated_settings, few_settings, tune_among
 
 CALIBRATED = calibrated_name(ADAMW.name)
 TUNED = (ADAMW.name, "muon")
@@ -64,9 +64,9 @@ class Extent:
             seeds = f"{self.tune_seeds} seed{'s' * (self.tune_seeds > 1)}"
             said.append(f"tuning tries {self.settings} settings on {seeds} each")
         if self.untuned != whole.untuned:
-            few = ", Prodigy and schedule-free AdamW" * (self.untuned == "few")
-            rows = "the calibrated rows" if few else "AdamW and NAdamW, calibrated,"
-            said.append(f"of what needs no tuning {rows}{few} alone")
+            few = "AdamW, NAdamW, Muon, Lion, Prodigy and schedule-free AdamW"
+            rows = few if self.untuned == "few" else "AdamW and NAdamW"
+            said.append(f"only {rows} stand for what needs no tuning")
         if self.multipliers < whole.multipliers:
             tried = f"{self.multipliers} multipliers" if self.multipliers > 1 else "no multipliers"
             said.append(f"{tried} of its step instead of {whole.multipliers}")
@@ -98,8 +98,11 @@ def own_protocol(tasks: Sequence[EvalTask], extent: Extent) -> Protocol:
 
 def own_jobs(jobs: Mapping[str, Job], extent: Extent) -> dict[str, Job]:
     """Those of the jobs that an extent has, with as much tuning as it allows."""
-    kept = {name: job for name, job in jobs.items() if _takes_part(name, job, extent)}
-    return {name: thinned(job, kept, extent) for name, job in kept.items()}
+    return {
+        name: thinned(_relabelled(job), jobs, extent)
+        for name, job in jobs.items()
+        if _takes_part(name, job, extent)
+    }
 
 
 def thinned(job: Job, jobs: Mapping[str, Job], extent: Extent) -> Job:
@@ -109,9 +112,10 @@ def thinned(job: Job, jobs: Mapping[str, Job], extent: Extent) -> Job:
         label = job.label.replace(str(len(MULTIPLIERS)), str(len(settings)))
     elif job.role != "baseline" or extent.settings is None:
         return job
-    elif extent.settings == 0:  # AdamW, which others are compared with, as it is calibrated
+    elif extent.settings == 0:  # AdamW, which others are compared with, is the calibrated row
+        calibrated = jobs[CALIBRATED]
         return dataclasses.replace(
-            job, label="AdamW, not tuned", choose=_as_calibrated(jobs[CALIBRATED]), settings=0
+            job, label=_relabelled(calibrated).label, choose=_as_calibrated(calibrated), settings=0
         )
     else:
         row = next(row for row in BASELINES if row.name == job.name)
@@ -120,6 +124,17 @@ def thinned(job: Job, jobs: Mapping[str, Job], extent: Extent) -> Job:
     return dataclasses.replace(
         job, label=label, choose=few, settings=len(settings), tune_seeds=extent.tune_seeds
     )
+
+
+def _relabelled(job: Job) -> Job:
+    """Of one that nobody tunes: a name for tables and for sentences."""
+    method = job.label.split(",")[0]
+    if job.role == "calibrated":
+        rate = calibrated_settings()[job.name.removesuffix("_calibrated")].hyper.lr
+        return dataclasses.replace(job, label=f"{method} at learning rate {rate:.2g}")
+    if job.role == "default":
+        return dataclasses.replace(job, label=f"{method} at its defaults")
+    return job
 
 
 def _as_calibrated(job: Job) -> Choose:
@@ -135,6 +150,8 @@ def _takes_part(name: str, job: Job, extent: Extent) -> bool:
         return extent.multipliers > 1
     if job.role == "baseline":
         return name == ADAMW.name or (extent.settings != 0 and (extent.all_tuned or name in TUNED))
+    if name == CALIBRATED and extent.settings == 0:
+        return False  # the row of AdamW is it
     if job.role in ("learned", "rival") or extent.untuned == "all":
         return True
     if extent.untuned == "few":

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from learned_opt._durations import budget_of
 from learned_opt.tasks import EvalTask
 
 from ..baselines import ADAMW
@@ -60,15 +61,22 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """About what it all takes, with what is timed at the end."""
-        compiling = timing = 0.0
+        """About what it all takes from now on, with what is timed at the end.
+
+        The steps that were timed before are not in it: a second try finds them.
+        """
+        timing = 0.0
         for each in self.probes.values():
             learned, adamw = each["learned"].wide, each[ADAMW.name].wide
-            compiling += each[ADAMW.name].compiling_evaluations
             timing += TIMING + learned.compiling + 3 * adamw.compiling
+        return self.compiling + timing + sum(row.seconds for row in self.rows)
+
+    @property
+    def compiling(self) -> float:
+        """Seconds of it for programs, before the timing at the end."""
         # Compiling keeps a core from running, so that little is won by doing both at a time.
-        compiling += sum(row.compiling for row in self.rows)
-        return self.probing + compiling + sum(row.seconds for row in self.rows) + timing
+        shared = sum(each[ADAMW.name].compiling_evaluations for each in self.probes.values())
+        return shared + sum(row.compiling for row in self.rows)
 
     @property
     def memory(self) -> int:
@@ -95,12 +103,7 @@ def choose_plan(
 
     def plan(extent: Extent, level: int | None) -> Plan:
         protocol = own_protocol(tasks, extent)
-        # Untuned, AdamW has the runs of its calibrated row.
-        rows = tuple(
-            _row(job, protocol, probes)
-            for job in own_jobs(jobs, extent).values()
-            if job.role != "baseline" or extent.settings != 0
-        )
+        rows = tuple(_row(job, protocol, probes) for job in own_jobs(jobs, extent).values())
         return Plan(extent, level, budget, rows, probes, probing, at_once)
 
     if all_tuned and budget is not None:
@@ -115,7 +118,7 @@ def choose_plan(
     least = last.seconds if last else 0.0
     raise ValueError(
         f"--budget must be {math.ceil(least)}s or more for the least that says anything "
-        f"({', '.join(LEVELS[-1].left_out)}), got {budget:g}s"
+        f"({'; '.join(LEVELS[-1].left_out)}), got {budget:g}s; try --budget {budget_of(least)}"
     )
 
 
@@ -153,5 +156,6 @@ def _row(job: Job, protocol: Protocol, probes: Probes) -> Row:
                 seconds += math.ceil(count / width) * cost.seconds(length, width, curves=curves)
                 widths.add(width)
         compiling += len(widths) * cost.wide.compiling
-    untuned = job.role in ("calibrated", "default")
+    by_hand = job.role in ("calibrated", "default", "baseline")
+    untuned = by_hand and (job.role != "baseline" or not job.settings)
     return Row(job.label, job.runs(protocol), seconds, compiling, untuned)

@@ -25,8 +25,11 @@ def plan_text(plan: Plan, tasks: Sequence[EvalTask]) -> str:
     for row in rows:
         took = span(row.seconds + row.compiling)
         lines.append(f"  {row.label:{width}}  {_runs(row.runs):>10}  {took:>8}")
-    at_once = "two contestants" if plan.at_once > 1 else "one contestant"
-    lines.append(f"In all {_runs(plan.runs)}, about {span(plan.seconds)}, {at_once} at a time.")
+    at_once = "Two optimizers run" if plan.at_once > 1 else "One optimizer runs"
+    lines.append(
+        f"In all {_runs(plan.runs)}, about {span(plan.seconds)}, of which compiling "
+        f"{span(plan.compiling)}. {at_once} at a time."
+    )
     lines.append(f"Memory: about {plan.memory / 2**30:.2g} GiB.")
     if plan.budget is not None:
         left = "; ".join(plan.extent.left_out) or "nothing is left out"
@@ -43,9 +46,9 @@ def _task(plan: Plan, task: EvalTask) -> str:
             cost.seconds(task.horizon, timed.width, curves=True) / timed.width
             for timed in (cost.alone, cost.wide)
         )
-        text = f"a run of {who} takes {alone:.2g} s"
+        text = f"a run of {who} takes {alone:.2g} s with its evaluations"
         if cost.wide.width > 1:
-            text += f" ({many:.2g} s each, {cost.wide.width} in a call)"
+            text += f", or {many:.2g} s where {cost.wide.width} run side by side"
         parts.append(text)
     return "; ".join(parts)
 

@@ -9,8 +9,8 @@ from learned_opt import Artifact
 from ..contestants import MULTIPLIED, rival_names
 from ._reader import ReportError
 from ._report import Report
-from ._sentence import sentence
 from ._summary import tracks
+from ._verdict import verdict_of
 
 
 def with_declared(report: Report, artifacts: Sequence[Artifact] = ()) -> Report:
@@ -55,4 +55,4 @@ def with_declared(report: Report, artifacts: Sequence[Artifact] = ()) -> Report:
         optimizers=optimizers,
         tracks=tracks({name: facts.horizon_free for name, facts in optimizers.items()}),
     )
-    return dataclasses.replace(made, sentence=sentence(made))
+    return dataclasses.replace(made, sentence=verdict_of(made))

@@ -55,6 +55,12 @@ def _results(report: Report) -> str:
         else ""
     )
     name = escape(report.rival)
+    beyond = any(
+        task.results["learned"].steps[-1] > task.horizon
+        for task in report.tasks
+        if task.results["learned"].steps
+    )
+    beyond = "; the learned\noptimizer goes on to 1.5 times that" if beyond else ""
     speeds = figure("Steps to the same loss", figures.speed_ups(report))
     losses = figure("Final validation loss", figures.final_losses(report))
     curves = _sections.panels(report, lambda r, t: figures.losses(r, t, "valid"))
@@ -65,8 +71,9 @@ def _results(report: Report) -> str:
     curves = f"{_sections.legend(report)}{curves}"
     return f"""<section id="curves"><h2>Validation loss falls, step by step</h2>{curves}
 <p class="note">Median over seeds, with the middle half of the seeds shaded for the learned
-optimizer and {name}; both scales are logarithmic. The upright line is the horizon; the learned
-optimizer goes on to 1.5 times that. A cross: diverged. A click on an optimizer shows or hides it,
+optimizer and {name}; both scales are logarithmic. \
+The upright line is the horizon{beyond}. \
+A cross: diverged. A click on an optimizer shows or hides it,
 in all panels of curves.</p></section>
 <section id="losses"><h2>Final validation loss, task by task</h2>{tables.final_losses(report)}
 <p class="note">Median over {report.seeds} seeds that tuning never saw; lower is better, bold is

@@ -41,6 +41,12 @@ class OptimizerFacts:
     horizon_free: bool
     trials: Amount
 
+    @property
+    def nobody_tuned(self) -> bool:
+        """Whether it is hand-designed, and has the setting that it has on every task."""
+        role = self.role
+        return role in ("calibrated", "default") or (role == "baseline" and not self.trials)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Group:
@@ -246,7 +252,7 @@ KINDS = (
 
 def _kind(facts: OptimizerFacts) -> str:
     told, free, tuned, others = KINDS
-    if facts.role == "baseline" or (facts.role in ("learned", "rival") and facts.trials):
+    if facts.role in ("baseline", "learned", "rival") and facts.trials:
         return tuned
     if facts.role == "rival":
         return others

@@ -17,16 +17,17 @@ FEW = 12
 def cards(report: Report) -> str:
     """The pooled results and what they cost, one card each: against what nobody tuned first."""
     whole, count, rival = report.groups[0], len(report.tasks), report.rival
+    tuned = f"{'tuned ' if report.optimizers[report.headline].trials else ''}{rival}"
     where = f"all {count} tasks" if count > 1 else report.tasks[0].name
     compared = []
     if names := best_untuned(report):
         many = f"the best of {len(names)} that nobody tuned" if names[1:] else "which nobody tuned"
         what = f"of the loss of {who(report, names[0])}, {many}, on {where}"
         compared.append((whole.against[names[0]], what))
-    compared.append((whole.against[report.headline], f"of tuned {rival}'s loss on {where}"))
+    compared.append((whole.against[report.headline], f"of {tuned}'s loss on {where}"))
     for group in report.groups[1:]:
         if group.label == UNSEEN and len(group.tasks) < count:
-            what = f"of tuned {rival}'s on the {len(group.tasks)} with new network and data"
+            what = f"of {tuned}'s on the {len(group.tasks)} with new network and data"
             compared.append((group.against[report.headline], what))
     if report.oracle:
         compared.append((report.oracle.against, "of the loss of each task's best baseline"))

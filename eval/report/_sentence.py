@@ -41,7 +41,7 @@ def best_untuned(report: Report, free: bool | None = None) -> list[str]:
     names = [
         name
         for name, facts in report.optimizers.items()
-        if facts.role in ("calibrated", "default") and free in (None, facts.horizon_free)
+        if facts.nobody_tuned and free in (None, facts.horizon_free)
     ]
     return report.hardest_first(names)
 
@@ -50,7 +50,8 @@ def who(report: Report, name: str) -> str:
     """An optimizer for the middle of a sentence."""
     beside = {"calibrated": " at one setting", "default": " at its defaults"}
     facts = report.optimizers[name]
-    return facts.label.split(",")[0] + beside.get(facts.role, "")
+    # Labels of an evaluation on tasks of one's own say it themselves.
+    return facts.label.split(",")[0] + ("" if report.own else beside.get(facts.role, ""))
 
 
 def _untuned(report: Report) -> list[str]:

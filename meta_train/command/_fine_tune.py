@@ -9,7 +9,7 @@ from typing import Any
 
 import learned_opt
 from learned_opt import Artifact, ArtifactError
-from learned_opt._durations import seconds_of
+from learned_opt._durations import budget_of, seconds_of
 from learned_opt.tasks import EvalTask, TimedRuns, load_task
 
 from .._objective import OBJECTIVES
@@ -101,9 +101,11 @@ def outer_steps(start: Artifact, tasks: Sequence[EvalTask], budget: float) -> in
     fixed = compiling + (1 + INTERVALS) * judging
     count = min(MOST, int((budget - fixed) / training)) // INTERVALS * INTERVALS
     if count < INTERVALS:
+        least = fixed + INTERVALS * training
         raise ConfigError(
-            f"--budget must be {math.ceil(fixed + INTERVALS * training)}s or more for "
-            f"{INTERVALS} outer steps, got {budget:g}s; shorten the runs with --num-steps"
+            f"--budget must be {math.ceil(least)}s or more for "
+            f"{INTERVALS} outer steps, got {budget:g}s; try --budget {budget_of(least)}, or "
+            "shorten the runs with --num-steps"
         )
     return count
 

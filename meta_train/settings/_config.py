@@ -31,6 +31,7 @@ from learned_opt.tasks import (
     FamilySpec,
     Problem,
     TrainFamily,
+    check_problem,
     load_suite,
     load_task,
     references,
@@ -143,11 +144,10 @@ class FamilySettings(_Section):
             found = import_name(self.problem, f"{where}.problem", "my_project.tasks:Letters")
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        if not (isinstance(found, type) and issubclass(found, Problem) and hasattr(found, "name")):
-            raise ConfigError(
-                f"{where}.problem {self.problem} must be a class derived from tasks.Problem, with "
-                f"a name, got {shown(found)}"
-            )
+        try:
+            check_problem(found)
+        except ValueError as error:
+            raise ConfigError(f"{where}.problem {self.problem} {error}") from error
         return found
 
 

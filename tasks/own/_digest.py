@@ -15,8 +15,13 @@ from .._identity import array_hash
 
 
 def file_hash(array: np.ndarray) -> str:
-    """`array_hash`; of a whole file remembered in the cache folder by its place, size and time."""
+    """`array_hash`; of a whole file remembered in the cache folder by its place, size and time.
+
+    Not of one mapped to copy on write, in which what is written never reaches the file.
+    """
     if not (isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap) and array.filename):
+        return array_hash(array)
+    if array.mode == "c":
         return array_hash(array)
     path = Path(array.filename).resolve()
     stat = path.stat()

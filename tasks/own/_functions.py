@@ -1,9 +1,11 @@
 """A task from what every training script has."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 from learned_opt._checks import shown
+from learned_opt._fields import Size, Steps, Within, check_fields
 
 from .._spec import content_hash
 from ..suites import EvalTask
@@ -11,6 +13,19 @@ from ._data import cut
 from ._problem import OwnFamily, OwnProblem, batch_shapes, check_problem, takes_key
 from ._read import Examples, default_memory, read
 from ._spec import OwnSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class _Options:
+    """The numbers that `from_functions` takes."""
+
+    batch_size: Size
+    num_steps: Steps
+    examples: Annotated[int, Within(1, 10**12)]
+    memory: Annotated[float, Within(0, 1e18)]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def from_functions(
@@ -78,6 +93,9 @@ def from_functions(
       (True, 1000)
     """
     memory = default_memory() if memory is None else memory
+    _Options(batch_size, num_steps, 1 if examples is None else examples, memory)
+    if name is not None and not (isinstance(name, str) and name.strip() and name.isprintable()):
+        raise ValueError(f"name must be printable text, got {shown(name)}")
     train = read(data, "data", memory=memory, examples=examples)
     held = test if test is None else read(test, "test", memory=memory, examples=examples)
     share = isinstance(valid, int | float) and not isinstance(valid, bool)

@@ -2,11 +2,12 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from learned_opt._checks import shown
-from learned_opt._modules import blame, import_name
+from learned_opt._modules import blame, import_name, module_name
 
 from .._spec import AnySpec
 from ..suites import EvalTask, Suite
@@ -22,7 +23,8 @@ def load_task(
 
     The name is that of a task (see `from_functions`), a `FamilySpec`, a list of them, a `Suite`, or
     a function without arguments that returns one of these. The module is found from the working
-    directory too. The same name gives the same tasks every time.
+    directory too. The same name gives the same tasks every time. One without a name= is called as
+    the module calls it; in a list, where it does not, by a number.
 
     Args:
       where: "module:name".
@@ -42,9 +44,9 @@ def load_task(
     if isinstance(found, Suite):
         found = found.entries
     items = found if isinstance(found, list | tuple) else [found]
-    tasks = []
-    for item in items:
-        title = name if len(items) == 1 else f"{name}-{len(tasks) + 1}"
+    titles, tasks = _titles(where, items), []
+    for i, item in enumerate(items, 1):
+        title = titles.get(id(item)) or (name if len(items) == 1 else f"{name}-{i}")
         tasks.append(_task(item, title, f"{what} {where}"))
     names = [task.name for task in tasks]
     if not names or len(set(names)) < len(names):
@@ -55,6 +57,16 @@ def load_task(
     if num_steps is not None:
         tasks = [dataclasses.replace(task, horizon=num_steps) for task in tasks]
     return tuple(tasks)
+
+
+def _titles(where: str, items: Sequence[Any]) -> dict[int, str]:
+    """What the module calls those of a list that are globals of it too, by id."""
+    module = sys.modules[module_name(where.partition(":")[0])]
+    wanted, found = {id(item) for item in items}, {}
+    for name, value in vars(module).items():
+        if id(value) in wanted and not name.startswith("_"):
+            found.setdefault(id(value), name)
+    return found
 
 
 @functools.cache

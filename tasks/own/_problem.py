@@ -17,6 +17,9 @@ from ._data import OwnData
 KEYS = ("key", "rng", "rng_key")
 """Names of a parameter that is a random key though it has a default."""
 
+TAKEN = ("loss", "curve")
+"""Names that no metric has: the loss itself, and what it was along a run, are called so."""
+
 
 @dataclasses.dataclass(frozen=True)
 class OwnProblem:
@@ -31,7 +34,7 @@ class OwnProblem:
 
     def begin(self, key: jax.Array) -> tuple[Params, Any]:
         """Parameters and model state; () where it has none."""
-        made = self.init(key)
+        made = jax.tree.map(jnp.asarray, self.init(key))  # plain numbers too
         return made if self.stateful else (made, ())
 
     def train(
@@ -55,14 +58,27 @@ class OwnProblem:
     def _call(self, name: str, function: Callable[..., Any], *args: Any) -> tuple[jax.Array, Any]:
         params, model_state, batch, key = args
         given = (params, model_state, batch) if self.stateful else (params, batch)
-        if takes_key(function, len(given)):
+        named = dict.fromkeys(key_names(function), key)
+        if not named and takes_key(function, len(given)):
             given = (*given, key)
-        made: Any = function(*given)
+        made: Any = function(*given, **named)
         loss: Any
         loss, rest = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if jnp.shape(loss) != ():
             raise ValueError(f"{name} must return a scalar, got an array of shape {loss.shape}")
-        return jnp.asarray(loss).astype(jnp.float32), rest
+        loss = jnp.asarray(loss)
+        if not jnp.issubdtype(loss.dtype, jnp.floating):
+            raise ValueError(f"{name} must return a floating scalar, got one of {loss.dtype}")
+        return loss.astype(jnp.float32), rest
+
+
+def key_names(function: Callable[..., Any]) -> list[str]:
+    """Of the parameters that are given by name alone, those that are random keys."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in KEYS]
 
 
 def takes_key(function: Callable[..., Any], count: int) -> bool:
@@ -94,7 +110,9 @@ def _metrics(rest: Any) -> dict[str, jax.Array]:
         return {}
     numbers = {k: v for k, v in rest.items() if hasattr(v, "dtype") or isinstance(v, int | float)}
     return {
-        str(k): jnp.asarray(v).astype(jnp.float32) for k, v in numbers.items() if jnp.shape(v) == ()
+        str(k): jnp.asarray(v).astype(jnp.float32)
+        for k, v in numbers.items()
+        if jnp.shape(v) == () and str(k) not in TAKEN
     }
 
 

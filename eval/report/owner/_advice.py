@@ -1,126 +1,131 @@
 """What to train with, and what it buys: sentences made of intervals only."""
 
-import dataclasses
-
-from ...statistics import Estimate
-from .._numbers import duration, ratio, times
+from .._numbers import duration, times
 from .._report import Report
 from .._report_measured import CostRow
 from .._report_tasks import TaskReport
-from .._sentence import best_untuned, speed, who
-
-
-@dataclasses.dataclass(frozen=True)
-class Advice:
-    """What to use on a task.
-
-    Attributes:
-      use: what to train with as it comes.
-      rival: the best of the hand-designed ones that nobody tuned; "" if there is none.
-      tuned: the best of those tuned on the task; "" if there is none.
-      verdict: of the learned optimizer against `rival`: better, worse or undecided.
-    """
-
-    use: str
-    rival: str
-    tuned: str
-    verdict: str
-
-
-def advice(report: Report, task: TaskReport) -> Advice:
-    """The learned optimizer where it beats every untuned one; else the best of those.
-
-    Where nothing is decided that is the other one too: its step costs less.
-    """
-    untuned = sorted(
-        best_untuned(report), key=lambda name: -(task.against[name].valid_ratio.mid or 0.0)
-    )
-    tuned = sorted(
-        (n for n, facts in report.optimizers.items() if facts.role == "baseline" and facts.trials),
-        key=lambda name: -(task.against[name].valid_ratio.mid or 0.0),
-    )
-    rival = untuned[0] if untuned else ""
-    verdict = task.against[rival].valid_ratio.verdict if rival else "undecided"
-    use = "learned" if verdict == "better" or not rival else rival
-    return Advice(use, rival, tuned[0] if tuned else "", verdict)
+from ._choice import Advice, advice, nobody_tuned, rivals
+from ._words import amount, called, ends, judged, misses, ratio
 
 
 def owner_sentences(report: Report) -> list[list[str]]:
-    """In three parts: what to use on each task and what it buys; against others; what was left
-    out, and what the numbers are.
+    """Of each task two parts: what to use; how soon, at what cost, against others. In the last part
+    what was left out, and what the numbers are.
     """
-    found = [(task, advice(report, task)) for task in report.tasks]
     left = report.own.left_out if report.own else []
-    parts = [
-        [part for task, one in found for part in _use(report, task, one)],
-        [part for task, one in found for part in _others(report, task, one)],
-        [f"Within the budget {', '.join(left)}" if left else "",
-         f"Brackets hold 95 % intervals over {report.seeds} fresh seeds"],
-    ]  # fmt: skip
+    parts = [part for task in report.tasks for part in _parts(report, task, advice(report, task))]
+    parts.append([
+        f"Within the budget {'; '.join(left)}" if left else "",
+        f"The 90 % target lies nine tenths of the way, in log loss, from the first loss to the "
+        f"lowest that {_target(report)} reached",
+        f"Ratios of losses are geometric means over {report.seeds} fresh seeds, and brackets hold "
+        "95 % intervals",
+    ])  # fmt: skip
     said = [[f"{text}." for text in part if text] for part in parts]
     return [part for part in said if part]
 
 
-def _use(report: Report, task: TaskReport, found: Advice) -> list[str]:
-    """What to use, how much lower the loss is, how soon AdamW's target is met, at what cost."""
-    ours, steps = report.name, f"after {task.horizon:,} steps"
-    if not found.rival:
-        return [f"{task.name}: {ours} was compared with nothing that nobody tuned"]
-    theirs, count = who(report, found.rival), len(best_untuned(report))
-    ratio_ = ratio(task.against[found.rival].valid_ratio)
+def _parts(report: Report, task: TaskReport, found: Advice) -> list[list[str]]:
+    """What to use, and how much lower the loss is; how soon a target is met, at what cost, and
+    what there is besides.
+    """
+    beside = dict.fromkeys([report.headline, found.tuned])
+    return [
+        [_paid(report, task, found), _train(report, task, found)],
+        [*(_soon(report, task, name) for name in beside), _cost(report, task),
+         *_others(report, task, found)],
+    ]  # fmt: skip
+
+
+def _paid(report: Report, task: TaskReport, found: Advice) -> str:
+    """That it did not pay to train on, or that nobody knows."""
+    if found.paid is None or found.paid.verdict == "better":
+        return ""
+    stay = f"stay with {called(report, found.ours)}" if found.use == found.ours else ""
+    if found.paid.verdict == "worse":
+        text = f"Training on did not pay for {task.name}"
+    else:
+        text = f"Whether training on paid for {task.name} is undecided"
+    return f"{text}: {stay}" if stay else text
+
+
+def _train(report: Report, task: TaskReport, found: Advice) -> str:
+    ours, steps = called(report, found.ours), f"after {task.horizon:,} steps"
+    train = f"Train {task.name} with"
+    if found.ratio is None:
+        return f"{train} {ours}, which was compared with nothing that nobody tuned"
+    theirs, count = called(report, found.rival), len(nobody_tuned(report))
     best = f"the best of {count} that nobody tuned" if count > 1 else "which nobody tuned"
-    first = {
-        "better": f"Train {task.name} with {ours}: {steps} its loss is {ratio_} times that of "
-        f"{theirs}, {best}",
-        "worse": f"Train {task.name} with {theirs}, {best}: {steps} the loss of {ours} is {ratio_} "
-        "times its loss",
-        "undecided": f"Train {task.name} with {theirs}, {best}, or with {ours}, whose loss {steps} "
-        f"is {ratio_} times as high, which decides nothing",
-    }[found.verdict]
-    return [first, f"{_soon(report, task)}{_cost(report, task)}"]
+    number = ratio(found.ratio)
+    if found.verdict == "better":
+        return f"{train} {ours}: {steps} its loss is {number} times that of {theirs}, {best}"
+    if found.verdict == "worse":
+        return f"{train} {theirs}, {best}: {steps} the loss of {ours} is {number} times its loss"
+    return (
+        f"{train} {theirs}, {best}, or with {ours}, whose loss {steps} is {number} times as high, "
+        "which decides nothing"
+    )
 
 
-def _soon(report: Report, task: TaskReport) -> str:
-    tuned = report.optimizers[report.headline].trials
-    state = f"tuned {report.rival}" if tuned else f"{report.rival} at one setting"
-    against = speed(task.against[report.headline].speedup)
-    return f"With {report.name}, compared with {state}: {against}"
+def _soon(report: Report, task: TaskReport, name: str) -> str:
+    """How soon a target is met, in steps and on the clock, compared with another."""
+    if not name:
+        return ""
+    found, theirs = task.against[name], called(report, name)
+    steps, clock = found.speedup, found.speedup_seconds
+    ours, other = (cost_row(report, task, each) for each in ("learned", name))
+    long = over_step(ours, other)
+    step = "" if long is None else f"a step takes {times(long)} times as long"
+    if steps.text == "unknown":
+        why = f": {misses(steps)}" if steps.both_missed else ""
+        text = f"How soon {report.name} reaches the 90 % target, beside {theirs}, is unknown{why}"
+        return f"{text}, and {step}" if step else text
+    text = (
+        f"{report.name} reaches the 90 % target {amount(steps)} as fast as {theirs} in "
+        f"steps{ends(steps)}"
+    )
+    if clock and clock.text != "unknown":
+        turns = (steps.mid or 1) > 1 > (clock.mid or 1)
+        text += f" {'but' if turns else 'and'} {amount(clock)} as fast in seconds{ends(clock)}"
+    if steps.both_missed:
+        text += f" ({misses(steps)})"
+    return f"{text}, for {step}" if step else text
+
+
+def _target(report: Report) -> str:
+    """Whose lowest loss the targets are made of."""
+    set_by = [name for name, facts in report.optimizers.items() if facts.role == "baseline"]
+    return "the best tuned optimizer" if len(set_by) > 1 else called(report, set_by[0])
 
 
 def _cost(report: Report, task: TaskReport) -> str:
     ours, theirs = (cost_row(report, task, name) for name in ("learned", report.headline))
     if not (ours and theirs and ours.step and theirs.step):
         return ""
-    took = duration(ours.step * 1e-6 * task.horizon)
-    text = f"; a step takes {times(ours.step / theirs.step)} times AdamW's, {took} a run"
-    if (memory := filled(ours, theirs)) is not None:
-        text += f", in {times(memory)} times its memory"
+    text = f"A run of {report.name} takes {duration(ours.step * 1e-6 * task.horizon)}"
+    if (a := filled(ours)) and (b := filled(theirs)):
+        text += f" and {times(a / b)} times AdamW's memory, parameters and temporary arrays counted"
     return text
 
 
 def _others(report: Report, task: TaskReport, found: Advice) -> list[str]:
     """Against other learned ones, and against what was tuned; whether runs diverged."""
+    trained = trained_here(report, task)
     parts = [
-        f"{report.name} over {report.label(name).split(',')[0]}: "
-        f"{_words(task.against[name].valid_ratio)}"
+        f"{report.name} ends at {judged(task.against[name].valid_ratio, called(report, name))}"
         for name in rivals(report)
     ]
-    if trained_here(report, task):
+    if trained:
         parts.append(f"{report.name} was meta-trained on this very task")
     if found.tuned:
-        tuned = report.label(found.tuned).split(",")[0]
+        untuned = "" if trained or report.subject.trials else ", untuned,"
+        whose = f"{called(report, found.tuned)}, the best of those tuned"
         parts.append(
-            f"{report.name} as it comes over {tuned}, the best that was tuned here: "
-            f"{_words(task.against[found.tuned].valid_ratio)}"
+            f"{report.name}{untuned} ends at {judged(task.against[found.tuned].valid_ratio, whose)}"
         )
     if lost := task.results["learned"].diverged:
         parts.append(f"{lost} of its {report.seeds} runs diverged")
     return parts
-
-
-def rivals(report: Report) -> list[str]:
-    """Other learned optimizers, not the same one with multiplied steps."""
-    return [name for name in report.optimizers if name.startswith("rival:")]
 
 
 def trained_here(report: Report, task: TaskReport) -> bool:
@@ -128,10 +133,6 @@ def trained_here(report: Report, task: TaskReport) -> bool:
     seen = report.subject.card.get("trained_on")
     networks = seen.get("networks") if isinstance(seen, dict) else None
     return task.leakage == "yours" and isinstance(networks, list) and task.network in networks
-
-
-def _words(found: Estimate) -> str:
-    return f"{ratio(found)} times its loss, {found.verdict}"
 
 
 def cost_row(report: Report, task: TaskReport, name: str) -> CostRow | None:
@@ -142,13 +143,15 @@ def cost_row(report: Report, task: TaskReport, name: str) -> CostRow | None:
     return None
 
 
-def filled(ours: CostRow, theirs: CostRow) -> float | None:
-    """Bytes of parameters, state and what a step needs in between, over another's."""
+def over_step(ours: CostRow | None, theirs: CostRow | None) -> float | None:
+    """A step's time over another's, where both were measured."""
+    if ours is None or theirs is None or ours.step is None or not theirs.step:
+        return None
+    return ours.step / theirs.step
 
-    def of(row: CostRow) -> float | None:
-        if row.state is None or row.temporary is None:
-            return None
-        return 4 * row.parameters * (1 + row.state) + row.temporary
 
-    a, b = of(ours), of(theirs)
-    return a / b if a is not None and b else None
+def filled(row: CostRow) -> float | None:
+    """Bytes of parameters, state and what a step needs in between."""
+    if row.state is None or row.temporary is None:
+        return None
+    return 4 * row.parameters * (1 + row.state) + row.temporary

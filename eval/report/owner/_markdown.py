@@ -3,13 +3,14 @@
 from learned_opt.checkpoints import markdown_text
 
 from ...contestants import MULTIPLIED
-from .._numbers import loss, ratio
+from .._numbers import loss
 from .._report import Report
 from .._report_tasks import TaskReport
 from ..tables import command
-from ._advice import advice
+from ._choice import advice
 from ._code import code
 from ._tables import shown
+from ._words import ratio
 
 
 def owner_markdown(report: Report) -> str:

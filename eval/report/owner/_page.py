@@ -5,9 +5,16 @@ from .._html import named, paragraphs
 from .._numbers import escape, number
 from .._report import Report
 from .._report_tasks import TaskReport
-from ._advice import Advice, advice, owner_sentences
+from ._advice import owner_sentences
+from ._choice import Advice, advice
 from ._code import code
 from ._tables import cost, shown, tuning
+
+CSS = """header pre { white-space:pre-wrap; overflow-wrap:anywhere }
+@media (max-width:640px) {
+  #own-cost td.text .opt { display:block; width:6rem; white-space:normal }
+}"""
+"""What the page of one task has beside the frame of all pages."""
 
 
 def owner_top(report: Report) -> str:
@@ -20,21 +27,22 @@ def owner_top(report: Report) -> str:
     ]  # fmt: skip
     kicker = " · ".join(escape(fact) for fact in facts if fact)
     verdict = paragraphs(owner_sentences(report))
-    use = [found.use, *(["learned"] if found.verdict == "undecided" else [])]
+    use = [found.use, *([found.ours] if found.verdict == "undecided" else [])]
     lines = "".join(f"<pre>{escape(code(report, task, name))}</pre>" for name in dict.fromkeys(use))
     costs = cost(report, task)
     costs = costs and (
         f'<section id="own-cost"><h2>What a run costs on this task</h2>{costs}<p class="note">One '
-        "run at a time, compiled and repeated; evaluations are not in it.</p></section>"
+        "run at a time, compiled and repeated; evaluations, which the plan counts, are not in it."
+        "</p></section>"
     )
-    return f"""<header><p class="kicker">{kicker}</p><h1>{escape(task.name)}</h1>
+    heading, losses, note = tuning(report, task, found)
+    return f"""<style>{CSS}</style>
+<header><p class="kicker">{kicker}</p><h1>{escape(task.name)}</h1>
 <div class="verdict">{verdict}</div>
 {lines}</header>
 <section id="own"><div class="beside"><div><h2>Loss, step by step</h2>{_curves(report, task, found)}
-</div><div><h2>What tuning would have bought you</h2>{tuning(report, task, found)}
-<p class="note">Runs to tune: settings times seeds, on seeds that the final losses do not share.
-Rows that nobody tuned are chosen among by the losses shown, which favours the best of
-them.</p></div></div></section>
+</div><div><h2>{heading}</h2>{losses}
+<p class="note">{note}</p></div></div></section>
 {costs}{_budget(report)}"""
 
 

@@ -2,42 +2,52 @@
 
 from ...contestants import MULTIPLIED
 from .._html import estimate, named, table
-from .._numbers import MISSING, duration, loss, number, ratio, size, times
+from .._numbers import MISSING, duration, loss, number, size, times
 from .._report import Report
 from .._report_tasks import TaskReport
-from ._advice import Advice, cost_row, rivals, trained_here
+from ._advice import cost_row, filled, over_step, trained_here
+from ._choice import Advice, rivals
+from ._words import ratio
 
 
 def shown(report: Report, found: Advice) -> list[str]:
     """Whom an owner wants to see first: the learned ones, the best untuned, the best tuned."""
     names = ["learned", *rivals(report), found.rival, report.headline, found.tuned]
-    if report.optimizers[report.headline].trials == 0:
-        names.remove(report.headline)  # the calibrated row under another name
     return [name for name in dict.fromkeys(names) if name]
 
 
-def tuning(report: Report, task: TaskReport, found: Advice) -> str:
-    """What was tried of whom, what that took, and what it bought."""
+def tuning(report: Report, task: TaskReport, found: Advice) -> tuple[str, str, str]:
+    """What was tried of whom, what that took, and what it bought: heading, table, note."""
     names = shown(report, found)
     if MULTIPLIED in report.optimizers:
         names.append(MULTIPLIED)
+    spent = {name: _spent(report, task, name) for name in names}
     rows = []
-    for name in sorted(names, key=lambda name: _spent(report, task, name)):
-        one, spent = task.results[name], _spent(report, task, name)
+    for name in sorted(names, key=lambda name: spent[name]):
         against = task.against[name].valid_ratio if name in task.against else None
         cost = cost_row(report, task, "learned" if name == MULTIPLIED else name)
-        took = spent * task.horizon * cost.step * 1e-6 if cost and cost.step else None
-        rows.append([
-            named(report, name),
+        took = spent[name] * task.horizon * cost.step * 1e-6 if cost and cost.step else None
+        tried = (
             "meta-training" if name == "learned" and trained_here(report, task)
-            else _tried(spent, took),
-            loss(one.valid_loss), estimate(ratio(against)) if against else MISSING,
+            else _tried(spent[name], took)
+        )  # fmt: skip
+        rows.append([
+            named(report, name), *([tried] if any(spent.values()) else []),
+            loss(task.results[name].valid_loss), estimate(ratio(against)) if against else MISSING,
         ])  # fmt: skip
-    head = [
-        "optimizer", "spent on tuning", "final loss",
-        f"loss of {report.name} over it",
-    ]  # fmt: skip
-    return table(head, rows, stacked=True)
+    chosen = (
+        "Rows that nobody tuned are chosen among by the losses shown, which favours the best of "
+        "them."
+    )
+    last = ["final loss", f"loss of {report.name} over it"]
+    if not any(spent.values()):
+        return "Losses at the end", table(["optimizer", *last], rows, stacked=True), chosen
+    note = (
+        "Runs to tune: settings times seeds, on seeds that the final losses do not share; seconds "
+        f"are those of their steps, at the time of a step below. {chosen}"
+    )
+    head = ["optimizer", "spent on tuning", *last]
+    return "What tuning would have bought you", table(head, rows, stacked=True), note
 
 
 def _tried(runs: int, took: float | None) -> str:
@@ -69,15 +79,14 @@ def cost(report: Report, task: TaskReport) -> str:
         row = cost_row(report, task, name)
         if row is None or row.step is None:
             continue
-        over = times(row.step / base.step) if base and base.step else MISSING
         state = None if row.state is None else 4 * row.parameters * row.state
         rows.append([
-            named(report, name), _short(row.step), over,
+            named(report, name), _short(row.step), times(over_step(row, base)),
             duration(row.step * 1e-6 * task.horizon), size(state), size(row.temporary),
-            duration(row.compile),
+            size(filled(row)), duration(row.compile),
         ])  # fmt: skip
     head = [
         "optimizer", "a step", "over AdamW's", f"a run of {task.horizon:,} steps", "its state",
-        "a step's other memory", "compilation",
+        "temporary arrays", "both and parameters", "compilation",
     ]  # fmt: skip
     return table(head, rows, stacked=True) if rows else ""

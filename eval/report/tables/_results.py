@@ -25,31 +25,34 @@ def final_losses(report: Report) -> str:
         f"{number(task.parameters)} parameters<br>{task.horizon:,} steps</small></th>"
         for task in tasks
     )
-    pooled = f"loss of {escape(report.name)} over its, all tasks"
+    pooled = f"loss of {escape(report.name)} over its"
+    several, median = len(tasks) > 1, ""
+    if several:
+        pooled, median = f"{pooled}, all tasks", '<th rowspan="2">median task</th>'
     body = []
     for title, names in report.kinds:
         body.append(
-            f'<tr class="group"><th class="text" colspan="{len(tasks) + 3}"><span>{escape(title)}'
-            "</span></th></tr>"
+            f'<tr class="group"><th class="text" colspan="{len(tasks) + 2 + several}">'
+            f"<span>{escape(title)}</span></th></tr>"
         )
         body += [_losses_row(report, name, tasks, first) for name in names]
     return (
         '<div class="scroll" tabindex="0"><table class="headline"><thead>'
         f'<tr><th class="text" rowspan="2">optimizer</th><th rowspan="2">{pooled}</th>'
-        f'<th rowspan="2">median task</th>{top}</tr><tr>{head}</tr></thead>'
+        f"{median}{top}</tr><tr>{head}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
 def _losses_row(report: Report, name: str, tasks: list[TaskReport], first: set[str]) -> str:
-    cells = []
+    cells, several = [], len(tasks) > 1
     if found := report.groups[0].against.get(name):
         word = found.clipped.verdict
         tint = "" if word == "undecided" else f' class="tint-{word}"'
         cells.append(f"<td{tint}>{estimate(ratio(found.clipped))}</td>")
-        cells.append(f"<td>{times(found.median.mid)}</td>")
+        cells += [f"<td>{times(found.median.mid)}</td>"] * several
     else:
-        cells += ['<td class="ours"></td>'] * 2
+        cells += ['<td class="ours"></td>'] * (1 + several)
     for task in tasks:
         one = task.results[name]
         word = task.against[name].clipped.verdict if name in task.against else "undecided"
@@ -111,16 +114,17 @@ def comparisons(report: Report) -> list[tuple[str, int, str, Comparison]]:
 
 def pooled(report: Report) -> str:
     """The pooled comparisons, with the pairs of runs that both missed, and the score."""
-    rows = []
+    rows, several = [], len(report.tasks) > 1
     for i, (where, count, name, found) in enumerate(comparisons(report)):
         of_group = f"{escape(where)} ({count})" if i < len(report.groups) else escape(where)
         rows.append([
-            of_group, named(report, name), *_compared(found, pooled=True),
+            of_group, named(report, name), *_compared(found, pooled=True, several=several),
             _of(found.speedup.both_missed, found.speedup.pairs),
             estimate(ratio(found.score)), _of(found.score.even, found.score.pairs),
         ])  # fmt: skip
     score = ["both missed the 90 % target", "score, clipped to a factor of 4", "counted as even"]
-    return table(["tasks", "against", *_COMPARED, *score], rows, text=[1], stacked=True)
+    compared = [word for word in _COMPARED if several or word != "median task"]
+    return table(["tasks", "against", *compared, *score], rows, text=[1], stacked=True)
 
 
 def _of(count: int | None, pairs: int | None) -> str:
@@ -138,12 +142,12 @@ _COMPARED = [
 ]
 
 
-def _compared(found: Comparison, *, pooled: bool) -> list[str]:
+def _compared(found: Comparison, *, pooled: bool, several: bool = False) -> list[str]:
     chance = found.improvement
     return [
         tag(found.clipped.verdict),
         estimate(ratio(found.clipped)),
-        *([estimate(ratio(found.median))] if pooled else []),
+        *([estimate(ratio(found.median))] if several else []),
         estimate(ratio(found.valid_ratio)),
         estimate(ratio(found.clipped_test)),
         speed(found.speedup, not pooled),

@@ -32,7 +32,7 @@ def _tried(report: Report, name: str, r: Result) -> str:
     """Settings tried: for this task, or once for all of them."""
     facts = report.optimizers[name]
     if facts.role == "calibrated":
-        return f"{facts.trials} <small>once, on other tasks</small>"
+        return f"{facts.trials:g} <small>once, on other tasks</small>"
     return str(facts.trials if name == "learned" else r.trials)
 
 
