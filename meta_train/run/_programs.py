@@ -205,7 +205,7 @@ class Programs:
         return jax.device_get(self.scores(self.start.theta))
 
     def score(self, i: int, judge: Judge, theta: Any) -> jax.Array:
-        """Of every run, as of `Judge.scores`, by judge number i, or one that differs from it in data alone."""
+        """As of `Judge.scores`, by judge number i or one that differs from it in data alone."""
         self.compile_judges()
         return self._scores[i](judge, theta)
 
