@@ -27,7 +27,9 @@ class MetaLoss(abc.ABC):
     so truncated estimators credit them to the last truncation.
 
     Args:
-      valid, last, mean: weights of V, L and M.
+      valid: weight of V.
+      last: of L.
+      mean: of M.
     """
 
     name: ClassVar[str]

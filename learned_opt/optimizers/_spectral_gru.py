@@ -82,7 +82,12 @@ class SpectralGRU(Controlled):
     not drift. The rule does not change under g -> k g with loss -> k loss.
 
     Args:
-      learning_rate, weight_decay, warmup, momenta, factored, horizon_free: as of `Spectral`.
+      learning_rate: step size a at its peak, at initialisation.
+      weight_decay: decoupled decay w in units of the step size, at initialisation.
+      warmup: fraction of the run with linearly growing step size.
+      momenta: dtype in which the three momenta are stored, "float32" or "bfloat16".
+      factored: keep the second moment of matrices as means over rows and over columns.
+      horizon_free: `num_steps` may be left out and changes nothing, as of `Spectral`.
       hidden: units of the GRU; 8 to 32 are worth a trial.
 
     Raises:
