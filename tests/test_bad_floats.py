@@ -1,6 +1,7 @@
 """No float in a configuration may be NaN, infinite or 1e300: the walk finds new fields itself."""
 
 import dataclasses
+import inspect
 import math
 import types
 import typing
@@ -8,7 +9,7 @@ import typing
 import pytest
 
 from learned_opt import OPTIMIZERS
-from learned_opt.meta_train import ESTIMATORS, Config, ConfigError, Continuation
+from learned_opt.meta_train import ESTIMATORS, OBJECTIVES, Config, ConfigError, Continuation
 from learned_opt.tasks import AUGMENTATIONS, PROBLEMS
 
 BAD = (math.nan, math.inf, -math.inf, 1e300, -1e300)
@@ -30,13 +31,16 @@ def sections():
         kind = typing.get_type_hints(Config)[field.name]
         if isinstance(kind, types.UnionType):  # with None
             kind = typing.get_args(kind)[0]
-        if dataclasses.is_dataclass(kind):
+        if dataclasses.is_dataclass(kind) and not inspect.isabstract(kind):
             yield kind, field.name, lambda fields, name=field.name: {name: fields}
     family = typing.get_args(typing.get_type_hints(Config)["families"])[0]
     yield family, "families[1]", lambda fields: {"families": [{}, fields]}
     for cls in OPTIMIZERS:
         name = {"name": cls.name}
         yield cls, "optimizer", lambda fields, name=name: {"optimizer": name | fields}
+    for cls in OBJECTIVES:
+        name = {"name": cls.name}
+        yield cls, "objective", lambda fields, name=name: {"objective": name | fields}
     for cls in ESTIMATORS:
         name = {"name": cls.name}
         yield cls, "estimator", lambda fields, name=name: {"estimator": name | fields}

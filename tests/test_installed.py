@@ -23,7 +23,8 @@ CURE = "which is not installed: pip install 'learned-opt[train]'"
 def test_one_name_is_installed_and_no_folder_is_forgotten():
     setup = PROJECT["tool"]["setuptools"]
     files = [installed(path) for path in room_files()]
-    found = {".".join(path.parent.parts) for path in files} - {"learned_opt.eval.archive"}
+    folders_of_data = {"learned_opt.eval.archive", "learned_opt.tasks.suites.references"}
+    found = {".".join(path.parent.parts) for path in files} - folders_of_data
     assert found == set(setup["packages"])
     assert setup["package-dir"] == {f"learned_opt.{room}": room for room in OTHERS}
     data = [

@@ -191,8 +191,7 @@ def test_a_run_begins_with_the_programs_of_the_last_and_they_compute_the_same(fo
         probe = _probe.probe_run(plan)
         warm = begun(config)
     assert (cold[0], probe.programs, probe.kept, warm[0]) == (0, 4, 4, 4)
-    assert cold[1] == warm[1]
-    for a, b in zip(cold[2], warm[2], strict=True):
+    for a, b in zip(cold[1] + cold[2], warm[1] + warm[2], strict=True):
         np.testing.assert_array_equal(a, b)
 
     def close(got, want):
@@ -219,7 +218,7 @@ def test_judges_that_differ_in_data_alone_share_a_program(folder):
     assert judging[0][0] is judging[1][0]
     programs.compile(train=False)
     theta = programs.start.theta
-    got = [float(x) for x in programs.scores(theta)]
+    got = [float(x.mean()) for x in programs.scores(theta)]
     want = [float(jax.jit(Judge.score)(one, theta)) for one in (judge, other)]
     assert got[0] != got[1]
     np.testing.assert_allclose(got, want, rtol=1e-5)
