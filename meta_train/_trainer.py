@@ -144,7 +144,9 @@ class Trainer:
     def init(self, problems: Sequence[MetaProblem]) -> MetaTrainState:
         """The state before the first outer step; one problem a family."""
         _, estimator_key, key = self._keys
-        theta = self.theta
+        # The very theta that runs are compared with: compiled, its numbers might round otherwise.
+        given = problems[0].untrained
+        theta = self.theta if given is None else jax.tree.map(jnp.copy, given)
         return MetaTrainState(
             theta=theta,
             outer_state=self.outer.init(theta),

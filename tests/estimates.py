@@ -3,17 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from problems import (
-    FINAL,
-    LearnedSGD,
-    Quadratics,
-    mesh,
-)
+from problems import FINAL, FLOOR, LearnedSGD, Quadratics, mesh
 
-from learned_opt.meta_train import (
-    MetaProblem,
-    Objective,
-)
+from learned_opt.meta_train import MetaProblem, Objective
 
 FAMILY = Quadratics(jnp.asarray(2.0))
 THETA = {"lr": jnp.asarray(0.05)}
@@ -47,3 +39,22 @@ def draw(estimator, count, problem=None, theta=THETA, seed=0):
         return jax.lax.scan(body, state, jnp.arange(count))[1]
 
     return [np.asarray(x, np.float64) for x in run(jax.random.key(seed))]
+
+
+def parts(objective):
+    """a[k, j]: derivative of what truncation k earns by the lr of truncation j, in float64."""
+
+    def earned(lrs):
+        p, found = START, []
+        for k, lr in enumerate(lrs):
+            total = 0.0
+            for _ in range(LENGTH):
+                total += np.log(0.5 * p**2 + 1 + FLOOR) / STEPS
+                p *= 1 - lr
+            end = np.log(0.5 * p**2 + 1 + FLOOR) if k == len(lrs) - 1 else 0.0
+            found.append(objective.steps * total + objective.valid * end)
+        return np.array(found)
+
+    eps = 1e-6
+    rows = np.eye(STEPS // LENGTH) * eps
+    return np.stack([(earned(LR + e) - earned(LR - e)) / (2 * eps) for e in rows], axis=1)

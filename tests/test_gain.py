@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from estimates import FAMILY, LR, SIGMA, START, STEPS, THETA, draw
+from jax.flatten_util import ravel_pytree
 from problems import FLOOR, LearnedSGD, Quadratics, mesh
 
 from learned_opt.meta_train import (
@@ -15,6 +16,7 @@ from learned_opt.meta_train import (
     TBPTT,
     Backprop,
     Config,
+    ConfigError,
     Continuation,
     Evosax,
     FullES,
@@ -22,6 +24,7 @@ from learned_opt.meta_train import (
     Judge,
     MetaProblem,
     Objective,
+    Programs,
     TruncatedES,
     build,
     unroll,
@@ -192,6 +195,39 @@ def test_a_configuration_chooses_it_and_meta_validation_begins_at_nothing():
     trainer, problems, judges = build(config)
     for one in (problems[0], judges[0].problem):
         jax.tree.map(np.testing.assert_array_equal, one.untrained, trainer.theta)
+
+
+def test_a_run_begins_with_the_very_theta_that_it_is_compared_with():
+    """To the last bit: random weights of a recurrent net, of which one comes of a program."""
+    table = {
+        "family": {"data": "wine", "batch_size": 4, "options": {"widths": [2, 2], "max_width": 2}},
+        "optimizer": {"name": "spectral_gru"},
+        "estimator": {"name": "full_es", "pairs": 2, "horizon": [2, 4]},
+        "objective": {"name": "gain"},
+        "valid": {"tasks": 2, "horizon": 2},
+    }
+    programs = Programs(*build(Config.from_dict(table)), 1)
+    given = programs.problems[0].untrained
+    assert jnp.std(ravel_pytree(given)[0]) > 0.01
+    jax.tree.map(np.testing.assert_array_equal, programs.start.theta, given)
+
+
+def test_what_does_not_go_with_it_is_one_sentence():
+    table = {"objective": {"name": "gain"}, "teacher": {"name": "muon"}}
+    with pytest.raises(ConfigError, match=r"^teacher.name must be .* objective 'gain', got 'muon'"):
+        Config.from_dict(table)
+
+
+def test_a_run_whose_scores_are_bounded_is_stopped_within_the_bound():
+    """log 2 = 0.69 is the worst; elsewhere the tolerance that is given holds, or if it is less."""
+    judged = {"suite": "META_VALID_V9", "horizon": 100_000}
+    for table, want in (
+        ({}, 1.0),
+        ({"objective": {"name": "gain"}}, 0.3),
+        ({"valid": judged}, 0.3),
+        ({"valid": judged, "run": {"tolerance": 0.2}}, 0.2),
+    ):
+        assert Config.from_dict(table).tolerance == want
 
 
 def test_a_judge_of_the_objective_begins_at_exactly_nothing():

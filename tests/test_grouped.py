@@ -1,13 +1,14 @@
 """Pairs of like horizons side by side: every row is as it would be alone, in its place."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from estimates import draw, problem
+from estimates import THETA, draw, problem
 from problems import Quadratics
 
-from learned_opt.meta_train import FullES, Objective
-from learned_opt.meta_train.estimators import _grouped
+from learned_opt.meta_train import Blend, FullES, Objective
+from learned_opt.meta_train.estimators import _full_es, _grouped
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 6])
@@ -25,6 +26,22 @@ def test_a_group_is_the_fewest_pairs_that_hold_enough(monkeypatch, least, size):
     """Of one parameter a run: two a pair; 8 pairs are needed of 15, and do not divide 12."""
     monkeypatch.setattr(_grouped, "LEAST", least)
     assert _grouped.group_size(Quadratics(jnp.asarray(2.0)), 12) == size
+
+
+def test_only_a_cpu_groups(monkeypatch):
+    monkeypatch.setattr(_grouped, "LEAST", 1)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert _grouped.group_size(Quadratics(jnp.asarray(2.0)), 12) == 12
+
+
+@pytest.mark.parametrize(("exact", "calls"), [(9, 1), (20, 0)])
+def test_long_runs_of_a_blend_are_grouped(monkeypatch, exact, calls):
+    sizes = []
+    monkeypatch.setattr(_full_es, "group_size", lambda family, pairs: sizes.append(pairs) or pairs)
+    estimator, key = Blend(pairs=8, horizon=(5, 20), exact=exact), jax.random.key(0)
+    state = estimator.init(problem(), THETA, key)
+    jax.eval_shape(estimator.estimate, problem(), THETA, state, key, jnp.int32(0))
+    assert sizes == calls * [4]  # on each of two devices
 
 
 def test_groups_change_an_estimate_by_rounding_only(monkeypatch):

@@ -206,6 +206,16 @@ def test_a_run_begins_with_the_programs_of_the_last_and_they_compute_the_same(fo
     close(probe.valid_share, 7 * probe.valid_seconds / left)
 
 
+def test_untrained_runs_are_among_the_steps_that_a_probe_expects(folder):
+    """`gain`: 3 lanes of 2 pairs; horizons from 4 to 8 have the mean 5.77, shares of them 0.8."""
+    with jax.numpy_dtype_promotion("standard"):
+        plan = _plan.plan_run(Config.from_dict(SMALL | {"objective": {"name": "gain"}}), "nowhere")
+        probe = _probe.probe_run(plan)
+    steps = np.multiply(probe.rates, probe.shares) * probe.outer_seconds
+    np.testing.assert_allclose(steps, 3 * 2 * 0.8 * 4 / np.log(2), rtol=1e-3)
+    np.testing.assert_allclose(steps.sum(), plan.inner_steps, rtol=1e-6)
+
+
 def test_judges_that_differ_in_data_alone_share_a_program(folder):
     setup = build(Config.from_dict(SMALL))
     judge, _ = setup.judges

@@ -114,6 +114,16 @@ def built(optimizer, estimator, runs):
     return setup, needs, Programs(*setup, 1)
 
 
+def test_untrained_runs_of_a_meta_validation_count():
+    """Beside each run one that starts from the same batch."""
+    found = []
+    for name in ("loss", "gain"):
+        table = {"family": mlp(32, 1), "objective": {"name": name}, "valid": {"tasks": 10_000}}
+        needs = _memory.memory_needs(*build(Config.from_dict(table)))
+        found.append({need.what: need.bytes for need in needs}["[valid]: its runs"])
+    assert found[1] == pytest.approx(2 * found[0], rel=0.02)
+
+
 @pytest.mark.slow
 def test_the_bound_is_below_what_a_meta_validation_takes():
     setup, needs, programs = built({"name": "hyper_adam"}, SHORT, 16)

@@ -1,5 +1,6 @@
 """`--plan` says what would be run, and writes nothing but programs."""
 
+import dataclasses
 import math
 import re
 
@@ -89,6 +90,12 @@ def test_a_plan_says_what_would_be_run(tmp_path, config, capsys):
         r"at least [\d.]+ kB of the [\d.]+ [GT]B that this machine has \(.*\)", memory
     )
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(("hours", "said"), [(0.014, "0.014"), (9.66, "9.7"), (130.4, "130")])
+def test_hours_are_told_as_people_say_them(hours, said):
+    *_, last = _probe._lines(dataclasses.replace(PROBE, hours=hours))
+    assert f"  {said} hours, " in last
 
 
 def test_a_plan_of_several_families(capsys, tmp_path):

@@ -53,8 +53,7 @@ def table(
     where: str, start: Artifact, names: Sequence[str], tasks: Sequence[EvalTask], steps: int
 ) -> dict[str, Any]:
     """The sections of the configuration."""
-    before = start.card.get("config")
-    kept = {section: _given(before, section, keys) for section, keys in KEPT.items()}
+    kept = _kept(start)
     shortest, longest = (f(task.horizon for task in tasks) for f in (min, max))
     return {
         "run": {
@@ -91,9 +90,12 @@ def outer_steps(start: Artifact, tasks: Sequence[EvalTask], budget: float) -> in
       ConfigError: it has no time for the least.
     """
     training = judging = compiling = 0.0
+    name = _kept(start)["objective"].get("name")
+    # Enough for a judge's runs as well: VALID, or twice as many.
+    lanes = (2 + any(cls.untrained and cls.name == name for cls in OBJECTIVES)) * PAIRS
     for task in tasks:
         tx = learned_opt.learned(start, num_steps=task.horizon)
-        runs = TimedRuns(task.family.without_test(), task.member, tx, 2 * PAIRS).timed()
+        runs = TimedRuns(task.family.without_test(), task.member, tx, lanes).timed()
         # Log-uniform between half and all of it, the mean is 0.72.
         training += 0.72 * task.horizon * runs.step + runs.evaluation
         judging += task.horizon * runs.step + runs.evaluation
@@ -118,6 +120,12 @@ def did_it_pay(args: argparse.Namespace, out: str, name: str) -> str:
         f"Whether it paid: learned-opt eval {out}/{name}.safetensors --rival {args.start} "
         f"{tasks}{steps} --out {out}-report"
     )
+
+
+def _kept(start: Artifact) -> dict[str, dict[str, Any]]:
+    """By section, what of KEPT the card of the start has."""
+    before = start.card.get("config")
+    return {section: _given(before, section, keys) for section, keys in KEPT.items()}
 
 
 def _given(config: Any, section: str, keys: Sequence[str]) -> dict[str, Any]:

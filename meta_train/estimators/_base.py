@@ -138,13 +138,15 @@ class Sides(NamedTuple):
     """What an antithetic pair has come to.
 
     `losses`: meta-losses of the two sides, (2,); `noise`: the perturbation of the + side, (theta's
-    size,); `inner_steps`, `nonfinite`: of both sides, as of `MetaGrad`.
+    size,); `inner_steps`, `nonfinite`: of both sides, as of `MetaGrad`; `exact`: mean of the
+    gradients at the two sides, (theta's size,), for estimators that know it.
     """
 
     losses: jax.Array
     noise: jax.Array
     inner_steps: jax.Array
     nonfinite: jax.Array
+    exact: Any = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +160,11 @@ class Antithetic(GradientEstimator):
     over s. That s knows the differences which it divides changes the expected length of the
     estimate (by a part in some `pairs`, once ten estimates are remembered), and not its direction
     where the loss is linear in theta. Differences that are all zero stay zero.
+
+    That size is of estimates of whole runs (`FullES`, `Blend`). Truncated estimators compare
+    truncations: with n of them in a run their gradients are longer by n, the factor of
+    `Truncating`, and by up to n^1.5 where the credit is a sum of n perturbations, as
+    with PES. So families are on one scale if their runs have about as many truncations.
 
     Args:
       pairs: antithetic pairs; the two runs of a pair share task, initial weights, data, horizon.
@@ -212,6 +219,15 @@ class Antithetic(GradientEstimator):
             difference = jnp.clip(difference, -self.clip, self.clip)
         return difference / (2 * self.sigma**2)
 
+    def combine(self, sides: Sides, state: Any, *shared: Any) -> tuple[jax.Array, Any]:
+        """The gradient (theta's size,), summed over the pairs of a device, and the next state.
+
+        Arguments as of `compare`; to be called within `map_blocks`.
+        """
+        del shared
+        state = self.measure(sides.losses, state)
+        return credited(self.weight(sides.losses, state), sides.noise), state
+
     def compare(
         self,
         pairs: Callable[..., Sides],
@@ -220,7 +236,9 @@ class Antithetic(GradientEstimator):
         state: Any,
         *shared: Any,
     ) -> tuple[MetaGrad, Any]:
-        """mean_i e_i (L(theta + e_i) - L(theta - e_i)) / (2 sigma^2), and the next state.
+        """The mean over all pairs of what `combine` makes of them, and the next state.
+
+        Here mean_i e_i (L(theta + e_i) - L(theta - e_i)) / (2 sigma^2).
 
         Args:
           pairs: from (numbers of the pairs of a device, problem, theta, *shared) to what each has
@@ -233,8 +251,7 @@ class Antithetic(GradientEstimator):
             index: jax.Array, problem: MetaProblem, theta: Theta, state: Any, *shared: Any
         ) -> Any:
             sides = pairs(index, problem, theta, *shared)
-            state = self.measure(sides.losses, state)
-            grad = self.weight(sides.losses, state) @ sides.noise
+            grad, state = self.combine(sides, state, *shared)
             total = MetaGrad(
                 ravel_pytree(theta)[1](grad),
                 sides.losses.mean(1).sum(),
@@ -247,6 +264,11 @@ class Antithetic(GradientEstimator):
         _, (total, state) = map_blocks(problem.mesh, block, rows, problem, theta, state, *shared)
         grad, loss = jax.tree.map(lambda x: x / self.pairs, (total.grad, total.loss))
         return MetaGrad(grad, loss, total.inner_steps, total.nonfinite), state
+
+
+def credited(weights: jax.Array, perturbations: jax.Array) -> jax.Array:
+    """sum_i w_i e_i, (pairs,) and (pairs, size) to (size,), in float32 on GPUs and TPUs too."""
+    return jnp.matmul(weights, perturbations, precision="highest")
 
 
 def over_scale(x: jax.Array, squares: Any) -> jax.Array:

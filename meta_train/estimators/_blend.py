@@ -13,11 +13,11 @@ from jax.flatten_util import ravel_pytree
 
 from learned_opt import Theta
 from learned_opt._fields import Steps
-from learned_opt.devices import map_blocks, share_of_block, sum_of_blocks
+from learned_opt.devices import sum_of_blocks
 
-from .._unroll import MetaProblem, unroll
+from .._unroll import MetaProblem
 from ._backprop import Segments, checkpointed
-from ._base import SIGNS, MetaGrad, over_scale
+from ._base import Sides, over_scale
 from ._full_es import FullES
 from ._running import Running
 
@@ -36,16 +36,6 @@ class BlendState(NamedTuple):
     squares: Any
     es: Running
     exact: Running
-
-
-class Both(NamedTuple):
-    """What a pair says: `losses` (2,), `noise` and `exact` (theta's size,), counts."""
-
-    losses: jax.Array
-    noise: jax.Array
-    exact: jax.Array
-    inner_steps: jax.Array
-    nonfinite: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +63,9 @@ class Blend(FullES):
 
     Args:
       exact: the longest run in steps with an exact gradient. Its memory is that of the square
-        root of so many states, its time about four times that of the runs alone.
+        root of so many states, its time about four times that of the runs alone. All runs of an
+        estimate with exact gradients last as many steps as this, or the longest horizon if that
+        is less, however few they need; they are not grouped as those of `FullES` are.
 
     Raises:
       ValueError: an argument out of its range; no run is as short as `exact`; `scale` is "sign",
@@ -117,48 +109,53 @@ class Blend(FullES):
         blank = Running.blank(jnp.zeros(ravel_pytree(theta)[0].size))
         return BlendState(self.unmeasured, blank, blank)
 
-    def estimate(
-        self,
-        problem: MetaProblem,
-        theta: Theta,
-        state: BlendState,
-        key: jax.Array,
-        outer_step: jax.Array,
-    ) -> tuple[MetaGrad, BlendState]:
-        """One estimate: 2 `pairs` training runs, forwards, and backwards if they are short."""
-        longest, pair_key = self.longest(key, outer_step)
-        rows = jnp.arange(self.pairs)
-        _, (total, state) = map_blocks(
-            problem.mesh, self._block, rows, problem, theta, state, pair_key, longest, outer_step
-        )
-        grad, loss = jax.tree.map(lambda x: x / self.pairs, (total.grad, total.loss))
-        return MetaGrad(grad, loss, total.inner_steps, total.nonfinite), state
-
-    def _block(
+    def pairs_of(
         self,
         index: jax.Array,
         problem: MetaProblem,
         theta: Theta,
-        state: BlendState,
         key: jax.Array,
         longest: jax.Array,
         outer_step: jax.Array,
-    ) -> tuple[tuple[()], tuple[MetaGrad, BlendState]]:
-        def pairs(short: bool) -> Both:
-            def pair(i: jax.Array) -> Both:
-                return self._pair_of(short, problem, theta, jax.random.fold_in(key, i), longest,
-                                     outer_step)  # fmt: skip
+    ) -> Sides:
+        """Of the pairs of one device; with exact gradients, of all at once, if runs are short."""
+        plain, segments = super().pairs_of, self._segments
 
-            return jax.vmap(pair)(index)
+        def one(i: jax.Array) -> Sides:
+            def run(theta: Theta) -> tuple[jax.Array, Sides]:
+                sides = self.pair(
+                    problem, theta, jax.random.fold_in(key, i), longest, segments.steps, outer_step,
+                    checkpointed(segments.length),
+                )  # fmt: skip
+                # The gradient of which is the mean of those at the two sides.
+                return sides.losses.mean(), sides
+
+            (_, sides), grad = jax.value_and_grad(run, has_aux=True)(theta)
+            exact = ravel_pytree(grad)[0]
+            lost = jnp.maximum(sides.nonfinite, (~jnp.isfinite(exact).all()).astype(jnp.float32))
+            # A loss that is not finite counts as the cap, of which the gradient knows nothing.
+            return sides._replace(nonfinite=lost, exact=jnp.where(lost > 0, jnp.nan, exact))
+
+        def short() -> Sides:
+            return jax.vmap(one)(index)
+
+        def long() -> Sides:
+            sides = plain(index, problem, theta, key, longest, outer_step)
+            return sides._replace(exact=jnp.zeros_like(sides.noise))
 
         if self.horizon[1] <= self.exact:
-            short, both = jnp.array(True), pairs(True)
-        else:
-            short = longest <= self.exact
-            both = jax.lax.cond(short, lambda: pairs(True), lambda: pairs(False))
-        squares = self.measure(both.losses, state.squares)
-        a = self.weight(both.losses, squares)[:, None] * both.noise
-        b = over_scale(both.exact, squares)
+            return short()
+        return jax.lax.cond(longest <= self.exact, short, long)
+
+    def combine(
+        self, sides: Sides, state: BlendState, *shared: Any
+    ) -> tuple[jax.Array, BlendState]:
+        """The sum over the pairs of a device of the blend, and the next state."""
+        _, longest, _ = shared
+        short = longest <= self.exact
+        squares = self.measure(sides.losses, state.squares)
+        a = self.weight(sides.losses, squares)[:, None] * sides.noise
+        b = over_scale(sides.exact, squares)
         es = state.es.after(sum_of_blocks(jnp.sum(a**2, 0)) / self.pairs)
         # False for NaN, too.
         useful = (short & (jnp.sum(b**2, 1) <= jnp.sum(es.mean)))[:, None]
@@ -173,50 +170,4 @@ class Blend(FullES):
         es, exact = jax.tree.map(
             lambda new, old: jnp.where(short, new, old), (es, exact), (state.es, state.exact)
         )
-        total = MetaGrad(
-            ravel_pytree(theta)[1](grad),
-            both.losses.mean(1).sum(),
-            both.inner_steps.sum(),
-            both.nonfinite.sum(),
-        )
-        return (), (total, share_of_block(BlendState(squares, es, exact)))
-
-    def _pair_of(
-        self,
-        short: bool,
-        problem: MetaProblem,
-        theta: Theta,
-        key: jax.Array,
-        longest: jax.Array,
-        outer_step: jax.Array,
-    ) -> Both:
-        """A pair, with its exact gradient if it is short."""
-        flat, unravel = ravel_pytree(theta)
-        task, horizon, noise, run_key = self.drawn(problem, flat.size, key, longest)
-        segments = self._segments
-        lengths: dict[str, Any] = {"max_steps": longest}
-        if short:
-            lengths = {"max_steps": segments.steps, "loop": checkpointed(segments.length)}
-
-        def run(sides: jax.Array) -> Any:
-            losses, runs = unroll(
-                problem, task, jax.vmap(unravel)(sides), run_key,
-                horizon=horizon, outer_step=outer_step, sides=True, **lengths,
-            )  # fmt: skip
-            # A side has no part in the loss of the other, so this is the gradient of each.
-            return losses.sum(), (losses, runs)
-
-        sides = jax.vmap(lambda sign: flat + sign * noise)(jnp.asarray(SIGNS))
-        if short:
-            (_, (losses, runs)), grads = jax.value_and_grad(run, has_aux=True)(sides)
-        else:
-            (_, (losses, runs)), grads = run(sides), jnp.zeros_like(sides)
-        lost = ~(problem.asked(runs.finite) & jnp.isfinite(grads).all(1))
-        return Both(
-            losses,
-            noise,
-            # A loss that is not finite counts as the cap, of which the gradient knows nothing.
-            jnp.where(lost.any(), jnp.nan, grads.mean(0)),
-            inner_steps=runs.total.size * horizon.astype(jnp.float32),
-            nonfinite=jnp.sum(lost).astype(jnp.float32),
-        )
+        return grad, BlendState(squares, es, exact)

@@ -5,6 +5,7 @@ Metz et al. 2022 (VeLO) for its use on learned optimizers.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
 
 import jax
@@ -53,28 +54,16 @@ class FullES(Antithetic):
         outer_step: jax.Array,
     ) -> tuple[MetaGrad, Any]:
         """One estimate: 2 `pairs` training runs."""
-        longest, pair_key = self.longest(key, outer_step)
-        return self.compare(self._pairs, problem, theta, state, pair_key, longest, outer_step)
-
-    def longest(self, key: jax.Array, outer_step: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The longest horizon of an estimate (int32), and the key of its pairs."""
         horizon_key, pair_key = jax.random.split(key)
-        return jnp.round(self.horizons.draw(horizon_key, outer_step)).astype(jnp.int32), pair_key
-
-    def drawn(
-        self, problem: MetaProblem, size: int, key: jax.Array, longest: jax.Array
-    ) -> tuple[Any, jax.Array, jax.Array, jax.Array]:
-        """Of a pair: task, horizon (int32), perturbation (size,), key of the two runs."""
-        task_key, noise_key, _, run_key = jax.random.split(key, 4)
-        task, horizon = problem.family.sample(task_key), self._horizon(key, longest)
-        return task, horizon, self.sigma * jax.random.normal(noise_key, (size,)), run_key
+        longest = jnp.round(self.horizons.draw(horizon_key, outer_step)).astype(jnp.int32)
+        return self.compare(self.pairs_of, problem, theta, state, pair_key, longest, outer_step)
 
     def _horizon(self, key: jax.Array, longest: jax.Array) -> jax.Array:
         """Steps (int32) of the pair of this key."""
         share = jax.random.uniform(jax.random.split(key, 4)[2], minval=self.shortest, maxval=1.0)
         return jnp.maximum(1, jnp.round(share * longest.astype(share.dtype)).astype(jnp.int32))
 
-    def _pairs(
+    def pairs_of(
         self,
         index: jax.Array,
         problem: MetaProblem,
@@ -87,26 +76,30 @@ class FullES(Antithetic):
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
         horizons = jax.vmap(lambda key: self._horizon(key, longest))(keys)
 
-        def pair(key: jax.Array, most: jax.Array) -> Sides:
-            return self._pair(problem, theta, key, longest, most, outer_step)
+        def one(key: jax.Array, most: jax.Array) -> Sides:
+            return self.pair(problem, theta, key, longest, most, outer_step)
 
-        return map_by_horizon(pair, keys, horizons, group_size(problem.family, index.size))
+        return map_by_horizon(one, keys, horizons, group_size(problem.family, index.size))
 
-    def _pair(
+    def pair(
         self,
         problem: MetaProblem,
         theta: Theta,
         key: jax.Array,
         longest: jax.Array,
-        most: jax.Array,
+        most: jax.Array | int,
         outer_step: jax.Array,
+        loop: Callable[..., Any] = jax.lax.fori_loop,
     ) -> Sides:
+        """One pair; `longest`: as drawn for the estimate; `most`, `loop`: as of `unroll`."""
         flat, unravel = ravel_pytree(theta)
-        task, horizon, noise, run_key = self.drawn(problem, flat.size, key, longest)
+        task_key, noise_key, _, run_key = jax.random.split(key, 4)
+        task, horizon = problem.family.sample(task_key), self._horizon(key, longest)
+        noise = self.sigma * jax.random.normal(noise_key, (flat.size,))
         sides = jax.vmap(lambda sign: unravel(flat + sign * noise))(jnp.asarray(SIGNS))
         losses, runs = unroll(
             problem, task, sides, run_key,
-            horizon=horizon, max_steps=most, outer_step=outer_step, sides=True,
+            horizon=horizon, max_steps=most, outer_step=outer_step, loop=loop, sides=True,
         )  # fmt: skip
         return Sides(
             losses,

@@ -1,4 +1,7 @@
-"""Runs of like lengths side by side: a loop over vectorised runs lasts as long as the longest."""
+"""Runs of like lengths side by side: a loop over vectorised runs lasts as long as the longest.
+
+On CPU alone: an accelerator has room for all runs at once, and would do group after group.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +19,10 @@ take longer than the kernels (`python -m benchmarks.mix`)."""
 def group_size(family: TaskFamily, pairs: int) -> int:
     """Pairs of runs to vectorise together: the fewest that divide `pairs` and hold LEAST.
 
-    All of them where they hold less.
+    All of them where they hold less, and where the device is no CPU.
     """
+    if jax.default_backend() != "cpu":
+        return pairs
     shapes = jax.eval_shape(lambda key: family.sample(key).init(key), jax.random.key(0))
     parameters = sum(x.size for x in jax.tree.leaves(shapes))
     least = min(pairs, -(-LEAST // (2 * parameters)))

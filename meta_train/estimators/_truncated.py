@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 from learned_opt import Theta
 
 from .._unroll import Episode, MetaProblem, Run, start
-from ._base import SIGNS, Antithetic, MetaGrad
+from ._base import SIGNS, Antithetic, MetaGrad, credited
 from ._continued import Continuation, Shelf
 from ._running import Running
 from ._truncating import Truncating, row_keys, where_rows
@@ -138,7 +138,7 @@ class Truncated(Truncating, Antithetic, abc.ABC):
         )
         squares = self.measure(done.losses, jax.tree.map(lambda x: x[0], state.squares))
         total = MetaGrad(
-            grad=unravel(self.weight(done.losses, squares) @ self.credit(pairs)),
+            grad=unravel(credited(self.weight(done.losses, squares), self.credit(pairs))),
             loss=done.losses.mean(1).sum(),
             inner_steps=jnp.asarray(float(self.truncation * done.runs.total.size)),
             nonfinite=jnp.sum(~problem.asked(done.runs.finite) & done.over[:, None]).astype(

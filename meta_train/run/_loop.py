@@ -318,11 +318,11 @@ class _Loop:
             bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(state.theta)
         ):
             self.astray = f"theta is no longer finite at outer step {row['step']}"
-        self.bad = self.bad + 1 if not score <= first + self.config.run.tolerance else 0
+        self.bad = self.bad + 1 if not score <= first + self.config.tolerance else 0
         if self.bad >= PATIENCE:
             self.astray = (
                 f"the meta-validation loss has been above {first:.4f} + "
-                f"{self.config.run.tolerance:g} {PATIENCE} times in a row up to outer step "
+                f"{self.config.tolerance:g} {PATIENCE} times in a row up to outer step "
                 f"{row['step']}"
             )
 

@@ -86,7 +86,8 @@ def memory_needs(
     for judge in judges:
         family = judge.problem.family
         lane = known.get(id(family)) or _lane(judge.problem, theta)
-        spread = rows + judge.runs * sum(lane)
+        beside = 1 + judge.problem.objective.untrained
+        spread = rows + judge.runs * (beside * (lane.run + lane.work) + lane.batch)
         yield need("[valid]: its runs", whole, spread)
 
 

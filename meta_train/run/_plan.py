@@ -20,14 +20,15 @@ from learned_opt.checkpoints import (
     saved_steps,
 )
 
+from ..estimators import GradientEstimator
 from ..processes import leads
 from ..settings import Config, renamed
 from ._folder import check_progress
-from ._memory import Need, check_memory, size_text, tree_bytes
+from ._memory import Need, size_text, tree_bytes
 from ._programs import program_of
 from ._provenance import run_identity
 from ._record import CHECKPOINTS, RECORD, WHAT, todays
-from ._setup import Setup, assemble
+from ._setup import Setup, build_and_need
 
 REFUSED = "refused: "
 
@@ -76,8 +77,7 @@ def plan_run(
     Raises:
       ConfigError: the configuration cannot be built here, or does not fit into memory.
     """
-    setup = assemble(config)
-    need = check_memory(*setup)
+    setup, need = build_and_need(config)
     trainer, problems, judges = setup
     theta = jax.eval_shape(trainer.optimizer.init, jax.random.key(0))
     state = jax.eval_shape(trainer.init, problems)
@@ -88,11 +88,7 @@ def plan_run(
     return Plan(
         config,
         setup,
-        inner_steps=sum(
-            one.steps_spent(steps)
-            * (1 + config.objective.untrained * one.untrained_runs / one.runs)
-            for one in trainer.estimators
-        ),
+        inner_steps=sum(training_steps(one, config) for one in trainer.estimators),
         valid_steps=sum(
             judge.runs * int(judge.horizon) * (1 + judge.problem.objective.untrained)
             for judge in judges
@@ -105,6 +101,12 @@ def plan_run(
         folder=folder,
         done=done,
     )
+
+
+def training_steps(estimator: GradientEstimator, config: Config) -> float:
+    """Training steps of an estimate, on average over the run, those of the untrained included."""
+    untrained = config.objective.untrained * estimator.untrained_runs / estimator.runs
+    return estimator.steps_spent(config.run.outer_steps) * (1 + untrained)
 
 
 def _folder(
@@ -168,7 +170,7 @@ def _lines(plan: Plan) -> Iterable[str]:
     ]
     yield from table([["family", "weight", estimator.unit, "batch"], *rows])
     yield ""
-    yield from facts(
+    yield from fact_lines(
         {
             "optimizer": f"{config.optimizer.name}, theta of {plan.meta_parameters:,} numbers",
             "estimator": f"{estimator.name}, {estimator.in_words()}",
@@ -189,7 +191,7 @@ def _lines(plan: Plan) -> Iterable[str]:
     )
 
 
-def facts(told: dict[str, str]) -> Iterable[str]:
+def fact_lines(told: dict[str, str]) -> Iterable[str]:
     """A line a fact, with its name."""
     width = max(map(len, told))
     return (f"{name:{width}}  {fact}" for name, fact in told.items())

@@ -1,5 +1,6 @@
 """What a run would cost, from its own programs and a short probe of each."""
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import rich.console
 
 from ._memory import fits, size_text
-from ._plan import Plan, facts, print_lines, table
+from ._plan import Plan, fact_lines, print_lines, table, training_steps
 from ._programs import Programs
 
 PART = 10
@@ -55,9 +56,14 @@ def probe_run(plan: Plan) -> Probe:
     Raises:
       ConfigError: the run does not fit into memory.
     """
+    tick = time.perf_counter()
+    with contextlib.closing(Programs(*plan.setup, plan.config.run.log_every)) as programs:
+        return _probed(plan, programs, tick)
+
+
+def _probed(plan: Plan, programs: Programs, tick: float) -> Probe:
     config, (trainer, problems, judges) = plan.config, plan.setup
-    steps, tick = config.run.outer_steps, time.perf_counter()
-    programs = Programs(trainer, problems, judges, config.run.log_every)
+    steps = config.run.outer_steps
     programs.compile()
     programs.compile_judges()
     compile_seconds = time.perf_counter() - tick
@@ -72,7 +78,8 @@ def probe_run(plan: Plan) -> Probe:
             inner = jax.block_until_ready(programs.estimate(i, state))[0].inner_steps
         rates.append(float(inner) / (time.perf_counter() - tick))
     each = [
-        one.steps_spent(steps) / rate for one, rate in zip(trainer.estimators, rates, strict=True)
+        training_steps(one, config) / rate
+        for one, rate in zip(trainer.estimators, rates, strict=True)
     ]
     left = max(0.0, 1 - plan.done / steps)
     training, valid = left * steps * sum(each), left * plan.valids * valid_seconds
@@ -119,15 +126,16 @@ def _lines(probe: Probe) -> Iterable[str]:
         [name, f"{rate:,.0f}", f"{share:.0%}"]
         for name, rate, share in zip(probe.names, probe.rates, probe.shares, strict=True)
     ]
+    digits = "2g" if probe.hours < 10 else "0f"
     yield from ["", *table([["family", "inner steps/s", "time"], *rows]), ""]
-    yield from facts(
+    yield from fact_lines(
         {
             "compiled": f"{probe.programs:,} programs in {probe.compile_seconds:,.0f} s, of which "
             f"{probe.kept:,} were found on disk",
             "speed": f"{probe.rate:,.0f} inner steps/s, {probe.outer_seconds:,.3g} s an outer "
             f"step, {probe.valid_seconds:,.3g} s a meta-validation",
             "memory, compiled": f"{size_text(probe.memory)} on each device",
-            "to the end": f"{probe.hours:,.2g} hours, {probe.valid_share:.0%} of it "
+            "to the end": f"{probe.hours:,.{digits}} hours, {probe.valid_share:.0%} of it "
             "meta-validation",
         }
     )

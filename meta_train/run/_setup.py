@@ -17,7 +17,7 @@ from .._objective import Objective
 from .._trainer import Judge, Trainer
 from .._unroll import MetaProblem
 from ..settings import Config, ConfigError
-from ._memory import check_memory, theta_shapes
+from ._memory import Need, check_memory, theta_shapes
 
 
 class Setup(NamedTuple):
@@ -30,10 +30,15 @@ class Setup(NamedTuple):
 
 def build(config: Config) -> Setup:
     """What is to be compiled; ConfigError if it cannot be had here, or cannot fit."""
+    return build_and_need(config)[0]
+
+
+def build_and_need(config: Config) -> tuple[Setup, Need]:
+    """As `build`, and the largest need of memory."""
     setup = assemble(config)
-    check_memory(*setup)
+    need = check_memory(*setup)
     if not config.objective.untrained:
-        return setup
+        return setup, need
     theta = setup.trainer.theta
     problems = tuple(dataclasses.replace(one, untrained=theta) for one in setup.problems)
     judges = tuple(
@@ -41,7 +46,7 @@ def build(config: Config) -> Setup:
         dataclasses.replace(judge, problem=dataclasses.replace(judge.problem, untrained=theta))
         for judge in setup.judges
     )  # fmt: skip
-    return Setup(setup.trainer, problems, judges)
+    return Setup(setup.trainer, problems, judges), need
 
 
 def assemble(config: Config) -> Setup:

@@ -48,6 +48,9 @@ from ._renamed import renamed
 RIVALS = ("adamw", "muon")
 """Tuned optimizers that scores of meta-validation are relative to; the first chooses theta."""
 
+BOUNDED = 0.3
+"""Largest tolerance, in nats, of scores that end near log 2: more would stop no run."""
+
 
 class _Section:
     """Base of the sections: their types say what values may be."""
@@ -63,9 +66,10 @@ class RunSettings(_Section):
     `name`: of the artifact, 1 to 100 letters, digits, ".", "_" and "-", the first a letter or a
     digit, for it names files in the run's folder; `outer_steps`: how many; `log_every`: the log
     interval in outer steps, one compiled call; `seed`: of everything; `tolerance`: the run stops as
-    diverged when three meta-validations in a row are this much above the first, in nats; `start`:
-    name or file of an artifact of the same optimizer, whose theta is where this run begins (other
-    fields may differ where theta's shapes stay); `note`: what else readers of the card should know.
+    diverged when three meta-validations in a row are this much above the first, in nats, see
+    `Config.tolerance`; `start`: name or file of an artifact of the same optimizer, whose theta is
+    where this run begins (other fields may differ where theta's shapes stay); `note`: what else
+    readers of the card should know.
     """
 
     name: str = "gated_adam"
@@ -213,6 +217,12 @@ class Config:
                 "theta itself: leave the section out"
             )
         object.__setattr__(self, "outer", own and (self.outer or own))
+        if self.objective.untrained and self.teacher.name != "none":
+            raise ConfigError(
+                f'teacher.name must be "none" with the objective {self.objective.name!r}, got '
+                f"{self.teacher.name!r}: it would help the untrained runs as well, with which the "
+                "others are compared"
+            )
         # Which look up what is named.
         _ = self.sources, self.estimators, self.judged, self.references
 
@@ -292,6 +302,12 @@ class Config:
                 f"{self.valid.horizon:,}"
             )
         return found
+
+    @property
+    def tolerance(self) -> float:
+        """`run.tolerance`, and at most 0.3 where scores are ratios of losses, clipped at 2."""
+        bounded = self.references is not None or self.objective.untrained
+        return min(self.run.tolerance, BOUNDED) if bounded else self.run.tolerance
 
     @property
     def judge_names(self) -> list[str]:
