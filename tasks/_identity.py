@@ -8,7 +8,6 @@ import hashlib
 import inspect
 import logging
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -116,16 +115,27 @@ def array_hash(array: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+class Known:
+    """An object that says itself what it is known by, in place of its fields: `known_by`."""
+
+    known_by: Any
+
+
 class Facts:
     """What functions hold, as JSON types, and the files that define them.
 
-    A function is its name, its defaults, what it closes over, and the globals that it reads, also
-    those of other modules of its project; one that is in no file also its text. Objects are their
-    types and fields. Of an installed package a function is its name, and what it closes over.
+    A function is its name, its code, its defaults, what it closes over, and the globals that it
+    reads, also those of other modules of its project. Objects are their types and fields. Of an
+    installed package a function is its name, and what it closes over.
+
+    Attributes:
+      files: of projects.
+      packages: names of modules at the top of what is installed, Python's own among them.
     """
 
     def __init__(self) -> None:
         self.files: set[Path] = set()
+        self.packages: set[str] = set()
         self._seen: dict[int, Any] = {}
 
     @property
@@ -148,6 +158,8 @@ class Facts:
             value = jax.random.key_data(value)
         if isinstance(value, np.ndarray | np.generic | jax.Array):
             return array_hash(np.asarray(value))
+        if isinstance(value, Known):
+            return [self.of(type(value)), self.of(value.known_by)]
         if isinstance(value, dict):
             # In the order of names: of what comes twice the first is said in full.
             named = {str(k): v for k, v in value.items()}
@@ -172,7 +184,7 @@ class Facts:
         return self._object(value)
 
     def _function(self, value: FunctionType) -> Any:
-        file = self._add(value)
+        self._add(value)
         inner = getattr(value, "__wrapped__", None)
         cells = [_content(cell) for cell in value.__closure__ or ()]
         facts = [
@@ -182,8 +194,11 @@ class Facts:
         ]  # fmt: skip
         if _installed(value):
             return facts
-        text = [_text(value)] if file is None else []
-        return [*facts, *text, self.of(_globals(value))]
+        within = [i for code in _codes(value.__code__) for i in dis.get_instructions(code)]
+        imported = {i.argval for i in within if i.opname == "IMPORT_NAME"}
+        self.packages |= {name.partition(".")[0] for name in imported}
+        code = hashlib.sha256(repr(_said(value.__code__)).encode()).hexdigest()
+        return [*facts, code, self.of(_globals(value))]
 
     def _class(self, value: type) -> Any:
         name = f"{value.__module__}.{value.__qualname__}"
@@ -204,12 +219,12 @@ class Facts:
             return [self.of(kind), self.of(_reduced(value))]
         return [self.of(kind), self.of(fields), self.of(inner)]
 
-    def _add(self, thing: Any) -> Path | None:
-        """The file in which it is defined, kept, if it is of a project."""
-        file = None if _installed(thing) else _file(_module(thing))
-        if file is not None:
+    def _add(self, thing: Any) -> None:
+        """Keep the file in which it is defined, if it is of a project; else its package."""
+        if _installed(thing):
+            self.packages.add(_named(thing).partition(".")[0])
+        elif file := _file(_module(thing)):
             self.files.add(file)
-        return file
 
 
 def _content(cell: Any) -> Any:
@@ -261,30 +276,38 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(const)
 
 
-def _text(function: FunctionType) -> str:
-    """The source of a function that is in no file; without one, its code."""
-    try:
-        text = ast.dump(ast.parse(textwrap.dedent(inspect.getsource(function))))
-    except (OSError, TypeError, SyntaxError):
-        text = repr(_code(function.__code__))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _said(value: Any) -> Any:
+    """What a code does, or a constant of one; the same in every process of a version of Python.
 
-
-def _code(code: CodeType) -> Any:
-    consts = [_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
-    return code.co_code, consts, code.co_names
+    Lines and docstrings do not count.
+    """
+    if isinstance(value, CodeType):
+        takes = value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount
+        stars = value.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+        does = [(i.opname, _said(i.argval)) for i in dis.get_instructions(value)]
+        return takes, stars, value.co_varnames, does, value.co_exceptiontable
+    if isinstance(value, tuple):
+        return [_said(item) for item in value]
+    if isinstance(value, frozenset):  # whose order is another in every process
+        return sorted(repr(_said(item)) for item in value)
+    return repr(value)
 
 
 def _installed(thing: Any) -> bool:
     """Whether it is of Python, of an installed package or of this one."""
     module = _module(thing)
-    name = (module.__name__ if module else getattr(thing, "__module__", None)) or "builtins"
-    top = name.partition(".")[0]
+    top = _named(thing).partition(".")[0]
     if top == "learned_opt" or top in sys.stdlib_module_names - {"__main__"}:
         return True
     file = _file(module)
     compiled = file is None and getattr(module, "__file__", None)
     return bool(compiled) or (file is not None and bool(set(file.parts) & set(INSTALLED)))
+
+
+def _named(thing: Any) -> str:
+    """The name of its module."""
+    module = _module(thing)
+    return (module.__name__ if module else getattr(thing, "__module__", None)) or "builtins"
 
 
 def _module(thing: Any) -> ModuleType | None:

@@ -27,7 +27,8 @@ from learned_opt.meta_train.run import _plan, _probe
 from learned_opt.meta_train.run._facts import facts_of
 from learned_opt.meta_train.settings import ConfigError
 from learned_opt.optimizers import Spectral
-from learned_opt.tasks import from_functions
+from learned_opt.tasks import _identity, from_functions
+from learned_opt.tasks.own import _digest, _host
 
 MESH = device_mesh(4)
 X = jnp.arange(4, dtype=jnp.float32)
@@ -161,6 +162,44 @@ def test_facts_tell_programs_apart():
     setups = [build(Config.from_dict(TABLE | {"family": TABLE["family"]})) for _ in range(2)]
     assert facts_of(setups[0].problems, setups[0].judges) == facts_of(*setups[1][1:])
     assert "0x" not in json.dumps(facts_of(setups[0].problems, scaled(1.0)))
+
+
+def test_the_packages_that_functions_use_count_by_their_versions(monkeypatch):
+    import flax
+
+    def loss(x):
+        import sklearn
+
+        return flax, sklearn, x
+
+    def told():
+        return facts_of(loss)[2]
+
+    before = told()
+    assert before.keys() >= {"flax", "scikit-learn"}
+    assert facts_of(optax.adam(1e-3))[2] == {}
+    version = _kept.importlib.metadata.version
+    monkeypatch.setattr(_kept.importlib.metadata, "version",
+                        lambda name: "9" if name == "flax" else version(name))  # fmt: skip
+    assert told() == before | {"flax": "9"}
+
+
+def test_examples_on_the_host_are_hashed_once(folder, tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", np.ones((400, 2), np.float32))
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    task = from_functions(
+        lambda key: {"w": jnp.ones(2)}, lambda params, batch: jnp.mean((batch @ params["w"]) ** 2),
+        x, batch_size=4, valid=0.5, memory=0,
+    )  # fmt: skip
+    data, sizes, known = task.spec.examples, [], _identity.array_hash
+    assert data.host is not None
+    for module in (_identity, _digest, _host):
+        monkeypatch.setattr(
+            module, "array_hash", lambda array: sizes.append(array.size) or known(array)
+        )
+    assert facts_of(data) == facts_of(data)
+    assert max(sizes) < x.size
+    assert sizes.count(200) == 1  # the rows to be drawn from
 
 
 FAMILY = TABLE["family"]

@@ -161,6 +161,26 @@ def test_what_functions_hold_counts_where_no_file_says_it():
         assert prints[0] == prints[1] != prints[2]
 
 
+def test_functions_of_one_name_in_one_file_are_told_apart(project, tmp_path):
+    """By their code; docstrings, lines and the order of sets in a process do not count."""
+    first = "losses = [lambda x: x + 1.5, lambda x: x - 1.5, lambda x: x + 2.5, lambda y, x: x]\n"
+    text = f"{first}if {{}}:\n    def scale(x):\n        return x in {{{{'a', 'b', 'c', 'd'}}}}\n"
+    text += "else:\n    def scale(x):\n        {}return x in {{'a', 'b', 'c', 'e'}}\n"
+
+    def told(chosen, doc=""):
+        (tmp_path / "held.py").write_text(text.format(chosen, doc))
+        code = "import held; from learned_opt.tasks import Facts\n"
+        code += "print(*[str(Facts().of(f)).replace(' ', '') for f in [*held.losses, held.scale]])"
+        words = [sys.executable, "-c", code]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    one, other, said = told(1), told(0), told(0, "'Said.'\n\n        ")
+    assert len({*one[:4]}) == 4
+    assert one[:4] == other[:4]
+    assert one[4] != other[4] == said[4]
+
+
 READ = {
     "a number of a helper": "def scale():\n    return SET",
     "a dict": "SETTINGS = {'scale': SET}\ndef scale():\n    return SETTINGS['scale']",

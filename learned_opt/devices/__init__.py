@@ -7,6 +7,7 @@ from ._kept import compiled as compiled
 from ._kept import kept_bytes as kept_bytes
 from ._kept import programs_folder as programs_folder
 from ._kept import remembered as remembered
+from ._kept import versions as versions
 from ._memory import device_memory as device_memory
 from ._mesh import compiler_options as compiler_options
 from ._mesh import core_count as core_count

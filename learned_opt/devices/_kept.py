@@ -12,7 +12,8 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,10 @@ HEAD = b"learned-opt program 1\n"
 ENDING = ".program"
 ROOMS = ("learned_opt", "tasks", "meta_train")
 """Whose code makes programs that are kept."""
-TRACED_BY = ("jax", "jaxlib", "optax", "numpy", "dm-haiku", "evosax")
+TRACED_BY = {name: name for name in ("jax", "jaxlib", "optax", "numpy", "evosax")} | {
+    "haiku": "dm-haiku"
+}
+"""Module -> distribution whose version counts in every key."""
 UNSEEN = ("cache", "log", "dump", "distributed", "coordination", "debug", "explain")
 """In names of settings of JAX that say nothing about what is computed."""
 
@@ -57,6 +61,29 @@ def kept_bytes() -> int:
         )
     elsewhere = jax.config.values.get("jax_compilation_cache_dir") or jax.process_count() > 1
     return 0 if elsewhere else int(1e9 * size)
+
+
+def versions(modules: Iterable[str]) -> dict[str, str]:
+    """Distribution -> version, of modules at the top of what is installed.
+
+    Without Python, this package and TRACED_BY, which count in every key.
+    """
+    left = {*modules} - {*sys.stdlib_module_names, *TRACED_BY, "learned_opt"}
+    # To ask reads what all distributions hold.
+    owners = _owners() if left else {}
+    names = {name for module in left for name in owners.get(module, ())}
+    return {name: _version(name) for name in sorted(names)}
+
+
+@functools.cache
+def _owners() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
+def _version(name: str) -> str:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(name)
+    return ""
 
 
 def programs_folder() -> Path:
@@ -203,10 +230,7 @@ def _leaves(tree: Any) -> list[Any]:
 @functools.cache
 def _here() -> list[Any]:
     """Versions, the code of this package, the processor."""
-    found = {}
-    for name in TRACED_BY:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
+    found = {name: _version(name) for name in TRACED_BY.values()}
     files = [path for room in ROOMS for path in room_sources(room) if path.is_file()]
     processor = [platform.machine(), platform.processor(), platform.python_version()]
     with contextlib.suppress(OSError):

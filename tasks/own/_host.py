@@ -1,9 +1,13 @@
 """Which training examples a minibatch has, and how it gets them where they stay on the host."""
 
+import functools
 from typing import Any
 
 import jax
 import numpy as np
+
+from .._identity import Known, array_hash
+from ._digest import file_hash
 
 
 def draw(seed: Any, size: int, count: int) -> Any:
@@ -28,7 +32,7 @@ def _mix(x: Any) -> Any:
     return x ^ (x >> np.uint32(16))
 
 
-class HostExamples:
+class HostExamples(Known):
     """Examples that stay in files; a program on the device is handed those of its minibatch.
 
     Which these are is known from a seed, as with examples on the device. So a minibatch depends on
@@ -48,6 +52,12 @@ class HostExamples:
         self._rows = rows
         self._count = len(self._leaves[0]) if rows is None else len(rows)
         self._dtypes = [jax.dtypes.canonicalize_dtype(leaf.dtype) for leaf in self._leaves]
+
+    @functools.cached_property
+    def known_by(self) -> Any:
+        """Hashes of the arrays, those of files from the cache folder, and of what may be drawn."""
+        rows = None if self._rows is None else array_hash(self._rows)
+        return [str(self._structure), [file_hash(leaf) for leaf in self._leaves], rows]
 
     def take(self, seed: jax.Array, size: int) -> Any:
         """Examples (size, ...) of `draw`, inside `jit` and `vmap`."""
