@@ -1,10 +1,11 @@
 """python -m research.references SUITE --out FOLDER: the losses that the suite is scored against.
 
 AdamW and Muon are tuned on every task as `learned-opt eval` tunes them, then run on ten fresh
-seeds. The geometric means of their losses on `outer_valid` at the horizon are written to
-tasks/suites/references/SUITE.json. Runs are kept in FOLDER, so that an interrupted call goes on;
-those of --archive, a file of `learned-opt eval baselines`, are not made again. --few N is the cheap
-version, and the file says so: N settings on one seed, then N fresh seeds.
+seeds, unless --few says otherwise; `made_by` in the file tells which it was. The geometric means of
+their losses on `outer_valid` at the horizon are written to tasks/suites/references/SUITE.json. Runs
+are kept in FOLDER, so that an interrupted call goes on; those of --archive, a file of `learned-opt
+eval baselines`, are not made again. --few N is the cheap version: N settings on one seed, then N
+fresh seeds.
 """
 
 import argparse

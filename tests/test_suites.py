@@ -136,11 +136,12 @@ def test_meta_valid_v9_shares_no_data_and_no_network():
         assert not data_of("META_VALID_V9") & data_of(other), other
     for other in ("META_TEST_V3", "META_TRAIN_V3"):
         assert not networks_of("META_VALID_V9") & networks_of(other)
-    ours, theirs = (
+    ours, test, train = (
         {entry.spec.problem.name for entry in entries(name)}
-        for name in ("META_VALID_V9", "META_TEST_V3")
+        for name in ("META_VALID_V9", "META_TEST_V3", "META_TRAIN_V3")
     )
-    assert ours & theirs == {"conv", "contrastive", "denoiser", "mlp", "resnet", "transformer"}
+    assert ours & test == {"conv", "contrastive", "denoiser", "mlp", "resnet", "transformer"}
+    assert ours & train == {"conv", "mlp", "norm_mlp", "transformer"}
 
 
 def test_meta_valid_v9_is_cheap_and_wide():
@@ -163,9 +164,10 @@ def test_references_are_those_of_the_suite_that_is_frozen():
     assert references("META_VALID_V1") is None
 
 
-def test_meta_train_v3_has_no_data_of_a_suite_that_chooses_or_judges():
-    for other in (*TESTS[:3], "META_VALID_V9"):
-        assert not data_of("META_TRAIN_V3") & data_of(other), other
+def test_meta_train_v3_shares_the_digits_of_far_v1_and_no_other_data_that_choose_or_judge():
+    for other in (*TESTS, "META_VALID_V9"):
+        shared = {"digits"} if other == "FAR_V1" else set()
+        assert data_of("META_TRAIN_V3") & data_of(other) == shared, other
     assert not any(data.startswith("tfds:") for data in data_of("META_TRAIN_V3"))
 
 

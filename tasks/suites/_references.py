@@ -11,8 +11,8 @@ def references(suite: str) -> dict[str, dict[str, float]] | None:
     """Losses that tuned baselines reach on the tasks of a suite; None where none ship.
 
     Of "adamw" and of "muon", each tuned on the task, the geometric mean over fresh seeds of the
-    loss on `outer_valid` at the horizon. How they were made, with which runs, is in the file,
-    `tasks/suites/references/SUITE.json`, and `python -m research.references SUITE` makes it.
+    loss on `outer_valid` at the horizon. With how many settings and seeds says `made_by` in the
+    file, `tasks/suites/references/SUITE.json`, and `python -m research.references SUITE` makes it.
 
     Returns: task name -> baseline -> loss.
 

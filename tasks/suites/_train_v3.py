@@ -5,15 +5,18 @@ What makes learned optimizers generalise is drawn anew for every run, inside one
 - the size of weights, of all together and of each tensor (`Reparametrise`), by which networks of
   8x8 images teach what language models need (Moudgil et al. 2025, "Celo"; its successor too);
 - widths, depths, activations, gains, and batches of 1/8 of their size to all of it;
-- how often an example is seen: the training set is 4 to 5,000 batches (`FewExamples`), of which
-  there are 50 to 5,000, so that epochs go from 1 to 1,000;
+- how often an example is seen: the training set is 4 to 5,000 batches (`FewExamples`) and a run 50
+  to 5,000 steps, so that epochs go from 0.01 to 1,250;
 - noise in labels and in gradients, the scale of the loss, and losses of five kinds.
 
 Weights add up to 1: `pairs` of the estimator are those of all families together. Its horizon is
 for all of them, [50, 5000] say; `longest` of a family bounds what is dear. Then convolutions,
-transformer, GRU, autoencoder and regression have a fifth of the inner steps.
+transformer, GRU, autoencoder and regression (`table-values-mlp` alone) have a fifth of the inner
+steps of estimators of whole runs. PES and its kin spend as many on every pair: there these five
+have 5/16, 31 %.
 
-Its data are on every machine, and in no suite of validation from META_VALID_V9 on or of test.
+Its data are on every machine, and in no suite of validation from META_VALID_V9 on. Of the suites of
+test FAR_V1 alone has some of them, the digits; points, which are no data, are drawn afresh.
 """
 
 from .._spec import FamilySpec
@@ -49,7 +52,7 @@ _SMALL = MLP(32, 3, widths=(4.0, 32.0), depths=(1, 3), gains=(0.3, 3.0))
 META_TRAIN_V3 = Suite(
     "META_TRAIN_V3",
     "What configurations name to learn from. Whoever makes an optimizer may look at it; its data "
-    "are in no test suite and not in META_VALID_V9, but for points.",
+    "are not in META_VALID_V9 and in no test suite but FAR_V1, which has digits; points aside.",
     (
         TrainFamily("images-mlp", FamilySpec(
             _WIDE, _IMAGES, 64, (SmallBatch(), _NOISY, _EPOCHS, *_SCALED)), 0.25),

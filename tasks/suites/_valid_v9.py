@@ -5,9 +5,10 @@ equation, a policy. What it shares with META_TEST_V3, and with META_TRAIN_V3, is
 
 - no data set, by name without its size. Points, which are no data, are drawn afresh;
 - no network: no problem of equal fields, that is of equal class and shape. The classes in common
-  with META_TEST_V3 are conv, contrastive, denoiser, mlp, resnet and transformer, of other widths
-  and depths; where there is a kin it stands in: LSTM for GRU, Mixer for ViT, VAE for autoencoder,
-  Allen and Cahn's equation for the string, a pendulum for the pole. A network on sets has none.
+  with META_TEST_V3 are conv, contrastive, denoiser, mlp, resnet and transformer, those with
+  META_TRAIN_V3 conv, mlp, norm_mlp and transformer, all of other widths and depths. Where there is
+  a kin of one in META_TEST_V3 it stands in: LSTM for GRU, Mixer for ViT, VAE for autoencoder, Allen
+  and Cahn's equation for the string, a pendulum for the pole. A network on sets has none.
 
 Every split that is evaluated has 500 examples or more. All data are on every machine, most of them
 made here; none depends on the version of Python. Ten seeds of all tasks are 115,000 inner steps.
