@@ -13,9 +13,9 @@ import optax
 import rich.console
 
 from learned_opt import Artifact
+from learned_opt._files import cache_folder
 from learned_opt.checkpoints import describe_device
 from learned_opt.tasks import EvalTask, content_hash, parameter_count
-from learned_opt.tasks.data import cache_folder
 
 from ._origin import origin
 from .baselines import ADAMW, BASELINES, COSINE, Hyper
@@ -84,7 +84,6 @@ def plan_own(
       ValueError: a task cannot be judged by, or the budget is too short.
     """
     check_names(tasks)
-    start = time.perf_counter()
     for task in tasks:
         if warning := check_start(task):
             console.print(f"note: {warning}", style="yellow")
@@ -100,7 +99,6 @@ def plan_own(
         probes,
         budget=budget,
         all_tuned=all_tuned,
-        probing=time.perf_counter() - start,
         at_once=1 if filled > memory_budget() else 2,
     )
 
@@ -230,7 +228,11 @@ def kept_probes(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Anew each day: the machine may have been busy.
-        found = kept(path, [keys, describe_device(), jax.__version__, time.strftime("%F")], make)
+        today = time.strftime("%F")
+        for old in path.parent.iterdir():
+            if time.strftime("%F", time.localtime(old.stat().st_mtime)) != today:
+                old.unlink(missing_ok=True)
+        found = kept(path, [keys, describe_device(), jax.__version__, today], make)
     except OSError:  # there is no place for it
         found = make()
     return {name: Probe.from_json(one) for name, one in found.items()}

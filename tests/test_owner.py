@@ -3,6 +3,8 @@
 import dataclasses
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -22,7 +24,8 @@ from learned_opt.eval._signals import ANEW, GOES_ON
 from learned_opt.eval.plan import LEVELS
 from learned_opt.eval.report import to_html
 from learned_opt.eval.report.owner import code, owner_sentences
-from learned_opt.eval.report.owner._choice import advice, nobody_tuned
+from learned_opt.eval.report.owner._choice import advice
+from learned_opt.eval.report.owner._markdown import owner_markdown
 from learned_opt.eval.report.owner._words import amount, ends, ratio
 from learned_opt.eval.statistics import Estimate, Speedup
 from learned_opt.tasks import load_task
@@ -106,6 +109,38 @@ def test_the_clock_stands_beside_the_steps_and_losing_is_not_hidden(report):
     assert best[advice(found, task).tuned] in text
 
 
+def bounds(least, most):
+    return dataclasses.replace(speedup(1.0), mid=None, least=least, most=most, text="bounds")
+
+
+@pytest.mark.parametrize(
+    ("steps", "clock", "word"),
+    [
+        (speedup(0.9), speedup(1.2), "but"),
+        (speedup(1.2), speedup(1.1), "and"),
+        (bounds(1.2, 1.4), bounds(0.5, 0.7), "but"),
+        (bounds(0.9, 1.4), bounds(0.5, 0.7), "and"),
+        (bounds(1.2, None), bounds(None, 0.7), "but"),
+    ],
+)
+def test_but_stands_where_one_clock_says_faster_and_the_other_slower(report, steps, clock, word):
+    found = told(report, {"adamw": {"speedup": steps, "speedup_seconds": clock}})
+    assert re.search(rf" in steps {word} .* in seconds", owner_sentences(found)[1][0])
+
+
+def test_where_every_run_diverged_nothing_is_advised(tmp_path, monkeypatch):
+    make_up(monkeypatch, Recorder(float("nan")), [probes()])
+    monkeypatch.setattr("learned_opt.eval.plan._plan.LEVELS", LEVELS[-1:])
+    found = judge(artifact_subject(learned_opt.load("small")), tmp_path)[0]
+    assert owner_sentences(found)[0][0].startswith(
+        "Nothing trained task: all runs of all 3 optimizers diverged, so that nothing is said of "
+    )
+    assert "% target" not in found.sentence
+    assert "decides nothing" not in found.sentence
+    assert "<pre>" not in to_html(found).partition("</header>")[0]
+    assert "```python" not in owner_markdown(found)
+
+
 @pytest.mark.parametrize(
     ("interval", "first", "use"),
     [
@@ -126,7 +161,7 @@ def test_what_gained_nothing_is_not_advised(report, interval, first, use):
         name: dataclasses.replace(task.results[name], seed_losses=low)
         for name in ("learned", "rival:lean")
     }
-    far = {name: {"valid_ratio": estimate(0.1, 0.1, 0.1)} for name in nobody_tuned(report)}
+    far = {name: {"valid_ratio": estimate(0.1, 0.1, 0.1)} for name in report.nobody_tuned()}
     found = told(report, far | {"rival:lean": {"valid_ratio": estimate(*interval)}})
     found = dataclasses.replace(found, tasks=[dataclasses.replace(found.tasks[0], results=results)])
     said = owner_sentences(found)
@@ -147,7 +182,7 @@ def test_every_line_to_paste_runs_in_an_empty_namespace(report, tmp_path, monkey
     (tmp_path / "here").symlink_to(tmp_path)
     params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
     grads = jax.tree.map(jnp.cos, params)
-    for name in ("learned", "rival:lean", "adamw", "muon", *nobody_tuned(report)):
+    for name in ("learned", "rival:lean", "adamw", "muon", *report.nobody_tuned()):
         text, names = code(report, task, name), {}
         with jax.numpy_dtype_promotion("standard"):
             exec(text, names)
@@ -183,8 +218,13 @@ def test_what_was_timed_is_found_again(project, monkeypatch):
     jobs = own.everyone(artifact_subject(learned_opt.load("small")))
     task, text = load_task("mine:line"), io.StringIO()
     console = rich.console.Console(file=text, width=500)
+    old = project / "cache" / "probes" / "old.json"
+    old.parent.mkdir(parents=True)
+    old.write_text("{}")
+    os.utime(old, (0, 0))
     with pytest.raises(ValueError, match="; try --budget "):
         own.plan_own(jobs, task, console, budget=1.0)
+    assert not old.exists()
     plan = own.plan_own(jobs, task, console)
     assert (calls, dict(plan.probes)) == (["line"], {"line": made})
     assert text.getvalue().count("line: compiling AdamW and the learned one, then timing") == 1

@@ -42,7 +42,7 @@ class Plan:
       extent: how much; `level`: its place in LEVELS, None where all was asked for.
       budget: seconds that were asked for, None without one.
       rows: one a contestant.
-      probes: what the times are estimated from; `probing`: seconds that this took.
+      probes: what the times are estimated from.
       at_once: contestants that run at a time: 1 where the model fills memory.
     """
 
@@ -51,7 +51,6 @@ class Plan:
     budget: float | None
     rows: tuple[Row, ...]
     probes: Probes
-    probing: float
     at_once: int
 
     @property
@@ -92,7 +91,6 @@ def choose_plan(
     *,
     budget: float | None = None,
     all_tuned: bool = False,
-    probing: float = 0.0,
     at_once: int = 2,
 ) -> Plan:
     """The plan of most runs whose time is within the budget; without one, of all.
@@ -104,7 +102,7 @@ def choose_plan(
     def plan(extent: Extent, level: int | None) -> Plan:
         protocol = own_protocol(tasks, extent)
         rows = tuple(_row(job, protocol, probes) for job in own_jobs(jobs, extent).values())
-        return Plan(extent, level, budget, rows, probes, probing, at_once)
+        return Plan(extent, level, budget, rows, probes, at_once)
 
     if all_tuned and budget is not None:
         raise ValueError("--all and --budget exclude each other: leave one out")

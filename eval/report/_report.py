@@ -211,6 +211,18 @@ class Report:
             kinds[_kind(facts)].append(name)
         return [(title, self.hardest_first(names)) for title, names in kinds.items() if names]
 
+    def nobody_tuned(self, free: bool | None = None) -> list[str]:
+        """Hand-designed optimizers with the setting that they have on every task.
+
+        Args:
+          free: of those that are not told the number of steps, or of those that are; None: of all.
+        """
+        return [
+            name
+            for name, facts in self.optimizers.items()
+            if facts.nobody_tuned and free in (None, facts.horizon_free)
+        ]
+
     def hardest_first(self, names: Iterable[str]) -> list[str]:
         """Those that the learned one has most trouble to beat first; itself before all."""
         pooled = self.groups[0].against

@@ -33,17 +33,8 @@ def sentences(report: Report) -> list[list[str]]:
 
 
 def best_untuned(report: Report, free: bool | None = None) -> list[str]:
-    """Hand-designed optimizers that nobody tuned on these tasks, hardest to beat first.
-
-    Args:
-      free: of those that are not told the number of steps, or of those that are; None: of all.
-    """
-    names = [
-        name
-        for name, facts in report.optimizers.items()
-        if facts.nobody_tuned and free in (None, facts.horizon_free)
-    ]
-    return report.hardest_first(names)
+    """`Report.nobody_tuned`, hardest to beat first."""
+    return report.hardest_first(report.nobody_tuned(free))
 
 
 def who(report: Report, name: str) -> str:

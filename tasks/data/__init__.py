@@ -9,6 +9,5 @@ from ._load import load_dataset as load_dataset
 from ._points import Points as Points
 from ._text import Text as Text
 from ._text import split_text as split_text
-from ._tfds import cache_folder as cache_folder
 from ._tfds import decoded as decoded
 from ._tfds import prepare_tfds as prepare_tfds

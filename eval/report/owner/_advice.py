@@ -1,10 +1,11 @@
 """What to train with, and what it buys: sentences made of intervals only."""
 
+from ...statistics import Speedup
 from .._numbers import duration, times
 from .._report import Report
 from .._report_measured import CostRow
 from .._report_tasks import TaskReport
-from ._choice import Advice, advice, nobody_tuned, rivals
+from ._choice import Advice, advice, nothing_trained, rivals
 from ._words import amount, called, ends, judged, misses, ratio
 
 
@@ -14,6 +15,8 @@ def owner_sentences(report: Report) -> list[list[str]]:
     """
     left = report.own.left_out if report.own else []
     parts = [part for task in report.tasks for part in _parts(report, task, advice(report, task))]
+    if all(nothing_trained(report, task) for task in report.tasks):
+        return [[f"{text}." for text in part] for part in parts]
     parts.append([
         f"Within the budget {'; '.join(left)}" if left else "",
         f"The 90 % target lies nine tenths of the way, in log loss, from the first loss to the "
@@ -29,12 +32,23 @@ def _parts(report: Report, task: TaskReport, found: Advice) -> list[list[str]]:
     """What to use, and how much lower the loss is; how soon a target is met, at what cost, and
     what there is besides.
     """
+    if nothing_trained(report, task):
+        return [[_nothing(report, task)]]
     beside = dict.fromkeys([report.headline, found.tuned])
     return [
         [_paid(report, task, found), _train(report, task, found)],
         [*(_soon(report, task, name) for name in beside), _cost(report, task),
          *_others(report, task, found)],
     ]  # fmt: skip
+
+
+def _nothing(report: Report, task: TaskReport) -> str:
+    return (
+        f"Nothing trained {task.name}: all runs of all {len(report.optimizers)} optimizers "
+        "diverged, so that nothing is said of what to use. Look at the loss and its gradient in "
+        "the first steps: at what is not finite (a logarithm or a division by 0, a square root at "
+        "0), and at the scale of the data"
+    )
 
 
 def _paid(report: Report, task: TaskReport, found: Advice) -> str:
@@ -54,7 +68,7 @@ def _train(report: Report, task: TaskReport, found: Advice) -> str:
     train = f"Train {task.name} with"
     if found.ratio is None:
         return f"{train} {ours}, which was compared with nothing that nobody tuned"
-    theirs, count = called(report, found.rival), len(nobody_tuned(report))
+    theirs, count = called(report, found.rival), len(report.nobody_tuned())
     best = f"the best of {count} that nobody tuned" if count > 1 else "which nobody tuned"
     number = ratio(found.ratio)
     if found.verdict == "better":
@@ -85,11 +99,16 @@ def _soon(report: Report, task: TaskReport, name: str) -> str:
         f"steps{ends(steps)}"
     )
     if clock and clock.text != "unknown":
-        turns = (steps.mid or 1) > 1 > (clock.mid or 1)
+        turns = _side(steps) * _side(clock) < 0
         text += f" {'but' if turns else 'and'} {amount(clock)} as fast in seconds{ends(clock)}"
     if steps.both_missed:
         text += f" ({misses(steps)})"
     return f"{text}, for {step}" if step else text
+
+
+def _side(found: Speedup) -> int:
+    """1 for faster, -1 for slower, 0 where the bounds do not say."""
+    return int((found.least or 0) > 1) - int(found.most is not None and found.most < 1)
 
 
 def _target(report: Report) -> str:
@@ -104,7 +123,10 @@ def _cost(report: Report, task: TaskReport) -> str:
         return ""
     text = f"A run of {report.name} takes {duration(ours.step * 1e-6 * task.horizon)}"
     if (a := filled(ours)) and (b := filled(theirs)):
-        text += f" and {times(a / b)} times AdamW's memory, parameters and temporary arrays counted"
+        text += (
+            f" and {times(a / b)} times the memory of {report.rival}, state, parameters and "
+            "temporary arrays counted"
+        )
     return text
 
 

@@ -51,16 +51,16 @@ def advice(report: Report, task: TaskReport) -> Advice:
     return Advice(use, ours, rival, _lowest(report, task, tuned=True), found, paid)
 
 
+def nothing_trained(report: Report, task: TaskReport) -> bool:
+    """Whether every run of everybody diverged."""
+    return all(found.diverged >= report.seeds for found in task.results.values())
+
+
 def over(task: TaskReport, ours: str, theirs: str) -> Estimate:
     """Loss of one over that of another: geometric mean over seeds, which they share."""
     if ours == "learned":
         return task.against[theirs].valid_ratio
     return estimate(geometric_ratio(*(_losses(task.results[name]) for name in (ours, theirs))))
-
-
-def nobody_tuned(report: Report) -> list[str]:
-    """Hand-designed ones with the setting that they have on every task."""
-    return [name for name, facts in report.optimizers.items() if facts.nobody_tuned]
 
 
 def rivals(report: Report) -> list[str]:
@@ -91,7 +91,7 @@ def _start(report: Report) -> str:
 
 def _lowest(report: Report, task: TaskReport, *, tuned: bool) -> str:
     baselines = [n for n, facts in report.optimizers.items() if facts.role == "baseline"]
-    untuned = nobody_tuned(report)
+    untuned = report.nobody_tuned()
     names = [name for name in baselines if name not in untuned] if tuned else untuned
 
     def loss(name: str) -> float:

@@ -7,7 +7,7 @@ from .._numbers import loss
 from .._report import Report
 from .._report_tasks import TaskReport
 from ..tables import command
-from ._choice import advice
+from ._choice import advice, nothing_trained
 from ._code import code
 from ._tables import shown
 from ._words import ratio
@@ -19,7 +19,9 @@ def owner_markdown(report: Report) -> str:
              markdown_text(report.sentence)]  # fmt: skip
     for task in report.tasks:
         found = advice(report, task)
-        parts += [f"```python\n{code(report, task, found.use)}\n```", _losses(report, task)]
+        if not nothing_trained(report, task):
+            parts.append(f"```python\n{code(report, task, found.use)}\n```")
+        parts.append(_losses(report, task))
     parts.append(f"```\n{command(report)}\n```")
     return "\n\n".join(parts) + "\n"
 

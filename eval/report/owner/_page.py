@@ -6,7 +6,7 @@ from .._numbers import escape, number
 from .._report import Report
 from .._report_tasks import TaskReport
 from ._advice import owner_sentences
-from ._choice import Advice, advice
+from ._choice import Advice, advice, nothing_trained
 from ._code import code
 from ._tables import cost, shown, tuning
 
@@ -27,7 +27,11 @@ def owner_top(report: Report) -> str:
     ]  # fmt: skip
     kicker = " · ".join(escape(fact) for fact in facts if fact)
     verdict = paragraphs(owner_sentences(report))
-    use = [found.use, *([found.ours] if found.verdict == "undecided" else [])]
+    use = (
+        []
+        if nothing_trained(report, task)
+        else [found.use, *([found.ours] if found.verdict == "undecided" else [])]
+    )
     lines = "".join(f"<pre>{escape(code(report, task, name))}</pre>" for name in dict.fromkeys(use))
     costs = cost(report, task)
     costs = costs and (
