@@ -6,7 +6,7 @@ import sys
 
 import jax
 import pytest
-from test_own_eval import MODULE
+from own_runs import MODULE
 
 import learned_opt
 from learned_opt.__main__ import main

@@ -14,7 +14,7 @@ import optax
 import pytest
 import rich.console
 from made_runs import Recorder
-from test_own_eval import MODULE, judge, make_up, probes
+from own_runs import MODULE, judge, make_up, probes
 
 import learned_opt
 import learned_opt.eval._own as own
