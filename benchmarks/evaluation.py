@@ -78,9 +78,7 @@ def watch_seconds(
 ) -> tuple[float, ...]:
     """Of runs of one seed that are watched; compilation is not told from steps."""
     shorts = [shortened(task, fraction) for task in tasks]
-    work = sum(
-        busy(lambda t=t: trace(t, subject.make(t.horizon), seed=REPORT_SEEDS[0])) for t in shorts
-    )
+    work = sum(busy(lambda t=t: trace(t, subject.on(t), seed=REPORT_SEEDS[0])) for t in shorts)
     return work, 0.0, 0.0
 
 

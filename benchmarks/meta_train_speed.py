@@ -65,6 +65,7 @@ def reference_work(size: str, optimizer: str, width: int = WIDTH) -> tuple[Any, 
     @dataclasses.dataclass(frozen=True)
     class SGD:
         name: ClassVar[str] = "sgd"
+        uses_epochs: ClassVar[bool] = False
 
         def init(self, key: jax.Array) -> Any:
             return {"lr": jax.numpy.asarray(0.1)}

@@ -22,7 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,8 @@ ROUNDS, TRUNCATION = 3, 20
 @dataclasses.dataclass(frozen=True)
 class SGD:
     """Next to nothing: what is left is the problem."""
+
+    uses_epochs: ClassVar[bool] = False
 
     def init(self, key: jax.Array) -> Any:
         """A learning rate."""

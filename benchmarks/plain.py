@@ -22,6 +22,7 @@ class PlainMLP:
     """Every feature of every element in one array (..., 39), then matrix products."""
 
     name: ClassVar[str] = "plain"
+    uses_epochs: ClassVar[bool] = False
 
     def init(self, key: jax.Array) -> Any:
         """Meta-parameters of the fused optimizer."""

@@ -290,6 +290,6 @@ def _optimizer(
 ) -> optax.GradientTransformationExtraArgs:
     """A contestant's optimizer as it ran on a task."""
     if c.role == "learned":
-        return subject.make(task.horizon)
+        return subject.on(task)
     row = next(row for row in BASELINES if row.name == c.name.removesuffix("_calibrated"))
     return row.transform(c.tuned[task.name].hyper, task.horizon)

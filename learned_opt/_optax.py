@@ -35,8 +35,10 @@ def scale_by_learned(
       artifact_or_name: an `Artifact`, a name from `available()`, or a path; "small" if left out.
       num_steps: updates the whole run will make, a positive integer (may be traced); needed
         unless the optimizer has no horizon.
-      epochs: how often the run will see each example, `num_steps` times the batch size over the
-        number of examples, where the optimizer makes use of it; optional.
+      epochs: how often the run will see each example, where the optimizer makes use of it;
+        optional. In a script `num_steps * batch_size / len(train)`, below 1 if the run ends before
+        it has seen all of them; of text, bytes or tokens read over those of the training text.
+        Where no example comes again, as of data made on the way, 1e-3.
       schedule: of the step size: its factor at each count, from 0 to 1 as a rule, in place of the
         warm-up and decay that the optimizer has of itself. It multiplies the peak step size, and
         whatever else a learned schedule makes of it.

@@ -27,6 +27,7 @@ from learned_opt.tasks import (
 
 from ._objective import MetaLoss
 from ._teacher import Teacher
+from ._told import told
 
 
 @functools.partial(
@@ -57,12 +58,18 @@ class MetaProblem:
     untrained: Theta | None = None
 
     def transform(
-        self, theta: Theta, horizon: jax.Array, outer_step: jax.Array | None
+        self, theta: Theta, episode: "Episode", outer_step: jax.Array | None
     ) -> optax.GradientTransformationExtraArgs:
-        """What is added to parameters; without `outer_step` the teacher is silent."""
-        learned = self.optimizer.transform(theta, num_steps=horizon)
+        """What is added to parameters.
+
+        Without `outer_step` the teacher is silent and nothing is hidden, see `told`.
+        """
+        learned = told(
+            self.optimizer, theta, self.family, episode.task, episode.key, episode.horizon,
+            hides=outer_step is not None,
+        )  # fmt: skip
         if outer_step is not None:
-            learned = self.teacher.assist(learned, horizon, outer_step)
+            learned = self.teacher.assist(learned, episode.horizon, outer_step)
         return optax.with_extra_args_support(optax.chain(learned, optax.scale(-1.0)))
 
     def beside(self, theta: Theta, *, sides: bool = False) -> Theta:
@@ -149,7 +156,7 @@ def start(
     """A run at step 0, with the episode's initial parameters; with `lanes` one for each theta."""
     if lanes:
         return jax.vmap(lambda theta: start(problem, episode, theta, outer_step))(theta)
-    tx = problem.transform(theta, episode.horizon, outer_step)
+    tx = problem.transform(theta, episode, outer_step)
     state = begin_run(episode.task, tx, episode.key)
     zero = jnp.zeros(())
     run = Run(state.params, state.opt_state, state.gradient_state, zero, zero, jnp.array(True))
@@ -199,7 +206,7 @@ def _step(
 ) -> tuple[Run, jax.Array]:
     """Step number `i` of an `advance`."""
     (run, earned), t = carry, episode.t + i
-    tx = problem.transform(theta, episode.horizon, outer_step)
+    tx = problem.transform(theta, episode, outer_step)
     horizon, reference = episode.horizon, episode.reference
     tail_start = horizon - jnp.maximum(1, horizon // 10)
     state = InnerState(episode.task, run.params, run.opt_state, run.gradient_state, run.model_state)

@@ -8,6 +8,7 @@ with needs_extra(__name__):
     from ._base import Params as Params
     from ._base import Spec as Spec
     from ._base import Split as Split
+    from ._base import Supply as Supply
     from ._base import Task as Task
     from ._base import TaskFamily as TaskFamily
     from ._identity import Facts as Facts

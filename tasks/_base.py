@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import optax
 
 STATIC = {"static": True}
@@ -41,6 +42,37 @@ class Spec:
     kind: Literal["label", "value", "text", "points"]
     shape: tuple[int, ...]
     outputs: int
+
+
+NEVER_AGAIN = 1e-3
+"""What `Supply.epochs` is where examples are drawn afresh, and the least that it is."""
+
+
+class Supply(NamedTuple):
+    """What training minibatches are drawn from; float32 scalars, infinite where nothing bounds it.
+
+    `batch`: distinct examples of a minibatch; `examples`: distinct ones in all; `batches`: distinct
+    minibatches, where they are a fixed list.
+    """
+
+    batch: jax.Array
+    examples: jax.Array
+    batches: jax.Array
+
+    @classmethod
+    def of(cls, batch: int, examples: Any) -> "Supply":
+        """Minibatches drawn from so many examples."""
+        return cls(*(jnp.asarray(x, jnp.float32) for x in (batch, examples, jnp.inf)))
+
+    def epochs(self, steps: Any) -> jax.Array:
+        """How often a run of so many steps sees each example, float32: max(s b / n, s / m).
+
+        At least `NEVER_AGAIN`, for optimizers are told a number above zero. Of examples that are
+        drawn with replacement it is the mean.
+        """
+        steps = jnp.asarray(steps).astype(jnp.float32)
+        seen = jnp.maximum(steps * self.batch / self.examples, steps / self.batches)
+        return jnp.maximum(seen, NEVER_AGAIN)
 
 
 class Task(Protocol):
@@ -98,6 +130,10 @@ class TaskFamily(Protocol):
 
     def full(self, task: Any, split: Split) -> Batch:
         """All examples of the split."""
+        ...
+
+    def supply(self, task: Any) -> Supply:
+        """What the task's training minibatches are drawn from: `family.supply(task).epochs(T)`."""
         ...
 
     def without_test(self) -> Any:

@@ -15,7 +15,7 @@ import optax
 from learned_opt._checks import shown
 from learned_opt._fields import Counts, Range, Sizes, check_fields, field_types
 
-from ._base import STATIC, Batch, Loss, Numbers, Params, Spec, Split, Task
+from ._base import STATIC, Batch, Loss, Numbers, Params, Spec, Split, Supply, Task
 
 KINDS = get_args(get_type_hints(Spec)["kind"])
 """Of data."""
@@ -230,6 +230,16 @@ class Family:
     def full(self, task: Member, split: Split) -> Batch:
         """All examples of the split."""
         return self.data.full(split, task.source)
+
+    def supply(self, task: Member) -> Supply:
+        """Minibatches of `batch_size` of the training examples.
+
+        Data of somebody's own may do without `count_of`: then it is those of `full`.
+        """
+        if hasattr(self.data, "count_of"):
+            return Supply.of(self.batch_size, self.data.count_of(task.source))
+        whole = jax.eval_shape(lambda: self.data.full("train", 0))
+        return Supply.of(self.batch_size, len(whole.y))
 
     def without_test(self) -> "Family":
         """A copy in which reading the test split raises."""

@@ -61,6 +61,7 @@ class LearnedSGD:
     """p <- p - lr g with theta = {"lr"}; `explode` makes the step NaN where lr > 0.4."""
 
     name: ClassVar[str] = "sgd"
+    uses_epochs: ClassVar[bool] = False
     explode: bool = False
 
     def init(self, key):
@@ -100,6 +101,7 @@ class InfluenceOptimizer:
     """p <- p - g + u s with theta = {"u"}: +1 for the first 10 of 23 units, -1 for the rest."""
 
     name: ClassVar[str] = "influence"
+    uses_epochs: ClassVar[bool] = False
 
     def init(self, key):
         return {"u": jnp.zeros(())}

@@ -160,14 +160,15 @@ def learned_job(subject: Subject) -> Job:
 def multiplied_job(subject: Subject) -> Job:
     """What is judged with its steps multiplied, its own schedule kept: the best of MULTIPLIERS."""
 
-    def transform(hyper: Hyper, num_steps: Any) -> Any:
-        return optax.chain(subject.make(num_steps), optax.scale(hyper.lr))
+    def transform(hyper: Hyper, *told: Any) -> Any:
+        return optax.chain(subject.make(*told), optax.scale(hyper.lr))
 
     settings = [Hyper(multiplier) for multiplier in MULTIPLIERS]
     identity = Identity(MULTIPLIED, subject.identity.facts | {"multiplied": 1})
     return Job(
         MULTIPLIED, f"{subject.name}, best of {len(settings)} step multipliers", "rival",
-        subject.horizon_free, identity, lambda: Runner(transform, traced=subject.traced),
+        subject.horizon_free, identity,
+        lambda: Runner(transform, traced=subject.traced, epochs=subject.uses_epochs),
         functools.partial(tune_among, settings), len(settings), varied=False,
     )  # fmt: skip
 
@@ -246,14 +247,15 @@ def tuned_rival_job(artifact: Artifact, name: str) -> Job:
     """Another learned optimizer whose learning rate, schedule and decay are tuned like AdamW's.
 
     The learning rate multiplies its own peak step size, the schedule takes the place of its own
-    warm-up and decay, weight decay has AdamW's units, and it is told the number of steps.
+    warm-up and decay, weight decay has AdamW's units, and it is told what an untuned one is told.
     """
     row = dataclasses.replace(ADAMW, lrs=PEAKS)
 
-    def transform(hyper: Hyper, num_steps: Any) -> Any:
+    def transform(hyper: Hyper, num_steps: Any, epochs: Any = None) -> Any:
         return learned_opt.learned(
             artifact,
             num_steps=num_steps,
+            epochs=epochs,
             learning_rate=row.rate(hyper, num_steps),
             weight_decay=hyper.wd,
             mask=weights,
@@ -264,7 +266,8 @@ def tuned_rival_job(artifact: Artifact, name: str) -> Job:
     identity = Identity(full, artifact_identity(artifact).facts | {"tuned": 3})
     return Job(
         full, f"{name.removeprefix(RIVAL)}, tuned", "rival", False, identity,
-        lambda: Runner(transform), functools.partial(tune, row), row.trials,
+        lambda: Runner(transform, epochs=artifact.optimizer.uses_epochs),
+        functools.partial(tune, row), row.trials,
     )  # fmt: skip
 
 

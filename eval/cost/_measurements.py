@@ -120,7 +120,7 @@ def _pair(
     """The optimizer and the baseline that it is first compared with, as they ran on a task."""
     hyper = headline.tuned[task.name].hyper
     return {
-        "learned": subject.make(task.horizon),
+        "learned": subject.on(task),
         headline.name: ADAMW.transform(hyper, task.horizon),
     }
 

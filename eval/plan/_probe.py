@@ -74,7 +74,7 @@ def probe(task: EvalTask, runs: Mapping[str, tuple[Runner, Trial]]) -> dict[str,
 
 
 def _runs(task: EvalTask, runner: Runner, trial: Trial, width: int) -> TimedRuns:
-    tx = runner.make(trial.hyper, trial.num_steps)
+    tx = runner.built(trial)
     return TimedRuns(task.family, task.member, tx, width, runner.eval_params)
 
 

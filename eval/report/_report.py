@@ -21,7 +21,9 @@ SCHEMA = 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SubjectFacts:
-    """What was judged. `card`: its provenance; `trials`: settings of it tried on each task."""
+    """What was judged. `card`: its provenance; `trials`: settings of it tried on each task;
+    `uses_epochs`: it was told how often a run sees each example.
+    """
 
     name: str
     kind: Text
@@ -30,6 +32,7 @@ class SubjectFacts:
     card: dict[str, Any] = dataclasses.field(default_factory=dict)
     trials: Amount = 0
     horizon_free: bool = False
+    uses_epochs: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

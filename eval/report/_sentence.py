@@ -52,9 +52,11 @@ def _untuned(report: Report) -> list[str]:
     (best, *others), parts = names, []
     state = f"tuned in {subject.trials:g} trials a task" if subject.trials else "untuned"
     told = "not told" if subject.horizon_free else "told"
+    joined = " but" if subject.horizon_free else " and"
+    seen = f"{joined} how often a run sees each example" if subject.uses_epochs else ""
     many = f"the best of {len(names)} optimizers" if others else "the one optimizer"
     parts.append(
-        f"{report.name}, {state} and {told} the number of steps, ends at "
+        f"{report.name}, {state} and {told} the number of steps{seen}, ends at "
         f"{_ratio(pooled[best].clipped)} times the loss of {who(report, best)}, {many} that nobody "
         f"tuned ({_counts(report, best)}; median task {_number(pooled[best].median.mid)})"
     )

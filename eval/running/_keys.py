@@ -40,9 +40,14 @@ def baseline_identity(baseline: Baseline) -> Identity:
 
 
 def artifact_identity(artifact: Artifact) -> Identity:
-    """A learned optimizer is the content of its file, and the sources that make it a rule."""
+    """A learned optimizer is the content of its file, and the sources that make it a rule.
+
+    Where it makes use of epochs that it is told them.
+    """
     sources = rule_sources(Path(inspect.getfile(type(artifact.optimizer))))
     facts = {"artifact": artifact.sha256, "source": source_hash(*sources)}
+    if artifact.optimizer.uses_epochs:
+        facts["told"] = ["epochs"]
     return Identity(artifact.card.get("name", "learned"), facts)
 
 

@@ -50,12 +50,13 @@ def begin(make: Callable[..., Any], mesh: Mesh, told: int | None, stacked: Any) 
 
     Args:
       make, told: see `Runner`.
-      stacked: task, hyper-parameters, seed and number of steps told, an entry a run.
+      stacked: task, hyper-parameters, seed, number of steps told, and epochs told or (); an entry
+        a run.
     """
 
     def one(trial: Any) -> InnerState:
-        task, hyper, seed, num_steps = trial
-        tx = make(hyper, num_steps if told is None else told)
+        task, hyper, seed, num_steps, epochs = trial
+        tx = make(hyper, num_steps if told is None else told, *epochs)
         return begin_run(task, tx, jax.random.key(seed))
 
     return map_lanes(mesh, one, stacked)
@@ -81,8 +82,8 @@ def advance(
     """
 
     def one(lane: Any, bounds: jax.Array, family: Any) -> Any:
-        (_, hyper, seed, num_steps), state = lane
-        tx = make(hyper, num_steps if told is None else told)
+        (_, hyper, seed, num_steps, epochs), state = lane
+        tx = make(hyper, num_steps if told is None else told, *epochs)
         key, (start, end) = jax.random.key(seed), bounds
 
         def body(t: jax.Array, carry: Any) -> Any:

@@ -22,8 +22,8 @@ from ._programs import ProgramCache, advance, begin, evaluate, jit
 POINTS = 40
 """Evaluations a run on the way to the horizon, log-spaced from a hundredth of it."""
 
-MakeTx = Callable[[Hyper, Any], optax.GradientTransformationExtraArgs]
-"""(hyper-parameters, number of steps) -> a complete optimizer; the former are traced."""
+MakeTx = Callable[..., optax.GradientTransformationExtraArgs]
+"""(hyper-parameters, number of steps[, epochs]) -> a complete optimizer; all may be traced."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,13 @@ class Trial:
     def num_steps(self) -> int:
         """What the optimizer is told."""
         return max(1, round(self.told * self.task.horizon))
+
+    @property
+    def epochs(self) -> float:
+        """How often the run sees each example, by the number of steps that the optimizer is told,
+        as a script finds it out.
+        """
+        return float(self.task.family.supply(self.task.member).epochs(self.num_steps))
 
 
 class Curve(NamedTuple):
@@ -95,6 +102,7 @@ class Runner:
       most: runs a call at most; None: as many as memory allows and the machine is faster for.
       traced: `make` takes the number of steps traced, so that one program serves all lengths; else
         it gets plain integers, and there is a program for each.
+      epochs: `make` takes `Trial.epochs` too.
     """
 
     def __init__(
@@ -104,8 +112,10 @@ class Runner:
         *,
         most: int | None = None,
         traced: bool = True,
+        epochs: bool = False,
     ) -> None:
         self.make, self.eval_params, self.most, self.traced = make, eval_params, most, traced
+        self.epochs = epochs
         self._bytes: dict[Any, list[int]] = {}
         self._asked: dict[Any, list[tuple[int, int]]] = {}
         self._begins = ProgramCache(jit(functools.partial(begin, make)))
@@ -157,7 +167,7 @@ class Runner:
         self, trials: Sequence[Trial], width: int, steps: np.ndarray, told: int | None, curves: bool
     ) -> list[Curve]:
         """One curve a place; those after the last trial are the first trial's."""
-        task, mesh, stacked = trials[0].task, device_mesh(width), _stack(trials, width)
+        task, mesh, stacked = trials[0].task, device_mesh(width), self._stack(trials, width)
         kind, horizon = (task.spec, told, width), task.horizon
         # Once on every device, not again in each call.
         everywhere = NamedSharding(mesh, PartitionSpec())
@@ -179,6 +189,10 @@ class Runner:
             points.append(jax.device_get({"mean": train, **found}))
         return [_curve(steps, points, horizon, place) for place in range(width)]
 
+    def built(self, trial: Trial) -> optax.GradientTransformationExtraArgs:
+        """The optimizer of a trial."""
+        return self.make(trial.hyper, trial.num_steps, *([trial.epochs] if self.epochs else []))
+
     def run_bytes(self, family: Any, task: Any, told: int | None = None) -> list[int]:
         """About what a run holds in a training step, and in an evaluation: by shapes alone."""
         held = jax.eval_shape(
@@ -190,7 +204,8 @@ class Runner:
         self, family: Any, task: Any, key: jax.Array, told: int | None = None
     ) -> tuple[Any, Any]:
         hyper = Hyper(*(jnp.zeros(()) for _ in Hyper._fields))
-        tx = self.make(hyper, jnp.ones((), jnp.int32) if told is None else told)
+        num_steps = jnp.ones((), jnp.int32) if told is None else told
+        tx = self.make(hyper, num_steps, *([1.0] if self.epochs else []))
         state = begin_run(task, tx, key)
 
         def saved(batch: Any) -> Any:
@@ -203,14 +218,15 @@ class Runner:
         held = (state.params, state.opt_state) * 2, (state.params, state.params)
         return (held, batch, saved(batch)), saved(family.full(task, "outer_valid"))
 
-
-def _stack(trials: Sequence[Trial], width: int) -> Any:
-    """The trials as arrays, the first once more for places that are too many."""
-    padded = [*trials, *[trials[0]] * (width - len(trials))]
-    members = jax.tree.map(lambda *xs: np.stack(xs), *[trial.task.member for trial in padded])
-    hypers = np.array([trial.hyper for trial in padded], np.float32).T
-    seeds = np.array([trial.seed for trial in padded], np.uint32)
-    return members, Hyper(*hypers), seeds, np.array([t.num_steps for t in padded], np.int32)
+    def _stack(self, trials: Sequence[Trial], width: int) -> Any:
+        """The trials as arrays, the first once more for places that are too many."""
+        padded = [*trials, *[trials[0]] * (width - len(trials))]
+        members = jax.tree.map(lambda *xs: np.stack(xs), *[trial.task.member for trial in padded])
+        hypers = np.array([trial.hyper for trial in padded], np.float32).T
+        seeds = np.array([trial.seed for trial in padded], np.uint32)
+        steps = np.array([trial.num_steps for trial in padded], np.int32)
+        epochs = [np.array([trial.epochs for trial in padded], np.float32)] if self.epochs else []
+        return members, Hyper(*hypers), seeds, steps, epochs
 
 
 def _curve(steps: np.ndarray, points: Sequence[dict[str, Any]], horizon: int, place: int) -> Curve:

@@ -13,7 +13,7 @@ from learned_opt.devices import device_memory, remembered
 from learned_opt.tasks import inner_init
 
 from .._trainer import Judge, Trainer
-from .._unroll import MetaProblem
+from .._unroll import MetaProblem, begin
 from ..settings import ConfigError
 from ._facts import facts_of
 
@@ -135,7 +135,7 @@ def _lane(problem: MetaProblem, theta: Any) -> _Lane:
 def _traced(problem: MetaProblem, theta: Any) -> _Lane:
     def shapes(theta: Any, family: Any, key: jax.Array) -> Any:
         task = family.sample(key)
-        tx = problem.transform(theta, jnp.int32(1), None)
+        tx = problem.transform(theta, begin(family, task, key, jnp.int32(1)), None)
         state, batch = inner_init(task, tx, key), family.batch(task, key, "train")
 
         def loss(params: Any) -> jax.Array:

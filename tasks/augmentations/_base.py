@@ -15,7 +15,7 @@ import optax
 
 from learned_opt._fields import check_fields
 
-from .._base import STATIC, Batch, Loss, Numbers, Params, Split, Task
+from .._base import STATIC, Batch, Loss, Numbers, Params, Split, Supply, Task
 
 LossFunction = Callable[[Params, Batch, jax.Array], Loss]
 Draw = Callable[[jax.Array], Batch]
@@ -53,6 +53,10 @@ class Augmentation(abc.ABC):
     def batch(self, n: Numbers, draw: Draw, key: jax.Array) -> Batch:
         """Change how a training minibatch is drawn."""
         return draw(key)
+
+    def supply(self, n: Numbers, supply: Supply) -> Supply:
+        """Say what `batch` makes of that from which minibatches are drawn."""
+        return supply
 
     def gradients(self, n: Numbers) -> optax.GradientTransformation:
         """Change gradients before the optimizer sees them."""
@@ -116,6 +120,10 @@ class Augmented:
     def full(self, task: AugmentedTask, split: Split) -> Batch:
         """All examples of the split, as they are."""
         return self.family.full(task.task, split)
+
+    def supply(self, task: AugmentedTask) -> Supply:
+        """That of the family's task, augmented."""
+        return self.augmentation.supply(task.numbers, self.family.supply(task.task))
 
     def without_test(self) -> "Augmented":
         """A copy in which reading the test split raises."""

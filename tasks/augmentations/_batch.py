@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from learned_opt._fields import Sizes, Within
 
-from .._base import Batch, Numbers
+from .._base import Batch, Numbers, Supply
 from .._problem import log_uniform, log_uniform_int, uniform_int
 from ._base import Augmentation, Draw
 
@@ -46,6 +46,10 @@ class SmallBatch(Augmentation):
         index = jnp.arange(size) % (size >> n["halvings"])
         return jax.tree.map(lambda x: x[index], batch)
 
+    def supply(self, n: Numbers, supply: Supply) -> Supply:
+        """Fewer a minibatch."""
+        return supply._replace(batch=supply.batch / 2 ** n["halvings"].astype(jnp.float32))
+
 
 @dataclasses.dataclass(frozen=True)
 class FewExamples(Augmentation):
@@ -70,6 +74,11 @@ class FewExamples(Augmentation):
         """One batch of the list."""
         index = jax.random.randint(key, (), 0, n["batches"])
         return draw(jax.random.fold_in(jax.random.key(n["seed"]), index))
+
+    def supply(self, n: Numbers, supply: Supply) -> Supply:
+        """No more minibatches than the list has."""
+        length = n["batches"].astype(jnp.float32)
+        return supply._replace(batches=jnp.minimum(supply.batches, length))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,6 +72,11 @@ class Dataset(Source):
         index = jax.random.randint(key, (size,), 0, part.y.shape[0])
         return self._standardised(Batch(part.x[index], part.y[index]))
 
+    def count_of(self, source: jax.Array | int = 0) -> float | jax.Array:
+        """Training examples."""
+        del source
+        return self.splits["train"].y.shape[0]
+
     def _standardised(self, batch: Batch) -> Batch:
         if batch.x.dtype != jnp.uint8:
             return batch
@@ -101,6 +106,11 @@ class Mixture:
     def batch(self, key: jax.Array, split: Split, size: int, source: jax.Array | int = 0) -> Batch:
         """`size` examples of the source drawn with replacement."""
         return _choose(source, [part.batch(key, split, size) for part in self.parts])
+
+    def count_of(self, source: jax.Array | int = 0) -> float | jax.Array:
+        """Training examples of the source."""
+        counts = [part.count_of() for part in self.parts]
+        return jnp.asarray(counts, jnp.float32)[source]
 
     def without_test(self) -> "Mixture":
         """A copy in which reading `test` raises."""

@@ -1,6 +1,7 @@
 """Random points, for problems that need no data: each split is a stream of its own."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,11 @@ class Points(Source):
         stream = jax.random.fold_in(key, split_of(self.splits, split))
         x = jax.random.uniform(stream, (size, *self.spec.shape))
         return Batch(x, jnp.zeros(size, jnp.int32))
+
+    def count_of(self, source: jax.Array | int = 0) -> float | jax.Array:
+        """Infinite: no point comes again."""
+        del source
+        return math.inf
 
 
 def points(dimension: int, count: int = COUNT) -> Points:

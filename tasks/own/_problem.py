@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from learned_opt._checks import shown
 from learned_opt._modules import blame
 
-from .._base import STATIC, Loss, Numbers, Params, Split, Task
+from .._base import STATIC, Loss, Numbers, Params, Split, Supply, Task
 from ._data import OwnData
 
 KEYS = ("key", "rng", "rng_key")
@@ -184,6 +184,10 @@ class OwnFamily:
     def full(self, task: OwnTask, split: Split) -> Any:
         """What of a split is evaluated."""
         return self.data.full(split)
+
+    def supply(self, task: OwnTask) -> Supply:
+        """Minibatches of `batch_size` of the training examples."""
+        return Supply.of(self.batch_size, self.data.count)
 
     def without_test(self) -> "OwnFamily":
         """A copy in which reading the test split raises."""
