@@ -47,7 +47,7 @@ def artifact_identity(artifact: Artifact) -> Identity:
     sources = rule_sources(Path(inspect.getfile(type(artifact.optimizer))))
     facts = {"artifact": artifact.sha256, "source": source_hash(*sources)}
     if artifact.optimizer.uses_epochs:
-        facts["told"] = ["epochs"]
+        facts["told"] = "epochs"
     return Identity(artifact.card.get("name", "learned"), facts)
 
 
