@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, get_args, get_type_hints
 
@@ -46,6 +47,11 @@ class Problem(abc.ABC):
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    @property
+    def examples(self) -> float:
+        """Distinct examples that it makes of its data, where these may be more."""
+        return math.inf
 
     def sample(self, key: jax.Array) -> Numbers:
         """The numbers of one task, as `drawn` says; override it for others."""
@@ -237,7 +243,8 @@ class Family:
         Data of somebody's own may do without `count_of`: then it is those of `full`.
         """
         if hasattr(self.data, "count_of"):
-            return Supply.of(self.batch_size, self.data.count_of(task.source))
+            count = jnp.minimum(self.data.count_of(task.source), self.problem.examples)
+            return Supply.of(self.batch_size, count)
         whole = jax.eval_shape(lambda: self.data.full("train", 0))
         return Supply.of(self.batch_size, len(whole.y))
 

@@ -26,7 +26,7 @@ from learned_opt.tasks import (
     load_dataset,
 )
 from learned_opt.tasks.augmentations import FewExamples, SmallBatch
-from learned_opt.tasks.problems import GRU, MLP, PINN, DeepSets
+from learned_opt.tasks.problems import GRU, MLP, PINN, DeepSets, Factorisation
 
 KEY = jax.random.key(0)
 SPECS = {
@@ -35,6 +35,7 @@ SPECS = {
     "text": FamilySpec(GRU(), "prose/40", 16),
     "points": FamilySpec(PINN(), "points/2", 16),
     "sets": FamilySpec(DeepSets(), "sets", 16),
+    "entries": FamilySpec(Factorisation(rows=6, columns=5), "points/2", 16),
 }
 
 
@@ -45,6 +46,7 @@ def test_epochs_are_steps_times_batch_over_training_examples(kind):
     examples = {
         "text": lambda: part.size / 40,  # Each of its bytes is predicted once an epoch.
         "points": lambda: np.inf,
+        "entries": lambda: 6 * 5,  # Of the matrix: points say which.
     }.get(kind, lambda: len(part.y))()
     found = jax.jit(lambda f, steps: f.supply(f.sample(KEY)).epochs(steps))(family, 300)
     assert (found.dtype, found.shape) == (jnp.float32, ())

@@ -45,6 +45,11 @@ class Factorisation(Problem):
     noises: Range = (1e-3, 0.3)
     gains: Range = (0.03, 1.0)
 
+    @property
+    def examples(self) -> float:
+        """Entries of the matrix: a point says which."""
+        return float(self.rows * self.columns)
+
     def init(self, n: Numbers, spec: Spec, key: jax.Array) -> Params:
         """U and V normal, of deviation `gain`."""
         keys = jax.random.split(key)
