@@ -234,6 +234,7 @@ def test_a_run_that_goes_on_later_is_told_what_it_was_told():
         np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.slow
 def test_the_meta_gradient_is_finite_whatever_is_hidden():
     optimizer = learned_opt.SpectralGRU()
     theta = jax.tree.map(lambda x: x + 0.05, optimizer.init(KEY))

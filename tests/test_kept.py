@@ -245,6 +245,7 @@ def test_a_run_begins_with_the_programs_of_the_last_and_they_compute_the_same(fo
     close(probe.valid_share, 7 * probe.valid_seconds / left)
 
 
+@pytest.mark.slow
 def test_untrained_runs_are_among_the_steps_that_a_probe_expects(folder):
     """`gain`: 3 lanes of 2 pairs; horizons from 4 to 8 have the mean 5.77, shares of them 0.8."""
     with jax.numpy_dtype_promotion("standard"):

@@ -151,6 +151,7 @@ def configured(suite="quickstart", horizon=100_000, **more):
     return Config.from_dict({"valid": {"suite": suite, "tasks": 2, "horizon": horizon}, **more})
 
 
+@pytest.mark.slow
 def test_references_of_a_suite_are_what_its_judges_score_by(known):
     tasks, rows = known
     config = configured(objective={"name": "gain"})

@@ -207,6 +207,7 @@ def test_bfloat16_momenta_and_factors_keep_little():
     assert sum(x.size for x in jax.tree.leaves((state.tensors, state.run))) == 5 + 8 + 21
 
 
+@pytest.mark.slow
 def test_the_initial_theta_has_finite_gradients_in_all_that_acts():
     """Of the end of five steps, one of them of zeros, from parameters that are zero in part."""
     optimizer = SpectralGRU(learning_rate=0.1)
