@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from learned_opt.devices import compiler_options, map_lanes
+from learned_opt.devices import compiler_options, map_blocks, map_lanes
 from learned_opt.tasks import InnerState, Split, begin_run, full_loss, run_step
 
 
@@ -117,4 +117,10 @@ def _evaluate(mesh: Mesh, split: Split, tasks: Any, judged: Any, family: Any) ->
         task, (params, model_state) = lane
         return full_loss(family, task, params, split, model_state)
 
+    def in_turn(lanes: Any, family: Any) -> Any:
+        return jax.lax.map(lambda lane: one(lane, family), lanes), ()
+
+    # A split fills a core by itself, and convolutions with weights of every lane are slow there.
+    if jax.default_backend() == "cpu":
+        return map_blocks(mesh, in_turn, (tasks, judged), family)[0]
     return map_lanes(mesh, one, (tasks, judged), family)
