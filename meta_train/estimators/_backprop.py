@@ -223,8 +223,11 @@ class Segments(NamedTuple):
         return self.parts + self.length + 1
 
 
-def checkpointed(segment: int) -> Callable[..., Any]:
-    """`fori_loop` from 0 over a multiple of `segment` steps that keeps one state a segment."""
+def checkpointed(segment: int, longest: jax.Array | None = None) -> Callable[..., Any]:
+    """`fori_loop` from 0 over a multiple of `segment` steps that keeps one state a segment.
+
+    Segments that begin at step `longest` or later, where all runs stand still, are left out.
+    """
 
     def loop(lower: int, upper: int, body: Callable[[jax.Array, Any], Any], carry: Any) -> Any:
         del lower
@@ -233,7 +236,12 @@ def checkpointed(segment: int) -> Callable[..., Any]:
             return jax.checkpoint(body)(i, carry), None
 
         def some(carry: Any, steps: jax.Array) -> tuple[Any, None]:
-            return jax.lax.scan(step, carry, steps)
+            if longest is None:
+                return jax.lax.scan(step, carry, steps)
+            ran = jax.lax.cond(
+                steps[0] < longest, lambda c: jax.lax.scan(step, c, steps)[0], lambda c: c, carry
+            )
+            return ran, None
 
         steps = jnp.arange(upper, dtype=jnp.int32).reshape(-1, segment)
         return jax.lax.scan(jax.checkpoint(some), carry, steps)[0]

@@ -64,8 +64,8 @@ class Blend(FullES):
     Args:
       exact: the longest run in steps with an exact gradient. Its memory is that of the square
         root of so many states, its time about four times that of the runs alone. All runs of an
-        estimate with exact gradients last as many steps as this, or the longest horizon if that
-        is less, however few they need; they are not grouped as those of `FullES` are.
+        estimate with exact gradients last as long as the longest of them; they are not grouped as
+        those of `FullES` are.
 
     Raises:
       ValueError: an argument out of its range; no run is as short as `exact`; `scale` is "sign",
@@ -125,7 +125,7 @@ class Blend(FullES):
             def run(theta: Theta) -> tuple[jax.Array, Sides]:
                 sides = self.pair(
                     problem, theta, jax.random.fold_in(key, i), longest, segments.steps, outer_step,
-                    checkpointed(segments.length),
+                    checkpointed(segments.length, longest),
                 )  # fmt: skip
                 # The gradient of which is the mean of those at the two sides.
                 return sides.losses.mean(), sides
