@@ -43,7 +43,7 @@ def configured(name: str, rate: float, seed: int, args: argparse.Namespace) -> C
     config = Config.from_dict({
         "run": {"name": f"{name}-{rate:g}-{seed}", "seed": seed},
         "families": [FAMILY],
-        "optimizer": {"name": "spectral_gru"},
+        "optimizer": {"name": "spectral_gru", "learning_rate": 0.05},
         "estimator": {"name": name, "pairs": args.pairs, "sigma": args.sigma, "scale": "family",
                       "horizon": HORIZON, **SETTINGS[name]},
         "objective": {"name": "gain"},
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=16)
     parser.add_argument("--sigma", type=float, default=0.08)
     parser.add_argument("--runs", type=int, default=4, help="of each task of META_VALID_V9")
-    parser.add_argument("--to", type=float, nargs="+", default=[0.01, 0.02, 0.03])
+    parser.add_argument("--to", type=float, nargs="+", default=[0.02, 0.04, 0.06])
     args = parser.parse_args(argv)
     use_all_cores()
     facts = {k: v for k, v in vars(args).items() if k != "out"}
