@@ -1,12 +1,12 @@
 """python -m research.estimators --out FOLDER: inner steps to a score, by estimator.
 
-`SpectralGRU`, the rule of `small` under a recurrent controller, learns from one cheap family with
-each estimator: runs of 100 to 1,000 steps, gains over the untrained rule, all differences on one
-scale. All get the same inner steps, of which the untrained runs are a part, and are scored at the
-same of them on META_VALID_V9: the difference to the untrained rule, run by run, of
+`SpectralGRU`, the rule of `small` under a recurrent controller, learns from META_TRAIN_V3 with each
+estimator: runs of 100 to 1,000 steps, gains over the untrained rule, all differences on one scale.
+All get the same inner steps, of which the untrained runs are a part, and are scored at the same of
+them on META_VALID_V9: the difference to the untrained rule, run by run, of
 clip(log(loss / tuned AdamW's)), with half of its 95 % interval. "steps to": inner steps at the
-first log line from which a score is at least so far below that of the untrained rule; a dash: at
-none. Runs are kept in FOLDER: an interrupted call goes on, and a longer --inner starts anew.
+first log line whose score is at least so far below that of the untrained rule; a dash: there is
+none. Runs are kept in FOLDER: an interrupted call goes on.
 """
 
 import argparse
@@ -24,12 +24,6 @@ from learned_opt.devices import use_all_cores
 from learned_opt.meta_train import Config, meta_train
 from learned_opt.meta_train.run._plan import training_steps
 
-FAMILY = {
-    "problem": "mlp", "data": "digits+strokes/8", "batch_size": 32,
-    "options": {"max_width": 32, "max_depth": 3, "widths": [4, 32], "depths": [1, 3],
-                "gains": [0.3, 3.0]},
-    "augment": {"small_batch": {}, "label_noise": {}, "few_examples": {}, "reparametrise": {}},
-}  # fmt: skip
 HORIZON = [100, 1000]
 SETTINGS: dict[str, dict[str, Any]] = {
     "full_es": {},
@@ -42,7 +36,7 @@ def configured(name: str, rate: float, seed: int, args: argparse.Namespace) -> C
     """Of about `args.inner` inner steps in `args.lines` log intervals."""
     config = Config.from_dict({
         "run": {"name": f"{name}-{rate:g}-{seed}", "seed": seed},
-        "families": [FAMILY],
+        "suite": "META_TRAIN_V3",
         "optimizer": {"name": "spectral_gru", "learning_rate": 0.05},
         "estimator": {"name": name, "pairs": args.pairs, "sigma": args.sigma, "scale": "family",
                       "horizon": HORIZON, **SETTINGS[name]},
@@ -50,8 +44,8 @@ def configured(name: str, rate: float, seed: int, args: argparse.Namespace) -> C
         "outer": {"learning_rate": rate},
         "valid": {"suite": "META_VALID_V9", "tasks": args.runs, "horizon": 2000},
     })  # fmt: skip
-    (estimator,) = config.estimators
-    every = max(1, round(args.inner / args.lines / training_steps(estimator, config)))
+    steps = sum(training_steps(estimator, config) for estimator in config.estimators)
+    every = max(1, round(args.inner / args.lines / steps))
     run = dataclasses.replace(config.run, outer_steps=every * args.lines, log_every=every)
     return dataclasses.replace(config, run=run)
 
@@ -70,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--inner", type=float, default=1.5e6, help="steps of each run, about")
     parser.add_argument("--lines", type=int, default=6)
-    parser.add_argument("--pairs", type=int, default=16)
+    parser.add_argument("--pairs", type=int, default=32, help="of all families")
     parser.add_argument("--sigma", type=float, default=0.08)
     parser.add_argument("--runs", type=int, default=4, help="of each task of META_VALID_V9")
     parser.add_argument("--to", type=float, nargs="+", default=[0.02, 0.04, 0.06])
