@@ -12,7 +12,15 @@ import optax
 import pytest
 from processes import TABLE
 
-from learned_opt.devices import _kept, compiled, device_mesh, kept_bytes, map_lanes, remembered
+from learned_opt.devices import (
+    _kept,
+    _memory,
+    compiled,
+    device_mesh,
+    kept_bytes,
+    map_lanes,
+    remembered,
+)
 from learned_opt.meta_train import (
     Backprop,
     Config,
@@ -49,6 +57,19 @@ def cubes(facts, dtype=jnp.float32):
 
     found, kept = compiled(jax.jit(run), (X.astype(dtype),), 0, facts, MESH)
     return float(found(X.astype(dtype))), kept
+
+
+def test_one_program_too_many_is_refused_before_the_process_is_lost(folder, tmp_path, monkeypatch):
+    """Linux counts memory maps, of which kernels take some; XLA would abort."""
+    limit = tmp_path / "limit"
+    monkeypatch.setattr(_memory, "MOST_MAPS", limit)
+    limit.write_text("2000\n")
+    with pytest.raises(
+        MemoryError, match=r"have [\d,]+ of 2,000 memory maps; sysctl vm.max_map_co"
+    ):
+        cubes("a")
+    limit.write_text("10000000\n")
+    assert cubes("a") == (36.0, False)
 
 
 def test_a_program_is_found_again(folder):

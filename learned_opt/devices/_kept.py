@@ -24,6 +24,7 @@ from jax.sharding import Mesh
 from .._checks import shown
 from .._files import cache_folder, write_atomic
 from .._rooms import room_sources, source_hash
+from ._memory import check_maps
 
 SETTING = "LEARNED_OPT_PROGRAMS"
 GIGABYTES = 2.0
@@ -104,7 +105,11 @@ def compiled(
       results: a tree of the structure of what it returns.
       facts: JSON types that say what it computes, but for the shapes of arguments.
       mesh: the devices that it runs on.
+
+    Raises:
+      MemoryError: see `check_maps`.
     """
+    check_maps()
     limit = kept_bytes()
     if not limit:
         return program.lower(*args).compile(), False
