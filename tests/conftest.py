@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 
 import pytest
 from quick import QUICK
@@ -46,3 +47,33 @@ def said(capsys):
         return status, error[len("error: ") : -1]
 
     return run
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty folder with a module of one's own in it."""
+    from own_runs import MODULE
+
+    (tmp_path / "mine.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEARNED_OPT_CACHE", str(tmp_path / "cache"))
+    yield tmp_path
+    sys.modules.pop("mine", None)
+
+
+@pytest.fixture
+def standard():
+    """optax's own code mixes dtypes, and it runs in threads."""
+    import jax
+
+    jax.config.update("jax_numpy_dtype_promotion", "standard")
+    yield
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    """What is resampled here does not vary."""
+    import learned_opt.eval.statistics._bootstrap
+
+    monkeypatch.setattr(learned_opt.eval.statistics._bootstrap, "RESAMPLES", 100)

@@ -26,6 +26,17 @@ def dense(params, name, rows=None, columns=None):
     return params[name]["w"][:rows, :columns], params[name]["b"][:columns]
 
 
+def tanh_cut(layers):
+    def cut(params, n, problem):
+        net, rows = [], None
+        for i in range(layers):
+            net.append(dense(params, f"dense_{i}" if i else "dense", rows, n["width"]))
+            rows = n["width"]
+        return [*net, dense(params, f"dense_{layers}", rows)]
+
+    return cut
+
+
 def affine(layer, x):
     w, b = layer
     return x @ w + b

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import haiku as hk
 import jax
 import numpy as np
+from reference_equations import allen_cahn_loss, heat_loss, pinn_loss, vibration_loss
 from reference_layers import (
-    ACTIVATION,
     activation,
     affine,
     dense,
-    sigmoid,
+    tanh_cut,
     two_layers,
 )
 from reference_networks import (
@@ -51,6 +51,15 @@ from reference_networks import (
     transformer_loss,
     vit_cut,
     vit_loss,
+)
+from reference_rollouts import (
+    control_loss,
+    learned_optimizer_loss,
+    policy_gradient_loss,
+    pushes,
+    reinforce_gradient,
+    strategy_gradient,
+    strategy_noise,
 )
 
 
@@ -229,194 +238,6 @@ def wave_draws(task, key, batch):
     return [jax.random.normal(keys[0], (2, 8)), uniform]
 
 
-def tanh_cut(layers):
-    def cut(params, n, problem):
-        net, rows = [], None
-        for i in range(layers):
-            net.append(dense(params, f"dense_{i}" if i else "dense", rows, n["width"]))
-            rows = n["width"]
-        return [*net, dense(params, f"dense_{layers}", rows)]
-
-    return cut
-
-
-def jet(net, x, direction):
-    """u, du and d2u along a direction: Taylor coefficients pushed through the layers by hand."""
-    a, da, dda = x, np.broadcast_to(direction, x.shape), np.zeros_like(x)
-    for i, (w, b) in enumerate(net):
-        a, da, dda = a @ w + b, da @ w, dda @ w
-        if i < len(net) - 1:
-            a = np.tanh(a)
-            slope = 1 - a**2
-            a, da, dda = a, slope * da, slope * dda - 2 * a * slope * da**2
-    return a[:, 0], da[:, 0], dda[:, 0]
-
-
-def equation_loss(net, x, left, side, start, residual):
-    """Of u(t, x) on [0, 1] x [left, 1]; residual: of u, u_t, u_x and u_xx."""
-    t, place = x[:, 0], left + (1 - left) * x[:, 1]
-
-    def u(t, place, direction=(0.0, 0.0)):
-        return jet(net, np.stack([t, place], axis=1), np.array(direction))
-
-    value, u_x, u_xx = u(t, place, (0.0, 1.0))
-    _, u_t, _ = u(t, place, (1.0, 0.0))
-    errors = [residual(value, u_t, u_x, u_xx), u(0 * t, place)[0] - start(place)]
-    errors += [u(t, np.full_like(t, edge))[0] - side for edge in (left, 1.0)]
-    return sum(np.mean(error**2) for error in errors)
-
-
-def pinn_loss(net, n, x, y, draws, problem):
-    def burgers(u, u_t, u_x, u_xx):
-        return u_t + u * u_x - n["viscosity"] * u_xx
-
-    return equation_loss(net, x, -1.0, 0.0, lambda x: -np.sin(math.pi * x), burgers)
-
-
-def heat_loss(net, n, x, y, draws, problem):
-    def heat(u, u_t, u_x, u_xx):
-        return u_t - n["diffusivity"] * u_xx
-
-    return equation_loss(net, x, 0.0, 0.0, lambda x: np.sin(math.pi * n["modes"] * x), heat)
-
-
-def allen_cahn_loss(net, n, x, y, draws, problem):
-    def allen_cahn(u, u_t, u_x, u_xx):
-        return u_t - n["diffusivity"] * u_xx + 5 * u**3 - 5 * u
-
-    return equation_loss(net, x, -1.0, -1.0, lambda x: x**2 * np.cos(math.pi * x), allen_cahn)
-
-
-def vibration_loss(net, n, x, y, draws, problem):
-    def u(t, place, direction=(0.0, 0.0)):
-        return jet(net, np.stack([t, place], axis=1), np.array(direction))
-
-    t, place = x.T
-    _, _, u_tt = u(t, place, (1.0, 0.0))
-    _, _, u_xx = u(t, place, (0.0, 1.0))
-    value, u_t, _ = u(0 * t, place, (1.0, 0.0))
-    errors = [u_tt - n["speed"] ** 2 * u_xx, u_t, value - np.sin(math.pi * n["modes"] * place)]
-    errors += [u(t, np.full_like(t, edge))[0] for edge in (0.0, 1.0)]
-    return sum(np.mean(error**2) for error in errors)
-
-
-def episodes(net, n, x, draws, problem):
-    """(states, pushes to the right, costs) of each step: the cart of Barto et al., force 10 N."""
-    m, half, total = n["mass"], n["length"], 1.0 + n["mass"]
-    at, v, angle, w = ((2 * x - 1) * [1.0, 1.0, 0.3, 1.0]).T
-    path = []
-    for draw in draws:
-        seen = np.stack([at, v, angle, w], axis=1)
-        right = draw < sigmoid(two_layers(net, np.tanh, seen)[:, 0])
-        force = 20.0 * right - 10.0
-        s, c = np.sin(angle), np.cos(angle)
-        turn = 9.8 * s + c * (-force - m * half * w**2 * s) / total
-        turn = turn / (half * (4 / 3 - m * c**2 / total))
-        push = (force + m * half * (w**2 * s - turn * c)) / total
-        v, w = np.clip(v + 0.04 * push, -10, 10), np.clip(w + 0.04 * turn, -10, 10)
-        at, angle = at + 0.04 * v, angle + 0.04 * w
-        path.append((seen, right, 1 - np.exp(-((angle / 0.3) ** 2) / 2 - (at / 2) ** 2 / 2)))
-    return path
-
-
-def policy_gradient_loss(net, n, x, y, draws, problem):
-    return np.mean([cost for _, _, cost in episodes(net, n, x, draws, problem)])
-
-
-def reinforce_gradient(params, n, x, draws, problem):
-    """Of REINFORCE, pushed back through the two layers by hand, over what is on."""
-    width = n["width"]
-    net = policy_gradient.cut(params, n, problem)
-    path, size = episodes(net, n, x, draws, problem), len(x)
-    grads = jax.tree.map(np.zeros_like, params)
-    first, second = policy_gradient.cut(grads, n, problem)
-    for t, (seen, right, _) in enumerate(path):
-        for i in range(size):
-            ahead = np.sum([cost for _, _, cost in path[t:]], axis=0) / problem.steps
-            better = ahead[i] - np.delete(ahead, i).mean()
-            hidden = np.tanh(affine(net[0], seen[i]))
-            # Of log pi of the push that was made, with respect to the logit.
-            slope = better / size * (right[i] - sigmoid(affine(net[1], hidden)[0]))
-            second[0][:, 0] += slope * hidden
-            second[1][0] += slope
-            back = slope * net[1][0][:, 0] * (1 - hidden**2)
-            first[0][...] += seen[i][:, None] * back
-            first[1][...] += back
-    assert first[0].shape == (4, width)
-    return grads
-
-
-def pushes(task, key, batch):
-    return jax.random.uniform(key, (task.problem.steps, batch))
-
-
-def control_loss(net, n, x, y, draws, problem):
-    """Gym's Pendulum-v1: g = 10, 50 ms a step, torque at most 2, speed at most 8."""
-    angle, speed, costs = 2 * math.pi * x[:, 0] - math.pi, 2 * x[:, 1] - 1, []
-    length, mass = n["length"], n["mass"]
-    for _ in range(problem.steps):
-        seen = np.stack([np.cos(angle), np.sin(angle), speed], axis=1)
-        torque = 2 * np.tanh(two_layers(net, np.tanh, seen)[:, 0])
-        wrapped = (angle + math.pi) % (2 * math.pi) - math.pi
-        costs.append(np.mean(wrapped**2 + speed**2 / 10 + torque**2 / 1000))
-        pull = 3 * 10 / (2 * length) * np.sin(angle) + 3 / (mass * length**2) * torque
-        speed = np.clip(speed + 0.05 * pull, -8, 8)
-        angle = angle + 0.05 * speed
-    return np.mean(costs) / (math.pi**2 + 0.1 * 8**2 + 0.001 * 2**2)
-
-
-def strategy_gradient(params, n, x, draws, problem):
-    leaves, treedef = jax.tree.flatten(params)
-    edges = np.cumsum([leaf.size for leaf in leaves])[:-1]
-
-    def cost(leaves):
-        net = control.cut(jax.tree.unflatten(treedef, leaves), n, problem)
-        return control_loss(net, n, x, None, None, problem)
-
-    total = [np.zeros_like(leaf) for leaf in leaves]
-    for row in problem.sigma * draws:
-        noise = [
-            part.reshape(leaf.shape)
-            for part, leaf in zip(np.split(row, edges), leaves, strict=True)
-        ]
-        up = cost([p + e for p, e in zip(leaves, noise, strict=True)])
-        down = cost([p - e for p, e in zip(leaves, noise, strict=True)])
-        for sum_, e in zip(total, noise, strict=True):
-            sum_ += e * (up - down) / (2 * problem.sigma**2) / len(draws)
-    return jax.tree.unflatten(treedef, total)
-
-
-def strategy_noise(task, key, batch):
-    # In the order of the flattened parameters, before the factor sigma.
-    size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(jax.eval_shape(task.init, key)))
-    noise = np.asarray(jax.random.normal(key, (task.problem.pairs, size)), np.float64)
-    # Only parameters of units that are on are moved.
-    on = np.arange(task.problem.max_width) < int(task.numbers["width"])
-    first = np.concatenate([on, np.tile(on, 3)])
-    return noise * np.concatenate([first, [True], on])
-
-
-def learned_optimizer_loss(net, n, x, y, draws, problem):
-    dimension = x.shape[1]
-    curvature = n["condition"] ** (-np.arange(dimension) / (dimension - 1))
-
-    def f(q):
-        return np.mean(curvature * q**2, axis=1) / 2
-
-    q = 2 * x - 1
-    m, first, losses = np.zeros_like(q), f(q) + 1e-6, []
-    for _ in range(problem.steps):
-        g = curvature * q
-        m = 0.9 * m + 0.1 * g
-        rms = np.sqrt(np.mean(g**2, axis=1, keepdims=True) + 1e-8)
-        features = np.stack([g / rms, m / rms, 0.1 * np.log(rms) + 0 * g], axis=-1)
-        q = q - n["rate"] * two_layers(net, ACTIVATION["silu"], features)[..., 0]
-        losses.append(np.mean(10 * np.tanh(f(q) / first / 10)))
-    return np.mean(losses)
-
-
-policy_gradient = Reference(tanh_cut(1), policy_gradient_loss, pushes, reinforce_gradient)
-control = Reference(tanh_cut(1), control_loss, strategy_noise, strategy_gradient)
 REFERENCES = {
     "quadratic": Reference(everything, quadratic_loss),
     "rosenbrock": Reference(everything, rosenbrock_loss),
@@ -447,8 +268,8 @@ REFERENCES = {
     "heat": Reference(mlp_cut, heat_loss),
     "allen_cahn": Reference(tanh_cut(2), allen_cahn_loss),
     "vibration": Reference(tanh_cut(2), vibration_loss),
-    "control": control,
-    "policy_gradient": policy_gradient,
+    "control": Reference(tanh_cut(1), control_loss, strategy_noise, strategy_gradient),
+    "policy_gradient": Reference(tanh_cut(1), policy_gradient_loss, pushes, reinforce_gradient),
     "learned_optimizer": Reference(tanh_cut(1), learned_optimizer_loss),
 }
 """By the problem's name."""

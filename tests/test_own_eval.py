@@ -14,7 +14,7 @@ import numpy as np
 import optax
 import pytest
 from made_runs import LATER, TASK, Recorder
-from own_runs import MODULE, judge, make_up, probes
+from own_runs import judge, make_up, probes
 from processes import environment
 
 import learned_opt
@@ -28,16 +28,6 @@ from learned_opt.eval.report.owner import code, owner_sentences
 from learned_opt.eval.statistics import Estimate
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """An empty folder with a module of one's own in it."""
-    (tmp_path / "mine.py").write_text(MODULE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LEARNED_OPT_CACHE", str(tmp_path / "cache"))
-    yield tmp_path
-    sys.modules.pop("mine", None)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import optax
 import pytest
 import rich.console
 from made_runs import Recorder
-from own_runs import MODULE, judge, make_up, probes
+from own_runs import judge, make_up, probes
 
 import learned_opt
 import learned_opt.eval._own as own
@@ -42,16 +42,6 @@ def report(tmp_path_factory):
         rivals = [learned_opt.load("lean")]
         out = tmp_path_factory.mktemp("out")
         return judge(subject, out, rivals=rivals, arguments=words)[0]
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """An empty folder with a module of one's own in it."""
-    (tmp_path / "mine.py").write_text(MODULE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LEARNED_OPT_CACHE", str(tmp_path / "cache"))
-    yield tmp_path
-    sys.modules.pop("mine", None)
 
 
 def speedup(mid, low=None, high=None):

@@ -11,93 +11,20 @@ import numpy as np
 import optax
 import pytest
 from made_runs import Recorder
+from subjects import SOURCE, TASK, artifact
 
 from learned_opt import OPTIMIZERS, Artifact, Celo2, GatedAdam, HyperAdam, PerParamMLP
 from learned_opt.eval import Hyper, Runner, Trial, artifact_subject, factory_subject
 from learned_opt.eval.__main__ import main
-from learned_opt.eval.baselines import warmup_cosine
 from learned_opt.eval.contestants import (
     MULTIPLIED,
     REPORT_SEEDS,
     Protocol,
     learned_job,
     multiplied_job,
-    rival_jobs,
 )
 from learned_opt.eval.contestants._factory import ignores_horizon
-from learned_opt.eval.contestants._jobs import tuned_rival_job
 from learned_opt.eval.running import Archive
-from learned_opt.tasks import EvalTask, FamilySpec
-from learned_opt.tasks.problems import MLP
-
-SOURCE = r"""
-import jax
-import optax
-
-def sgd(num_steps):
-    return optax.sgd(0.1)
-
-def number(num_steps):
-    return 3
-
-def cosine(num_steps):
-    return optax.sgd(optax.cosine_decay_schedule(0.1, num_steps))
-
-def warm_up_and_cosine(num_steps):
-    return optax.adam(optax.warmup_cosine_decay_schedule(0, 3e-3, num_steps // 10, num_steps))
-
-def one_cycle(num_steps):
-    return optax.adam(optax.cosine_onecycle_schedule(num_steps, 3e-3))
-
-def linear(num_steps):
-    return optax.adam(optax.linear_schedule(3e-3, 0, num_steps))
-
-def piecewise(num_steps):
-    return optax.adam(optax.piecewise_constant_schedule(3e-3, {num_steps // 2: 0.1}))
-
-def tenth(num_steps):
-    return optax.adam(optax.warmup_constant_schedule(0, 3e-3, int(0.1 * num_steps)))
-
-def unused(num_steps):
-    assert int(num_steps) > 0
-    return optax.sgd(0.1)
-
-def raises(num_steps):
-    raise RuntimeError("no luck\nand more of it")
-
-def nothing():
-    return optax.sgd(0.1)
-
-def long_only(num_steps):
-    return optax.sgd(1 / max(0, num_steps - 50))
-
-def single(num_steps):
-    return optax.stateless(lambda updates, params: updates)._replace(update=lambda u, s, p: (u,))
-
-def narrow(num_steps):
-    return optax.stateless(lambda updates, params: updates["w"])
-
-def restless(num_steps):
-    update = lambda u, s, p: (u, s + 0.5)
-    return optax.GradientTransformation(lambda params: jax.numpy.zeros((), int), update)
-
-def stops(num_steps):
-    return optax.sgd(lambda count: jax.numpy.where(count < num_steps, 0.1, 0.0))
-
-def warm(num_steps):
-    rate = lambda count: 0.1 * jax.numpy.minimum(1.0, (count + 1) / (0.05 * num_steps))
-    return optax.chain(optax.scale_by_adam(), optax.scale_by_learning_rate(rate))
-
-def adam(num_steps):
-    return optax.adam(lambda count: 0.1 / (1 + count))
-
-def picky(num_steps):
-    def init(params):
-        return params["linear"]
-    return optax.GradientTransformation(init, lambda updates, state, params: (updates, state))
-"""
-NETWORK = MLP(max_width=8, max_depth=1, widths=(8, 8), depths=(1, 1))
-TASK = EvalTask("tiny", FamilySpec(NETWORK, "digits"), (("activation", 0),), 40)
 
 
 @pytest.fixture
@@ -106,18 +33,6 @@ def module(tmp_path, monkeypatch):
     (tmp_path / "users_rules.py").write_text(SOURCE)
     monkeypatch.chdir(tmp_path)
     return "users_rules"
-
-
-@pytest.fixture
-def standard():
-    """optax's own code mixes dtypes, and it runs in threads."""
-    jax.config.update("jax_numpy_dtype_promotion", "standard")
-    yield
-    jax.config.update("jax_numpy_dtype_promotion", "strict")
-
-
-def artifact(optimizer, **card):
-    return Artifact(optimizer, optimizer.init(jax.random.key(0)), card)
 
 
 def test_a_function_is_a_subject(module):
@@ -303,81 +218,6 @@ def test_a_multiplier_scales_the_step_and_keeps_the_schedule(module, kind, stand
             updates.append(update["linear"]["w"])
         assert jnp.abs(updates[0]).min() > 0
         np.testing.assert_allclose(updates[1], 3 * updates[0], rtol=1e-6)
-
-
-@pytest.mark.slow
-def test_a_tuned_rival_is_tuned_like_adamw(standard, tmp_path):
-    protocol = Protocol((TASK,), seeds=REPORT_SEEDS[:2], wrong_horizons=())
-    rival = artifact(PerParamMLP(), name="theirs")
-    contestant = tuned_rival_job(rival, "rival:theirs").make(
-        protocol, Archive(tmp_path / "runs.jsonl")
-    )
-    assert (contestant.name, contestant.role) == ("rival:theirs:tuned", "rival")
-    choice = contestant.tuned["tiny"]
-    assert choice.trials >= 26
-    assert {hyper.cosine for hyper, _ in choice.table} == {0.0, 1.0}
-    assert len(contestant.runs) == 2
-
-
-def test_rivals_have_names_of_their_own():
-    """Untuned and tuned; two of one title by their hashes; the same one twice is one."""
-    first, other = (
-        Artifact(PerParamMLP(), PerParamMLP().init(jax.random.key(seed)), {"name": "x"})
-        for seed in (0, 1)
-    )
-    assert list(rival_jobs([first], [first])) == ["rival:x", "rival:x:tuned"]
-    assert list(rival_jobs([first, first])) == ["rival:x"]
-    names = [f"rival:x {one.sha256[:6]}" for one in (first, other)]
-    jobs = rival_jobs([first, other], [other])
-    assert list(jobs) == [*names, f"{names[1]}:tuned"]
-
-
-@pytest.mark.parametrize("tuned", [False, True])
-def test_the_name_of_a_rivals_job_is_the_contestants(monkeypatch, tmp_path, tuned):
-    recorder = Recorder()
-    monkeypatch.setattr(Runner, "__call__", lambda runner, trials, **kind: recorder(trials, **kind))
-    pair = [artifact(PerParamMLP(), name="x"), artifact(PerParamMLP(hidden=5), name="x")]
-    jobs = rival_jobs((), pair) if tuned else rival_jobs(pair)
-    protocol = Protocol((TASK,), seeds=REPORT_SEEDS[:2], wrong_horizons=())
-    found = [job.make(protocol, Archive(tmp_path / "runs.jsonl")) for job in jobs.values()]
-    assert [one.name for one in found] == list(jobs)
-    assert len({one.label for one in found}) == 2
-    # Their rule has no horizon; the schedules that tuning tries have.
-    assert [one.horizon_free for one in found] == [not tuned] * 2
-
-
-def tuned_rival(optimizer):
-    """(settings, number of steps) -> the optimizer that a tuned rival runs."""
-    return tuned_rival_job(artifact(optimizer, name="x"), "rival:x").runner().make
-
-
-@pytest.mark.parametrize("cosine", [0.0, 1.0])
-def test_a_tuned_rival_has_the_schedule_that_is_tuned_in_place_of_its_own(standard, cosine):
-    """Own warm-up and decay are gone; the learning rate multiplies the own peak."""
-    make = tuned_rival(GatedAdam(learning_rate=3e-3, weight_decay=0.0))
-    tx = make(Hyper(10.0, 0.0, cosine), jnp.int32(100))
-    params = {"w": jnp.ones((3, 2))}
-    state, steps = tx.init(params), []
-    for _ in range(3):
-        # Under equal gradients a step of Adam, which this is, has the size of its learning rate.
-        update, state = tx.update({"w": jnp.ones((3, 2))}, state, params, value=jnp.ones(()))
-        steps.append(float(update["w"][0, 0]))
-    unit = warmup_cosine(100) if cosine else lambda count: 1.0
-    np.testing.assert_allclose(steps, [-3e-2 * float(unit(t)) for t in range(3)], rtol=1e-3)
-
-
-def test_a_tuned_rival_decays_what_adamw_decays(standard):
-    """Weights, but no biases and no norms; by the learning rate times the weight decay."""
-    make = tuned_rival(PerParamMLP())
-    params = {"dense": {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}, "norm": {"scale": jnp.ones(2)}}
-    grads = jax.tree.map(jnp.ones_like, params)
-    plain, decayed = (
-        tx.update(grads, tx.init(params), params, value=jnp.ones(()))[0]
-        for tx in (make(Hyper(0.1, wd), 10) for wd in (0.0, 0.5))
-    )
-    moved = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), plain, decayed)
-    assert moved["dense"]["w"] == pytest.approx(0.1 * PerParamMLP().step_multiplier * 0.5, rel=1e-4)
-    assert (moved["dense"]["b"], moved["norm"]["scale"]) == (0, 0)
 
 
 def test_the_words_of_a_command_are_kept_but_for_its_folder(monkeypatch, tmp_path):

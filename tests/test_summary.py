@@ -1,95 +1,22 @@
 """The numbers of the report, from runs made up so that every one of them is known."""
 
 import dataclasses
-import functools
 import json
 
 import numpy as np
 import pytest
+from summaries import SUBJECT, TASKS, VARIANT, contestant, report, rows, summarised
 
-import learned_opt.eval.statistics._bootstrap
 from learned_opt.eval import BASELINES, Hyper, Tuned
-from learned_opt.eval.baselines._defaults import DEFAULTS
-from learned_opt.eval.contestants import MULTIPLIED, MULTIPLIERS, Contestant, Results
+from learned_opt.eval.contestants import MULTIPLIED, MULTIPLIERS, Results
 from learned_opt.eval.report import compare_reports, report_from_json
 from learned_opt.eval.report._report import BreakEven
 from learned_opt.eval.report._report_tasks import Failure
-from learned_opt.eval.report._sentence import diverged_runs, speed
-from learned_opt.eval.report._summary import ALL, leakage, summarise
-from learned_opt.eval.running import Run, eval_steps
-from learned_opt.eval.statistics import Estimate, Score, compare, speedup_of, targets
-from learned_opt.tasks import EvalTask, FamilySpec
-from learned_opt.tasks.problems import MLP, Conv
+from learned_opt.eval.report._summary import summarise
+from learned_opt.eval.running import eval_steps
+from learned_opt.eval.statistics import Estimate, compare, targets
 
-CARD = {
-    "name": "made-up",
-    "trained_on": {"networks": ["mlp"], "datasets": ["digits"]},
-    "budget": {"inner_steps": 42_000},
-}
-SUBJECT = {"name": "made-up", "kind": "artifact", "card": CARD, "trials": 0, "horizon_free": False}
-TASKS = (
-    EvalTask("a", FamilySpec(MLP(), "digits"), horizon=100),
-    EvalTask("b", FamilySpec(MLP(), "digits"), horizon=100),
-    EvalTask("c", FamilySpec(Conv(), "letters/8"), horizon=100),
-)
-VARIANT = dataclasses.replace(TASKS[0], name="a~width", variant_of="a")
-SEEDS = range(100, 110)
-TABLE = ((Hyper(1e-3), 0.5), (Hyper(1e-2), 0.25), (Hyper(1e-2, 0.1), 0.3))
-
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch):
-    """What is resampled here does not vary."""
-    monkeypatch.setattr(learned_opt.eval.statistics._bootstrap, "RESAMPLES", 100)
-
-
-def rows(name, factor, tasks=TASKS, diverged=(), beyond=1.0):
-    """Losses factor / step on every task: known ends and known times to any target."""
-    steps = tuple(eval_steps(100, beyond).tolist())
-    for task in tasks:
-        for seed in SEEDS:
-            ok = (task.name, seed) not in diverged
-            curve = tuple(factor / step if ok else np.inf for step in steps)
-            end = factor / 100 if ok else np.inf
-            yield Run(
-                key="0" * 16, task=task.name, optimizer=name, seed=seed, lr=0.01, horizon=100,
-                device="cpu", jax="0.10.2", steps=steps,
-                train_curve=curve, valid_curve=curve, test_curve=curve,
-                final={"valid_loss": end, "train_loss": end, "test_loss": end,
-                       "test_accuracy": 0.5 if ok else np.inf},
-            )  # fmt: skip
-
-
-def contestant(name, factor, role="baseline", **options):
-    role = "default" if name in [row.name for row in DEFAULTS] else role
-    tuned = Tuned(Hyper(1e-2), 7, 1, TABLE) if role == "baseline" else Tuned(Hyper(1.0), 0, 0, ())
-    if role == "calibrated":
-        tuned = Tuned(Hyper(1e-2), 35, 0, ())
-    choices = {task.name: tuned for task in TASKS}
-    free = name in ("adam_default", "adam", "schedule_free")
-    found = list(rows(name, factor, **options))
-    return Contestant(name, f"{name} label", role, free, choices, found)
-
-
-def report(*args, **parts):
-    """What `summarised` makes; with nothing changed, the same one for all tests."""
-    return summarised(*args, **parts) if args or parts else standard()
-
-
-def summarised(learned=1.0, adamw=2.0, diverged=(), variant_runs=None, misinformed=None, **parts):
-    contestants = [contestant("learned", learned, "learned", diverged=diverged, beyond=1.5)]
-    contestants += [contestant(b.name, adamw if b.name == "adamw" else 4.0) for b in BASELINES]
-    contestants += [contestant("adamw_calibrated", 3.0, "calibrated")]
-    contestants = [
-        dataclasses.replace(c, variant_runs=(variant_runs or {}).get(c.name, ()))
-        for c in contestants
-    ]
-    contestants[0] = dataclasses.replace(contestants[0], misinformed=misinformed or {})
-    suite = {"name": "suite", "hash": "0" * 16, "tier": "cpu", "smoke": False}
-    return summarise(Results(SUBJECT, suite, TASKS, contestants, **parts))
-
-
-standard = functools.cache(summarised)
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
 def test_known_runs_give_known_numbers():
@@ -147,33 +74,6 @@ def test_what_is_judged_moves_no_target():
     assert both.all.valid_ratio.mid == pytest.approx(1 / 50)
 
 
-def test_a_report_is_written_and_read_back_as_it_was():
-    names = ["learned", *(b.name for b in BASELINES), "adamw_calibrated"]
-    made = report(
-        diverged=[("a", 104)],
-        variants=(VARIANT,),
-        variant_runs={name: list(rows(name, 1.0, [VARIANT])) for name in names},
-        misinformed={2.0: list(rows("learned", 1.0))},
-        step_us={task.name: dict.fromkeys(names, 1.0) for task in TASKS},
-    )
-    written = json.loads(json.dumps(made.to_json(), allow_nan=False))
-    assert report_from_json(written) == made
-    assert written["tasks"][0]["against"]["adamw"].keys() == {
-        "clipped", "median", "valid_ratio", "clipped_test", "test_ratio", "improvement", "score",
-        "speedup", "ladder", "speedup_seconds",
-    }  # fmt: skip
-    assert written["seconds"] is None
-
-
-def test_all_tasks_are_pooled_first_and_then_by_what_was_seen():
-    groups = report().groups
-    assert [(g.label, g.tasks) for g in groups] == [
-        (ALL, ["a", "b", "c"]),
-        ("seen network, seen data", ["a", "b"]),
-        ("new network, new data", ["c"]),
-    ]
-
-
 def test_a_target_that_a_baseline_missed_gives_a_bound_and_no_number():
     speedup = report().tasks[0].against["lion"].ladder["best"]
     assert speedup.bound == ">"
@@ -190,98 +90,6 @@ def test_what_is_reached_after_the_horizon_is_no_final_loss():
     # Three times slower than the target-setter: it gets there on the way to 150.
     late = report(learned=2.5).tasks[0].results["learned"].times["best"]
     assert all(100 < step <= 150 for step in late)
-
-
-def test_the_sentence_is_made_of_the_intervals():
-    made = report()
-    sentence = made.sentence
-    assert sentence.startswith(
-        "made-up, untuned and told the number of steps, ends at 0.50 [0.50, 0.50] times the loss "
-        "of adamw_calibrated label at one setting, the best of 11 optimizers that nobody tuned "
-        "(better on 3 of 3 tasks; median task 0.50). Over the one that is not told it, "
-        "adam_default label at its defaults, 0.50 [0.50, 0.50]. Over optimizers tuned for each "
-        "task: adamw label 0.50 [0.50, 0.50] (better on 3 of 3 tasks; median task 0.50), "
-        "muon label 0.50 [0.50, 0.50], lion label"
-    )
-    # To (4 / 1)^0.1 (2 / 100)^0.9 from 1 / t and from 2 / t.
-    speedup = made.groups[0].against["adamw"].speedup
-    assert 1.5 < speedup.mid < 2.5
-    text = "{mid:.2f} [{low:.2f}, {high:.2f}]".format(**vars(speedup))
-    assert f"adamw label, 90 % target reached {text} times as fast." in sentence
-    assert (
-        "On the 1 task with new network and data it is 0.50 [0.50, 0.50] over "
-        "adamw_calibrated label at one setting and 0.50 [0.50, 0.50] over tuned adamw label."
-    ) in sentence
-    assert "Not one of its 30 runs diverged; on no task was it found to be worse than" in sentence
-    assert sentence.endswith("a factor of 2; 95 % intervals over 10 fresh seeds.")
-    worse = report(3.0).sentence
-    assert "adamw label 1.50 [1.50, 1.50] (worse on 3 of 3 tasks; median task 1.50)" in worse
-    assert "its worst task against tuned adamw label is a with 1.50" in worse
-    assert "undecided on 3 of 3" in report(2.0).sentence
-    assert (
-        "1 of its 30 runs diverged: 1 reported; on no task"
-        in report(diverged=[("a", 103)]).sentence
-    )
-
-
-def test_the_sentence_names_no_speed_that_was_not_measured():
-    """Both miss; the score, which counts that as even, is there and says how often it did."""
-    made = report(learned=20.0, adamw=20.0)
-    found = made.groups[0].against["adamw"]
-    assert found.score == Score(mid=1.0, low=1.0, high=1.0, pairs=30, even=30)
-    assert "unknown how fast: in 30 of 30 pairs of runs both missed the 90 % target." in (
-        made.sentence
-    )
-    assert "times as fast" not in made.sentence
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "text"),
-    [
-        (40.0, 60.0, "90 % target reached 1.50 [1.50, 1.50] times as fast"),
-        (40.0, np.inf, "90 % target reached more than 2.50 [2.50, …] times as fast"),
-        (np.inf, 90.0, "90 % target reached less than 0.60 […, 0.60] times as fast"),
-        (np.inf, np.inf, "unknown how fast: in 10 of 10 pairs of runs both missed the 90 % target"),
-    ],
-)
-def test_how_fast_in_words(ours, theirs, text):
-    a, b = np.full((1, 10), ours), np.full((1, 10), theirs)
-    assert speed(speedup_of(a, b, np.array([150.0]), np.array([100.0]))) == text
-
-
-def test_two_misses_among_hits_are_told_beside_the_speed():
-    a, b = np.full((1, 10), 40.0), np.full((1, 10), 60.0)
-    a[0, :2] = b[0, :2] = np.inf
-    found = speedup_of(a, b, np.array([150.0]), np.array([100.0]))
-    assert (found.pairs, found.missed, found.both_missed) == (10, 0, 2)
-    assert speed(found).endswith(" times as fast (both missed it in 2 of 10 pairs of runs)")
-
-
-def test_runs_of_every_stage_count_as_diverged_and_are_failures():
-    names = ["learned", *(b.name for b in BASELINES), "adamw_calibrated"]
-    variant = {name: list(rows(name, 1.0, [VARIANT])) for name in names}
-    variant["learned"] = list(rows("learned", 1.0, [VARIANT], [("a~width", 104)]))
-    wrong = {2.0: list(rows("learned", 1.0, diverged=[("b", s) for s in SEEDS]))}
-    nothing = {"learned": None, "retuned": None, "transferred": None}
-    cell = nothing | {
-        "axis": "init", "value": 10.0, "task": "grid~init", "told": 1.0, "seeds": 10,
-        "diverged": 3, "diverged_retuned": 0, "diverged_transferred": 2, "lr_transferred": 0.01,
-    }  # fmt: skip
-    parts = {"variants": (VARIANT,), "variant_runs": variant, "misinformed": wrong}
-    kept = [
-        dataclasses.replace(row, task="grid~init")
-        for row in rows("adamw", 1.0, diverged=[("a", 105)])
-    ]
-    made = report(**parts, extra={"grid": [cell]}, grid_rows=kept)
-    assert diverged_runs(made) == {
-        "reported": (0, 30), "on variants": (1, 10), "told a wrong number of steps": (10, 30),
-        "in the grid": (3, 10),
-    }  # fmt: skip
-    assert "14 of its 80 runs diverged: 1 on variants, 10 told a wrong number" in made.sentence
-    stages = [f.stage for f in made.failures]
-    assert stages == ["misinformed"] * 10 + ["variant", "grid"]
-    last = made.failures[-1]
-    assert (last.optimizer, last.task, last.seed) == ("adamw", "grid~init", 105)
 
 
 def test_settings_tried_are_those_of_each_optimizer():
@@ -376,33 +184,6 @@ def test_break_even_counts_the_steps_that_tuning_takes():
     assert report().break_even == want
 
 
-def test_leakage_labels():
-    labels = [
-        leakage(CARD, EvalTask("t", FamilySpec(n, d)))
-        for n in (MLP(), Conv())
-        for d in ("digits", "wine")
-    ]
-    assert labels == [
-        "seen network, seen data", "seen network, new data",
-        "new network, seen data", "new network, new data",
-    ]  # fmt: skip
-
-
-NULLS = {"networks": None, "datasets": None}
-
-
-@pytest.mark.parametrize(
-    "seen", ["nothing", None, "digits", {}, {"networks": ["mlp"]}, NULLS, NULLS | {"datasets": []}]
-)
-def test_what_a_card_does_not_tell_is_unknown_and_not_unseen(seen, monkeypatch):
-    card = {} if seen == "nothing" else {"trained_on": seen, "budget": None}
-    assert leakage(card, TASKS[0]) == "unknown"
-    monkeypatch.setitem(SUBJECT, "card", card)
-    made = summarised()
-    assert [g.label for g in made.groups] == [ALL, "unknown"]
-    assert "with new network and data" not in made.sentence
-
-
 def test_no_task_decides_the_headline():
     """On one of three tasks the loss goes to nothing; two more are even."""
     near_nothing = [*rows("learned", 2e-4, TASKS[:1], beyond=1.5)]
@@ -443,24 +224,6 @@ def test_equal_budgets():
     assert MULTIPLIED not in made.profile.names
     without = dataclasses.replace(adamw, tuned=contestant("adamw", 2.0).tuned)
     assert summarise(Results(SUBJECT, suite, TASKS, [ours, without])).budgets is None
-
-
-def test_a_report_of_schema_2_is_read_with_what_its_runs_tell():
-    made = report(diverged=[("a", 103)])
-    old = json.loads(json.dumps(made.to_json())) | {"schema": 2, "sentence": "of its time"}
-    comparisons = [part["against"] for part in (*old["tasks"], *old["groups"])]
-    for found in (*(c for one in comparisons for c in one.values()), old["oracle"]["against"]):
-        for name in ("clipped", "median", "clipped_test"):
-            del found[name]
-    old["optimizers"]["adamw_calibrated"]["role"] = "frozen"
-    old["optimizers"]["adam_default"] |= {"role": "baseline", "trials": 0}
-    read = report_from_json(old)
-    assert read.optimizers["adamw_calibrated"].role == "calibrated"
-    assert read.optimizers["adam_default"].role == "default"
-    assert dataclasses.replace(read, optimizers=made.optimizers) == made
-    del old["tasks"][1]["results"]["adamw"]["seed_losses"]
-    with pytest.raises(ValueError, match=r"tasks\.b\.results\.adamw\.seed_losses is missing"):
-        report_from_json(old)
 
 
 def test_equal_runs_give_equal_reports():
