@@ -97,7 +97,7 @@ def test_threads_that_ask_first_at_once_all_get_it():
 
 
 def test_no_module_is_over_400_lines():
-    for room in ALLOWED:
+    for room in (*ALLOWED, "tests", "benchmarks", "research"):
         for file in (ROOT / room).rglob("*.py"):
             assert len(file.read_text().splitlines()) <= 400, file
 
