@@ -91,7 +91,9 @@ def readable(task):
 OF_OLD = (
     "adam_default", "adam", "adamw", "lion", "adabelief", "muon", "sgdm", "schedule_free",
 )  # fmt: skip
-"""Baselines whose runs ship for every suite that has an archive; for `quickstart` all do."""
+"""Baselines whose runs ship for every suite that has an archive; for WHOLE all do."""
+
+WHOLE = ("quickstart", "META_TEST_V3")
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.npz")), ids=lambda path: path.stem)
@@ -119,7 +121,7 @@ def test_the_shipped_runs_are_complete_and_current(monkeypatch, tmp_path, path):
         names = {task.name for task in tasks}
         protocol = Protocol(tasks, tuple(v for v in variants if v.variant_of in names))
         for name, job in baseline_jobs(BASELINES).items():
-            if suite == "quickstart" or name in OF_OLD:
+            if suite in WHOLE or name in OF_OLD:
                 job.make(protocol, archive)
     assert not asked, f"{len(asked)} runs are missing; make them: learned-opt eval baselines"
 
@@ -153,8 +155,8 @@ def test_a_sample_of_the_shipped_runs_is_what_running_them_gives(path):
 
 def test_tuned_rows_are_those_whose_runs_ship_for_the_suite(tmp_path):
     """What nobody tunes is cheap, and takes part whether it ships or not."""
-    added = {"quickstart": ["nadamw", "adan", "laprop", "adafactor"], "META_TEST_V1": []}
-    for suite, more in added.items():
+    later = ["nadamw", "adan", "laprop", "adafactor"]
+    for suite, more in {"META_TEST_V1": [], **dict.fromkeys(WHOLE, later)}.items():
         archive = Archive(tmp_path / "runs.jsonl", [shipped_file(suite, "cpu")])
         rows = ladder(archive)
         tuned = {row.name for row in rows if row.tuned}
