@@ -4,6 +4,7 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from learned_opt.devices import (
     map_lanes,
     remembered,
 )
+from learned_opt.devices._memory import MAPS_EACH, room_for_program
 from learned_opt.meta_train import (
     Backprop,
     Config,
@@ -59,17 +61,42 @@ def cubes(facts, dtype=jnp.float32):
     return float(found(X.astype(dtype))), kept
 
 
-def test_one_program_too_many_is_refused_before_the_process_is_lost(folder, tmp_path, monkeypatch):
+@pytest.fixture
+def limit(tmp_path, monkeypatch):
+    """Sets how many memory maps there may be; there are ten."""
+    used, most = tmp_path / "used", tmp_path / "most"
+    used.write_text(10 * "a map\n")
+    monkeypatch.setattr(_memory, "MAPS", used)
+    monkeypatch.setattr(_memory, "MOST_MAPS", most)
+    return lambda count: most.write_text(f"{count}\n")
+
+
+def test_a_program_too_many_is_refused_before_the_process_is_lost(folder, limit):
     """Linux counts memory maps, of which kernels take some; XLA would abort."""
-    limit = tmp_path / "limit"
-    monkeypatch.setattr(_memory, "MOST_MAPS", limit)
-    limit.write_text("2000\n")
-    with pytest.raises(
-        MemoryError, match=r"have [\d,]+ of 2,000 memory maps; sysctl vm.max_map_co"
-    ):
+    limit(9 + MAPS_EACH)
+    with pytest.raises(MemoryError, match=r"have 10 of 8,201 memory maps; sysctl .*=32804 allows"):
         cubes("a")
-    limit.write_text("10000000\n")
+    limit(10 + MAPS_EACH)
     assert cubes("a") == (36.0, False)
+
+
+@pytest.mark.parametrize("side_by_side", [1, 2])
+def test_programs_wait_where_there_is_no_room_for_all(limit, side_by_side):
+    limit(10 + side_by_side * MAPS_EACH)
+    inside, most, both = [], [], threading.Event()
+
+    def work(number):
+        with room_for_program():
+            inside.append(number)
+            most.append(len(inside))
+            if len(inside) == 2:
+                both.set()
+            both.wait(0.3)
+            inside.remove(number)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, range(2)))
+    assert (len(most), max(most)) == (2, side_by_side)
 
 
 def test_a_program_is_found_again(folder):

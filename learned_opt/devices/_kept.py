@@ -24,7 +24,7 @@ from jax.sharding import Mesh
 from .._checks import shown
 from .._files import cache_folder, write_atomic
 from .._rooms import room_sources, source_hash
-from ._memory import check_maps
+from ._memory import room_for_program
 
 SETTING = "LEARNED_OPT_PROGRAMS"
 GIGABYTES = 2.0
@@ -107,9 +107,15 @@ def compiled(
       mesh: the devices that it runs on.
 
     Raises:
-      MemoryError: see `check_maps`.
+      MemoryError: see `room_for_program`.
     """
-    check_maps()
+    with room_for_program():
+        return _compiled(program, args, results, facts, mesh)
+
+
+def _compiled(
+    program: Any, args: tuple[Any, ...], results: Any, facts: Any, mesh: Mesh
+) -> tuple[Any, bool]:
     limit = kept_bytes()
     if not limit:
         return program.lower(*args).compile(), False

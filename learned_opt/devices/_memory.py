@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,12 @@ CGROUP = Path("/sys/fs/cgroup/memory.max")
 """Where Linux says what a container may use."""
 MAPS, MOST_MAPS = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
 """Where Linux says which memory maps this process has, and how many it may have."""
-MAPS_LEFT = 4096
-"""For one more program: on CPU each of its kernels takes three, and large ones have a thousand."""
+MAPS_EACH = 8192
+"""That a program may need: on CPU each of its kernels takes three."""
+
+_CHANGED = threading.Condition()
+_AT_WORK: list[int] = []
+"""Threads within `room_for_program`."""
 
 
 def device_memory(device: Any) -> int:
@@ -25,15 +31,39 @@ def device_memory(device: Any) -> int:
         return total
 
 
-def check_maps() -> None:
-    """MemoryError where a program may need more memory maps than are left.
+@contextlib.contextmanager
+def room_for_program() -> Iterator[None]:
+    """Within, a program is compiled or loaded, beside no more others than there are maps for.
 
-    XLA would end the process: "LLVM ERROR: Unable to allocate section memory!"
+    XLA would end the process: "LLVM ERROR: Unable to allocate section memory!" Where there is not
+    room for all it waits for the others.
+
+    Raises:
+      MemoryError: there is no room even for one alone.
     """
-    with contextlib.suppress(OSError):  # not Linux
+    with _CHANGED:
+        while _AT_WORK and _lacking(len(_AT_WORK) + 1):
+            _CHANGED.wait()
+        if fault := _lacking(1):
+            raise MemoryError(fault)
+        _AT_WORK.append(threading.get_ident())
+    try:
+        yield
+    finally:
+        with _CHANGED:
+            _AT_WORK.remove(threading.get_ident())
+            _CHANGED.notify_all()
+
+
+def _lacking(programs: int) -> str:
+    """What is wrong if so many are made now; "" if nothing is, or where there is no such limit."""
+    try:
         used, most = MAPS.read_bytes().count(b"\n"), int(MOST_MAPS.read_text())
-        if used + MAPS_LEFT > most:
-            raise MemoryError(
-                f"compiled programs have {used:,} of {most:,} memory maps; "
-                f"sysctl vm.max_map_count={4 * most} allows more"
-            )
+    except OSError:  # not Linux
+        return ""
+    if used + programs * MAPS_EACH <= most:
+        return ""
+    return (
+        f"compiled programs have {used:,} of {most:,} memory maps; "
+        f"sysctl vm.max_map_count={4 * most} allows more"
+    )
