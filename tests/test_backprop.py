@@ -10,6 +10,7 @@ from problems import FINAL, FLOOR, LearnedSGD
 
 from learned_opt import GatedAdam, PerParamMLP
 from learned_opt.meta_train import TBPTT, Backprop, Objective
+from learned_opt.meta_train.estimators._backprop import checkpointed
 from learned_opt.tasks import PROBLEMS, FamilySpec
 
 
@@ -53,6 +54,21 @@ def test_backprop_through_learned_optimizers_is_their_finite_difference(optimize
     losses = [float(estimate(unravel(flat + s * step * along)).loss) for s in (1, -1)]
     want = (losses[0] - losses[1]) / (2 * step)
     np.testing.assert_allclose(float(jnp.linalg.norm(grad)), want, rtol=0.03)
+
+
+@pytest.mark.parametrize(("longest", "steps"), [(None, 12), (12, 12), (9, 12), (8, 8), (3, 4)])
+def test_checkpointed_takes_the_segments_that_begin_before_the_longest_run_ends(longest, steps):
+    """x -> a x in segments of 4 of 12: x a^n, whose derivative is n x a^(n - 1)."""
+
+    def run(a):
+        loop = checkpointed(4, None if longest is None else jnp.int32(longest))
+        return loop(0, 12, lambda i, carry: (a * carry[0], carry[1] + 1), (2.0, 0))
+
+    (value, count), slope = jax.value_and_grad(run, has_aux=True)(jnp.float32(1.1))
+    assert int(count) == steps
+    np.testing.assert_allclose(
+        [value, slope], [2 * 1.1**steps, 2 * steps * 1.1 ** (steps - 1)], 1e-5
+    )
 
 
 def test_backprop_clips_each_run_and_leaves_out_what_is_not_finite():
