@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import jax
 import rich.console
 
 from learned_opt.checkpoints import describe_device
@@ -82,22 +82,22 @@ def main(argv: Sequence[str] | None = None) -> None:
                 config = configured(name, rate, seed, args)
                 folder = args.out / config.run.name
                 meta_train(config, folder, resume=True, console=quiet)
-                for row in rows_of(folder):
-                    last = row["step"] == config.run.outer_steps
-                    show([name, f"{rate:g}", str(seed)], row, rows_of(folder), args.to * last)
+                jax.clear_caches()
+                show([name, f"{rate:g}", str(seed)], rows_of(folder), args.to)
 
 
-def show(
-    words: list[str], row: dict[str, Any], rows: list[dict[str, Any]], levels: list[float]
-) -> None:
-    """A line of the table; the last of a run says when it came to each level."""
-    gain, error = row["valid_gain"], row["valid_gain_error"]
-    words += [str(row["step"]), f"{row['inner_steps']:,.0f}", f"{gain:+.4f} ± {error:.4f}"]
-    gains = np.array([x["valid_gain"] for x in rows])
-    for level in levels:
-        there = np.flatnonzero(gains <= -level)
-        words.append(f"{rows[there[0]]['inner_steps']:,.0f}" if there.size else "-")
-    print(f"| {' | '.join(words)} |", flush=True)
+def show(run: list[str], rows: list[dict[str, Any]], levels: list[float]) -> None:
+    """The lines of a run; the last says when it came to each level."""
+    steps = [f"{row['inner_steps']:,.0f}" for row in rows]
+    gains = [row["valid_gain"] for row in rows]
+    first = [
+        next((s for s, gain in zip(steps, gains, strict=True) if gain <= -level), "-")
+        for level in levels
+    ]
+    for i, row in enumerate(rows):
+        score = f"{gains[i]:+.4f} ± {row['valid_gain_error']:.4f}"
+        ends = first if row is rows[-1] else [""] * len(levels)
+        print(f"| {' | '.join([*run, str(row['step']), steps[i], score, *ends])} |", flush=True)
 
 
 if __name__ == "__main__":
